@@ -1,0 +1,35 @@
+"""What ACoRL is: objectives that make a new encoder complement frozen ones.
+
+This package knows embeddings, class labels and the fraction of training done. It knows nothing
+of speech, files or frameworks.
+"""
+
+from acorl_sb.complementarity.adversarial import Adversarial
+from acorl_sb.complementarity.adversary import AdversaryHead
+from acorl_sb.complementarity.combined import Combined
+from acorl_sb.complementarity.joint import Joint, concatenate
+from acorl_sb.complementarity.objective import Independent, Objective, Term
+from acorl_sb.complementarity.push import MarginRamp, Push, Ramp, TaskGatedRamp
+from acorl_sb.complementarity.reversal import reverse_gradient
+from acorl_sb.complementarity.similarity import CKA, Nontarget
+from acorl_sb.complementarity.targets import EmbeddingTarget, ResidualTarget
+
+__all__ = [
+    "CKA",
+    "Adversarial",
+    "AdversaryHead",
+    "Combined",
+    "EmbeddingTarget",
+    "Independent",
+    "Joint",
+    "MarginRamp",
+    "Nontarget",
+    "Objective",
+    "Push",
+    "Ramp",
+    "ResidualTarget",
+    "TaskGatedRamp",
+    "Term",
+    "concatenate",
+    "reverse_gradient",
+]

@@ -1,0 +1,87 @@
+"""ACoRL: the adversarial complementary term, docs/method.md (2)-(5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from acorl_sb.complementarity.adversary import DISTANCES, AdversaryHead
+from acorl_sb.complementarity.objective import Objective, Term
+from acorl_sb.complementarity.push import Push, Ramp
+from acorl_sb.complementarity.reversal import reverse_gradient
+from acorl_sb.complementarity.targets import EmbeddingTarget
+
+
+class Adversarial(Objective):
+    """L = L_task + (1/K) sum_k d(a_k(R_c(bar(z))), t_k), the paper's objective.
+
+    The heads a_k descend the term; the reversed gradient makes the encoder ascend it.
+
+    Arguments
+    ---------
+    dim, prior_dims, n_classes, push : see ``Objective``; the default push is ``Ramp()``
+    target : callable(prior_dim, n_classes) -> module
+        ``EmbeddingTarget`` or ``ResidualTarget``.
+    distance : "cosine" or "squared"
+    hidden, layers : int
+        Size of each adversary head, see ``AdversaryHead``.
+    adversary_steps : int >= 1
+        Steps of the adversary's optimizer for each step of the encoder's. A weak adversary
+        proves nothing.
+    """
+
+    uses_priors = True
+
+    def __init__(
+        self,
+        dim: int,
+        prior_dims: Sequence[int],
+        n_classes: int,
+        push: Push | None = None,
+        target: Callable[..., nn.Module] = EmbeddingTarget,
+        distance: str = "cosine",
+        hidden: int = 256,
+        layers: int = 1,
+        adversary_steps: int = 1,
+    ):
+        super().__init__(dim, prior_dims, n_classes, push if push is not None else Ramp())
+        if distance not in DISTANCES:
+            raise ValueError(f"distance is one of {sorted(DISTANCES)}, not {distance!r}")
+        if adversary_steps < 1:
+            raise ValueError(f"adversary_steps is at least 1, not {adversary_steps}")
+        self.distance = DISTANCES[distance]
+        self.adversary_steps = adversary_steps
+        self.heads = nn.ModuleList(AdversaryHead(dim, d, hidden, layers) for d in prior_dims)
+        self.targets = nn.ModuleList(target(prior_dim=d, n_classes=n_classes) for d in prior_dims)
+
+    def forward(self, z, priors, labels, progress):
+        strength = self.push(progress)
+        targets = [
+            target(prior.detach(), labels)
+            for target, prior in zip(self.targets, priors, strict=True)
+        ]
+        loss = self._distance_of_heads(reverse_gradient(F.normalize(z, dim=-1), strength), targets)
+        return Term(loss, logs={"adversary_loss": loss.detach(), "push": strength})
+
+    def adversary_loss(self, z, priors, labels):
+        targets = []
+        for target, prior in zip(self.targets, priors, strict=True):
+            # The batch has been counted by the encoder's step already.
+            training = target.training
+            target.eval()
+            targets.append(target(prior.detach(), labels))
+            target.train(training)
+        return self._distance_of_heads(F.normalize(z.detach(), dim=-1), targets)
+
+    def _distance_of_heads(self, z, targets):
+        losses = []
+        for head, (wanted, weight) in zip(self.heads, targets, strict=True):
+            distance = self.distance(head(z), wanted.detach())  # (B,)
+            losses.append((weight * distance).sum() / weight.sum().clamp(min=1))
+        return torch.stack(losses).mean()  # (3)
+
+    def adversary_parameters(self) -> Iterator[nn.Parameter]:
+        return self.heads.parameters()

@@ -1,0 +1,59 @@
+"""Several objectives at once, for example ``joint`` with a mild adversarial push on top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import nn
+
+from acorl_sb.complementarity.objective import Objective, Term
+
+
+class Combined(Objective):
+    """The terms of all parts added up; their weights of the task loss multiplied.
+
+    Arguments
+    ---------
+    dim, prior_dims, n_classes : see ``Objective``
+    parts : sequence of callables(dim, prior_dims, n_classes) -> Objective
+    """
+
+    uses_priors = True
+
+    def __init__(
+        self,
+        dim: int,
+        prior_dims: Sequence[int],
+        n_classes: int,
+        parts: Sequence[Callable[..., Objective]],
+    ):
+        super().__init__(dim, prior_dims, n_classes)
+        self.parts = nn.ModuleList(
+            part(dim=dim, prior_dims=prior_dims, n_classes=n_classes) for part in parts
+        )
+        self.adversary_steps = max(part.adversary_steps for part in self.parts)
+
+    def forward(self, z, priors, labels, progress):
+        combined = Term(z.new_zeros(()))
+        for part in self.parts:
+            term = part(z, priors, labels, progress)
+            combined.loss = combined.loss + term.loss
+            combined.task_weight *= term.task_weight
+            combined.logs.update(term.logs)
+        return combined
+
+    def adversary_loss(self, z, priors, labels):
+        losses = [p.adversary_loss(z, priors, labels) for p in self.parts if p.adversary_steps]
+        return torch.stack(losses).sum()
+
+    def adversary_parameters(self) -> Iterator[nn.Parameter]:
+        return (p for part in self.parts for p in part.adversary_parameters())
+
+    def observe(self, **seen: float) -> None:
+        for part in self.parts:
+            part.observe(**seen)
+
+    def set_reference(self, dev_error: float) -> None:
+        for part in self.parts:
+            part.set_reference(dev_error)

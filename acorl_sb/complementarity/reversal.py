@@ -1,0 +1,33 @@
+"""Gradient reversal, R_c in docs/method.md (2)."""
+
+from __future__ import annotations
+
+import torch
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, strength):
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return -ctx.strength * grad, None
+
+
+def reverse_gradient(x: torch.Tensor, strength: float) -> torch.Tensor:
+    """Pass ``x`` on unchanged; multiply the gradient that comes back by ``-strength``.
+
+    Arguments
+    ---------
+    x : tensor of any shape
+    strength : float >= 0
+        c in R_c (Ganin and Lempitsky 2015). 0 lets no gradient through.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> reverse_gradient(x, 3.0).sum().backward()
+    >>> x.grad
+    tensor([-3., -3.])
+    """
+    return _Reversal.apply(x, float(strength))

@@ -1,0 +1,86 @@
+"""Penalties on how alike two members see a batch: the ``cka`` and ``nontarget`` baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+
+from acorl_sb.complementarity.objective import Objective, Term
+
+
+def unbiased_linear_cka(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Linear centred kernel alignment of x (B, D) and y (B, E), from the unbiased HSIC.
+
+    The estimator of Song et al. (2012) as used by Nguyen et al. (2021): the plain one tends to 1
+    when B is not much larger than D, whatever x and y are. 1 when y is a rotation of x, about 0
+    when they are independent (it can fall a little below). Needs B >= 4.
+    """
+    if len(x) < 4:
+        raise ValueError(f"the unbiased CKA needs at least 4 rows, not {len(x)}")
+    gram_x, gram_y = _gram_without_diagonal(x), _gram_without_diagonal(y)
+    scale = _unbiased_hsic(gram_x, gram_x) * _unbiased_hsic(gram_y, gram_y)
+    return _unbiased_hsic(gram_x, gram_y) / scale.clamp(min=torch.finfo(x.dtype).tiny).sqrt()
+
+
+def _gram_without_diagonal(x: torch.Tensor) -> torch.Tensor:
+    gram = x @ x.T
+    return gram - torch.diag(torch.diagonal(gram))
+
+
+def _unbiased_hsic(k: torch.Tensor, m: torch.Tensor) -> torch.Tensor:
+    n = len(k)
+    across = (k * m).sum()
+    totals = k.sum() * m.sum() / ((n - 1) * (n - 2))
+    rows = 2 * (k.sum(0) * m.sum(0)).sum() / (n - 2)
+    return (across + totals - rows) / (n * (n - 3))
+
+
+def nontarget_correlation(x: torch.Tensor, y: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Pearson correlation of the cosine scores of x (B, D) and y (B, E) over non-target pairs.
+
+    A pair is non-target when its labels (B,) differ. Returns a scalar in [-1, 1]; 0 when the
+    batch holds fewer than three non-target pairs.
+    """
+    first, second = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
+    apart = labels[first] != labels[second]
+    first, second = first[apart], second[apart]  # (P,)
+    if len(first) < 3:
+        return x.new_zeros(())
+    scores = []
+    for embedding in (x, y):
+        embedding = F.normalize(embedding, dim=-1)
+        score = (embedding[first] * embedding[second]).sum(-1)  # (P,)
+        scores.append(score - score.mean())
+    return F.cosine_similarity(scores[0], scores[1], dim=0)
+
+
+class _Penalty(Objective):
+    """L = L_task + c(p) (1/K) sum_k penalty(z, v_k)."""
+
+    uses_priors = True
+
+    def penalty(self, z: torch.Tensor, prior: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    def forward(self, z: torch.Tensor, priors: Sequence[torch.Tensor], labels, progress):
+        strength = self.push(progress)
+        likeness = torch.stack(
+            [self.penalty(z.float(), prior.detach().float(), labels) for prior in priors]
+        ).mean()
+        return Term(strength * likeness, logs={"likeness": likeness.detach(), "push": strength})
+
+
+class CKA(_Penalty):
+    """``cka``: penalise the centred kernel alignment of (z, v_k) over the batch."""
+
+    def penalty(self, z, prior, labels):
+        return unbiased_linear_cka(F.normalize(z, dim=-1), F.normalize(prior, dim=-1))
+
+
+class Nontarget(_Penalty):
+    """``nontarget``: penalise the correlation of the members' non-target scores in the batch."""
+
+    def penalty(self, z, prior, labels):
+        return nontarget_correlation(z, prior, labels)

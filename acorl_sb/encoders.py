@@ -1,0 +1,93 @@
+"""One contract for every speaker encoder: waves or features in, (B, D) embeddings out."""
+
+from __future__ import annotations
+
+import inspect
+
+import torch
+from torch import nn
+
+
+class SpeakerEncoder(nn.Module):
+    """Features, their normalisation and an embedding network behind one call.
+
+    Any network will do that SpeechBrain's inference classes would accept: called with features
+    (B, F, n_mels) and relative lengths (B,) it returns (B, D) or (B, 1, D). With
+    ``compute_features`` left out, the network takes waves (B, T) itself.
+
+    Utterances of different lengths in one batch get the embeddings that each would get alone:
+    outside training they are cut to their lengths and embedded length by length. Networks
+    disagree on padding otherwise (SpeechBrain's ResNet ignores the lengths, its ECAPA-TDNN lets
+    padding into the last frames), and an embedding would depend on its neighbours.
+
+    Arguments
+    ---------
+    embedding_model : module
+    embedding_dim : int
+        D.
+    compute_features : module or None
+        Waves (B, T) -> features (B, F, n_mels).
+    mean_var_norm : module or None
+        Features and relative lengths -> normalised features.
+    sample_rate : int
+        Hz, of the waves that it expects.
+    """
+
+    def __init__(
+        self,
+        embedding_model: nn.Module,
+        embedding_dim: int,
+        compute_features: nn.Module | None = None,
+        mean_var_norm: nn.Module | None = None,
+        sample_rate: int = 16000,
+    ):
+        super().__init__()
+        self.compute_features = compute_features
+        self.mean_var_norm = mean_var_norm
+        self.embedding_model = embedding_model
+        self.embedding_dim = embedding_dim
+        self.sample_rate = sample_rate
+        # A plain torch module has no use for SpeechBrain's second argument.
+        self._takes_lengths = len(inspect.signature(embedding_model.forward).parameters) > 1
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Embed a batch.
+
+        Arguments
+        ---------
+        x : (B, T) waves, full scale [-1, 1], or (B, F, n_mels) features of ``features``
+        lengths : (B,) in (0, 1], relative lengths as SpeechBrain counts them; None: all 1
+
+        Returns (B, D). Raises ValueError for different lengths in training mode, where
+        batch statistics over padding would be wrong: crop to one length instead.
+        """
+        if lengths is None:
+            return self._embed(x)
+        samples = torch.round(lengths * x.shape[1]).long().clamp(min=1)  # (B,)
+        if bool((samples == x.shape[1]).all()):
+            return self._embed(x)
+        if self.training:
+            raise ValueError("utterances of one training batch must have the same length")
+        z = x.new_zeros(len(x), self.embedding_dim)
+        for length in samples.unique():
+            rows = torch.nonzero(samples == length).squeeze(1)
+            z[rows] = self._embed(x[rows, :length]).to(z.dtype)
+        return z
+
+    def features(self, waves: torch.Tensor) -> torch.Tensor:
+        """(B, T) waves of one length -> the (B, F, n_mels) that the network sees."""
+        if self.compute_features is None:
+            return waves
+        features = self.compute_features(waves)
+        if self.mean_var_norm is not None:
+            features = self.mean_var_norm(features, torch.ones(len(waves), device=waves.device))
+        return features
+
+    def _embed(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dim() == 2:
+            x = self.features(x)
+        if self._takes_lengths:
+            z = self.embedding_model(x, torch.ones(len(x), device=x.device))
+        else:
+            z = self.embedding_model(x)
+        return z.squeeze(1) if z.dim() == 3 else z  # (B, D)
