@@ -1,0 +1,95 @@
+"""Helpers that corpus modules share: look through folders, read headers, say what is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import soundfile
+from tqdm import tqdm
+
+from acorl_sb.audio import SAMPLE_RATE, Header, read_header
+from acorl_sb.corpora.manifest import Utterance
+from acorl_sb.errors import UserError
+
+EXTENSIONS = frozenset(f".{name.lower()}" for name in soundfile.available_formats()) | {
+    ".aif",
+    ".oga",
+    ".opus",
+    ".wave",
+}
+"""File name extensions that soundfile may read, in lower case."""
+
+_BLOCK = 500  # files that a thread reads before it reports
+
+
+def require_folder(folder: str | os.PathLike | None, what: str) -> Path:
+    """``folder`` as a path; ``UserError`` where it is not given, missing, no folder, or empty."""
+    if folder is None:
+        raise UserError(f"{what} needs a data folder; name it with data_folder")
+    folder = Path(folder)
+    if not folder.exists():
+        raise UserError(f"{folder}: no such folder; {what} is expected there")
+    if not folder.is_dir():
+        raise UserError(f"{folder}: not a folder; {what} is expected there")
+    if not any(folder.iterdir()):
+        raise UserError(f"{folder}: the folder is empty; {what} is expected there")
+    return folder
+
+
+def is_audio(name: str | os.PathLike) -> bool:
+    """Whether the file name's extension is one that soundfile may read."""
+    name = os.fspath(name)
+    return os.path.splitext(name)[1].lower() in EXTENSIONS and not os.path.basename(
+        name
+    ).startswith(".")
+
+
+def read_headers(paths: Sequence[str], threads: int | None = None) -> list[Header]:
+    """Header of every file, in order; read in parallel, large sets under a progress bar.
+
+    Threads, not processes: a header is waited for more than it is worked on (libsndfile reads it
+    without Python's lock), and nothing of the caller's program is imported again.
+
+    Raises the ``UserError`` of the first file that cannot be read.
+    """
+    blocks = [paths[i : i + _BLOCK] for i in range(0, len(paths), _BLOCK)]
+    headers: list[Header] = []
+    with (
+        ThreadPoolExecutor(threads or os.cpu_count()) as pool,
+        tqdm(total=len(paths), desc="headers", unit="file", disable=len(blocks) < 10) as bar,
+    ):
+        try:
+            for block in pool.map(lambda part: [read_header(path) for path in part], blocks):
+                headers += block
+                bar.update(len(block))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return headers
+
+
+def utterances(
+    rows: Iterable[tuple[str, str | os.PathLike, str, str, str]],
+) -> list[Utterance]:
+    """Whole-file utterances from rows of (ID, path, speaker, session, gender)."""
+    rows = [(name, os.path.abspath(path), *rest) for name, path, *rest in rows]
+    found = []
+    for (name, path, spk, session, gender), header in zip(
+        rows, read_headers([row[1] for row in rows]), strict=True
+    ):
+        found.append(
+            Utterance(
+                name,
+                header.frames / header.rate,
+                path,
+                0,
+                header.length(SAMPLE_RATE),
+                spk,
+                session,
+                gender,
+            )
+        )
+    return found

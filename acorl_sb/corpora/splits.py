@@ -1,0 +1,163 @@
+"""Who trains, who is developed on, who is tested, and which pairs are tried: pure functions."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from acorl_sb.corpora.manifest import Utterance
+from acorl_sb.errors import UserError
+
+
+class Trial(NamedTuple):
+    """A pair of utterances; ``target`` says that one speaker spoke both."""
+
+    target: bool
+    enrol: str
+    test: str
+
+
+def by_speaker(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
+    """Utterances of each speaker, speakers and utterances in the order of their names."""
+    groups: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in utterances:
+        groups[utterance.spk_id].append(utterance)
+    return {spk: sorted(groups[spk], key=lambda u: u.id) for spk in sorted(groups)}
+
+
+def split_speakers(
+    utterances: Sequence[Utterance], count: int, seed: int
+) -> tuple[list[Utterance], list[Utterance]]:
+    """Hold ``count`` speakers out: (utterances of the others, utterances of the held-out ones).
+
+    Only speakers with two utterances or more can be held out, since one utterance makes no target
+    trial. Genders are held out in proportion. The choice depends on the seed and the set of
+    speakers alone, not on the order of the utterances; the order is kept.
+
+    Raises ``UserError`` where there are not enough speakers to leave two on the other side.
+    """
+    groups = by_speaker(utterances)
+    eligible: dict[str, list[str]] = defaultdict(list)  # gender -> speakers
+    for spk, group in groups.items():
+        if len(group) > 1:
+            eligible[group[0].gender].append(spk)
+    total = sum(map(len, eligible.values()))
+    if count > total or count > len(groups) - 2:
+        raise UserError(
+            f"cannot hold out {count} speakers: of {len(groups)} speakers {total} have the two "
+            "utterances that a target trial needs, and two must stay on the other side; "
+            "bring more speakers or ask for fewer"
+        )
+    rng = random.Random(f"split {seed}")
+    for speakers in eligible.values():
+        rng.shuffle(speakers)
+    # Interleave the genders by the relative position within each: any prefix is proportional.
+    ranked = sorted(
+        ((i + 0.5) / len(speakers), gender, spk)
+        for gender, speakers in eligible.items()
+        for i, spk in enumerate(speakers)
+    )
+    held_out = {spk for _, _, spk in ranked[:count]}
+    return (
+        [u for u in utterances if u.spk_id not in held_out],
+        [u for u in utterances if u.spk_id in held_out],
+    )
+
+
+def check_disjoint(splits: Mapping[str, Iterable[str]]) -> None:
+    """Raise ``UserError`` naming the speakers that two splits share.
+
+    ``splits`` maps the name of a split to its speakers.
+    """
+    sets = {name: set(speakers) for name, speakers in splits.items()}
+    for (name_a, a), (name_b, b) in itertools.combinations(sets.items(), 2):
+        shared = sorted(a & b)
+        if shared:
+            named = ", ".join(shared[:5]) + (" ..." if len(shared) > 5 else "")
+            raise UserError(
+                f"{len(shared)} speaker(s) are in both {name_a} and {name_b}: {named}; "
+                "a speaker may be in one split only"
+            )
+
+
+def make_trials(
+    utterances: Sequence[Utterance],
+    seed: int,
+    max_targets: int = 20_000,
+    nontargets_per_target: float = 4.0,
+) -> list[Trial]:
+    """A deterministic trial list over ``utterances``, each pair at most once.
+
+    Targets: all pairs of a speaker; where sessions are known and some speaker has two, only pairs
+    across sessions, since pairs within one are too easy. Above ``max_targets`` they are sampled so
+    that every speaker keeps an equal share. Non-targets: sampled evenly over the pairs of speakers,
+    whatever their gender, so that the share of same-gender trials is the set's own.
+
+    Raises ``UserError`` where there are fewer than two speakers or no target pair.
+    """
+    groups = by_speaker(utterances)
+    if len(groups) < 2:
+        raise UserError(f"trials need two speakers or more, got {len(groups)}")
+    rng = random.Random(f"trials {seed}")
+    pairs = [list(itertools.combinations(group, 2)) for group in groups.values()]
+    across = [[p for p in spk_pairs if _two_sessions(*p)] for spk_pairs in pairs]
+    targets = _even_sample(across if any(across) else pairs, max_targets, rng)
+    if not targets:
+        raise UserError("no speaker has two utterances, so there is no target trial")
+    nontargets = _nontargets(
+        list(groups.values()), round(len(targets) * nontargets_per_target), rng
+    )
+    trials = [Trial(True, a.id, b.id) for a, b in targets]
+    trials += [Trial(False, a.id, b.id) for a, b in nontargets]
+    rng.shuffle(trials)
+    return trials
+
+
+def _two_sessions(a: Utterance, b: Utterance) -> bool:
+    return bool(a.session and b.session and a.session != b.session)
+
+
+def _even_sample(groups: Sequence[Sequence], limit: int, rng: random.Random) -> list:
+    """At most ``limit`` items: those of every group below the level that just fills the limit."""
+    if sum(map(len, groups)) <= limit:
+        return [item for group in groups for item in group]
+    taken, left = [], limit
+    # Smallest groups first: what they cannot fill is shared among the larger ones.
+    order = sorted(range(len(groups)), key=lambda i: len(groups[i]))
+    for place, i in enumerate(order):
+        share = min(len(groups[i]), left // (len(order) - place))
+        taken += rng.sample(groups[i], share)
+        left -= share
+    return taken
+
+
+def _nontargets(
+    groups: list[list[Utterance]], count: int, rng: random.Random
+) -> list[tuple[Utterance, Utterance]]:
+    """``count`` pairs of different speakers, as even as possible over the pairs of speakers."""
+    speaker_pairs = len(groups) * (len(groups) - 1) // 2
+    chosen: list[tuple[Utterance, Utterance]] = []
+    quota, extra = divmod(count, speaker_pairs)
+    one_more = set(rng.sample(range(speaker_pairs), extra))
+    wanted = sorted(one_more) if quota == 0 else range(speaker_pairs)
+    for index in wanted:
+        a, b = (groups[i] for i in _unrank(index))
+        n = min(quota + (index in one_more), len(a) * len(b))
+        for k in rng.sample(range(len(a) * len(b)), n):
+            pair = (a[k // len(b)], b[k % len(b)])
+            # Either speaker may be the enrolled one.
+            chosen.append(pair if rng.random() < 0.5 else pair[::-1])
+    return chosen
+
+
+def _unrank(index: int) -> tuple[int, int]:
+    """The ``index``-th pair (i, j), i < j, in the order (0,1) (0,2) (1,2) (0,3) ..."""
+    j = int(((8 * index + 1) ** 0.5 + 1) / 2)
+    while j * (j - 1) // 2 > index:
+        j -= 1
+    while j * (j + 1) // 2 <= index:
+        j += 1
+    return index - j * (j - 1) // 2, j
