@@ -30,7 +30,7 @@ from acorl_sb import files, metrics
 from acorl_sb.errors import UserError
 
 SEPARABLE_L2 = 1e-3
-"""L2 strength (standardised columns) put in where separable data would send the weights to infinity."""
+"""L2 strength (standardised columns) where separable data would send the weights to infinity."""
 
 
 class FusionWarning(UserWarning):
