@@ -47,6 +47,15 @@ def is_audio(name: str | os.PathLike) -> bool:
     ).startswith(".")
 
 
+def audio_files(folder: Path) -> list[Path]:
+    """Every audio file below ``folder``, by extension, in sorted order."""
+    found = []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(parent, name) for name in sorted(files) if is_audio(name)]
+    return found
+
+
 def read_headers(paths: Sequence[str], threads: int | None = None) -> list[Header]:
     """Header of every file, in order; read in parallel, large sets under a progress bar.
 

@@ -1,0 +1,37 @@
+"""Anybody's own recordings: ``<speaker>/[<session>/]<utterance>.<extension>``.
+
+Folders below the session are part of the session's name. IDs are the relative paths without
+extension, with white space turned into underscores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from acorl_sb.corpora.listing import audio_files, require_folder, utterances
+from acorl_sb.corpora.preparation import Corpus
+from acorl_sb.errors import UserError
+
+
+def collect(data_folder: Path | None) -> Corpus:
+    """All utterances; test and development speakers are held out of them."""
+    root = require_folder(data_folder, "a folder of the form speaker/[session/]utterance.wav")
+    rows = []
+    for path in audio_files(root):
+        spk, *session, _ = relative = path.relative_to(root).parts
+        if len(relative) == 1:
+            raise UserError(
+                f"{path}: the audio is not in a speaker's folder; "
+                "the layout is <speaker>/[<session>/]<utterance>.<extension>"
+            )
+        rows.append((_word("/".join((spk, *session, path.stem))), path, spk, "/".join(session), ""))
+    if not rows:
+        raise UserError(f"{root}: no file with an audio extension in it or below")
+    speakers = {row[2] for row in rows}
+    if len(speakers) < 2:
+        raise UserError(f"{root}: fewer than two speakers (only {speakers.pop()})")
+    return Corpus(train=utterances(rows))
+
+
+def _word(text: str) -> str:
+    return "_".join(text.split())
