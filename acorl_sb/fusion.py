@@ -298,7 +298,7 @@ class LogisticFusion:
         mean, std = columns.mean(1), columns.std(1)  # (S + Q,)
         useful = np.array([row.min() < row.max() for row in columns])
         if not useful.all():
-            dead = [i - len(scores) + 1 for i in np.flatnonzero(~useful)]
+            dead = [int(i) - len(scores) + 1 for i in np.flatnonzero(~useful)]
             warnings.warn(
                 f"quality column(s) {dead} are constant on the development trials; weight 0",
                 FusionWarning,
