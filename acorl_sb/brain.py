@@ -1,0 +1,218 @@
+"""The Brains: one member's training, plain and with a complementarity term."""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import speechbrain as sb
+import torch
+from torch import nn
+
+from acorl_sb.alliance import Alliance, EmbeddingTable
+from acorl_sb.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+class SpeakerBrain(sb.Brain):
+    """Trains one encoder with its task head.
+
+    ``modules`` holds ``encoder`` (inputs -> (B, D)) and ``head`` (embeddings, labels -> scalar
+    loss). ``hparams`` gives ``name``, ``seed``, ``total_steps``, ``lr_schedule`` (optimizer and
+    step -> sets the rate), ``augment`` (inputs and relative lengths -> the same, or None),
+    ``dev_error`` (encoder -> fraction; it chooses the checkpoint), ``sampler`` with ``seek``, and
+    ``log_file``, a path that gets one JSON line per epoch.
+
+    Random numbers of a step follow from the seed and the step's number, so an interrupted
+    training goes on as if it had never stopped.
+    """
+
+    def compute_forward(self, batch, stage):
+        inputs = batch.inputs
+        if stage == sb.Stage.TRAIN and self.hparams.augment is not None:
+            ones = torch.ones(len(inputs), device=inputs.device)
+            inputs, _ = self.hparams.augment(inputs, ones)
+        return self.modules.encoder(inputs), inputs
+
+    def compute_objectives(self, predictions, batch, stage):
+        z, _ = predictions
+        loss = self.modules.head(z, batch.labels)
+        self.note(task_loss=loss)
+        return loss
+
+    @property
+    def global_step(self) -> int:
+        """Batches seen since the start of training; the one being worked on counts."""
+        return (self.epoch - 1) * self.hparams.sampler.steps_per_epoch + self.step
+
+    @property
+    def progress(self) -> float:
+        """p of docs/method.md (5), the fraction of training done, in [0, 1]."""
+        return min(1.0, (self.global_step - 1) / max(1, self.hparams.total_steps - 1))
+
+    def on_stage_start(self, stage, epoch=None):
+        if stage == sb.Stage.TRAIN:
+            self.epoch = epoch
+            self.hparams.sampler.seek(epoch, self.step)
+            self.sums: dict[str, float] = {}
+            self.counted = 0
+
+    def fit_batch(self, batch):
+        seed_step(self.hparams.seed, self.global_step, self.rank)
+        self.hparams.lr_schedule(self.optimizer, self.global_step)
+        return super().fit_batch(batch.to(self.device))
+
+    @property
+    def rank(self) -> int:
+        return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+
+    def note(self, **values: torch.Tensor | float) -> None:
+        """Add to the running means that the epoch's line of the log shows."""
+        for key, value in values.items():
+            self.sums[key] = self.sums.get(key, 0.0) + float(value)
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        self.note(loss=loss.detach())
+        self.counted += 1
+
+    def check_loss_isfinite(self, loss):
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"member {self.hparams.name!r}: the loss is {float(loss)} at step "
+                f"{self.global_step}; the last good checkpoint is kept in "
+                f"{self.checkpointer.checkpoints_dir if self.checkpointer else 'memory'}; "
+                "lower the learning rate or the push and run again"
+            )
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        if stage != sb.Stage.TRAIN:
+            return
+        encoder = unwrapped(self.modules["encoder"])
+        encoder.eval()
+        error = float(self.hparams.dev_error(encoder))
+        self.epoch_ended(error)
+        means = {key: value / max(1, self.counted) for key, value in self.sums.items()}
+        line = {"epoch": epoch, "step": self.global_step, **means, "dev_eer": error}
+        if sb.utils.distributed.if_main_process():
+            self.log_line(line)
+        if self.checkpointer is not None:
+            self.step = 0  # the checkpoint is of a finished epoch
+            self.checkpointer.save_and_keep_only(
+                meta={"dev_eer": error, "epoch": epoch},
+                min_keys=["dev_eer"],
+                num_to_keep=1,
+                verbosity=logging.DEBUG,
+            )
+
+    def epoch_ended(self, dev_error: float) -> None:
+        """Called with the development error after each epoch, before the checkpoint."""
+
+    def log_line(self, line: dict[str, float]) -> None:
+        shown = " ".join(
+            f"{key} {value}" if isinstance(value, int) else f"{key} {value:.4g}"
+            for key, value in line.items()
+        )
+        logger.info("%s: %s", self.hparams.name, shown)
+        path = Path(self.hparams.log_file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        earlier = path.read_text().splitlines() if path.exists() else []
+        # A resumed run repeats the epoch that it was stopped in.
+        kept = [old for old in earlier if json.loads(old)["epoch"] < line["epoch"]]
+        path.write_text("\n".join([*kept, json.dumps(line)]) + "\n")
+
+
+class AllianceBrain(SpeakerBrain):
+    """Trains one encoder to complement the frozen members of an alliance, docs/method.md (4).
+
+    ``modules`` holds ``objective`` (see ``acorl_sb.complementarity.Objective``) beside the
+    encoder and the head; the adversary's parameters get their own optimizer. The priors are
+    given apart, so that they enter neither ``modules`` nor any optimizer or checkpoint.
+
+    Arguments
+    ---------
+    priors : Alliance or EmbeddingTable
+        View ``crop``: the alliance embeds the batch that the new member sees. View
+        ``utterance``: a table holds an embedding for every training item.
+    adversary_opt_class : callable(parameters) -> optimizer
+    """
+
+    def __init__(
+        self,
+        *args,
+        priors: Alliance | EmbeddingTable,
+        adversary_opt_class: Callable[..., torch.optim.Optimizer],
+        **kwargs,
+    ):
+        super().__init__(*args, **kwargs)
+        self.priors = priors.to(self.device)
+        self.adversary_opt_class = adversary_opt_class
+
+    @property
+    def objective(self) -> nn.Module:
+        return unwrapped(self.modules["objective"])
+
+    def embed_priors(self, inputs, batch) -> list[torch.Tensor]:
+        if isinstance(self.priors, EmbeddingTable):
+            return self.priors.embed(batch.items)
+        return self.priors.embed(inputs)
+
+    def compute_objectives(self, predictions, batch, stage):
+        task_loss = super().compute_objectives(predictions, batch, stage)
+        z, inputs = predictions
+        priors = self.embed_priors(inputs, batch)
+        term = self.modules.objective(z, priors, batch.labels, self.progress)
+        self.note(**term.logs)
+        self.objective.observe(task_loss=float(task_loss))
+        self.last_batch = (z.detach(), priors, batch.labels)
+        return term.total(task_loss)
+
+    def init_optimizers(self):
+        own = [*self.modules["encoder"].parameters(), *self.modules["head"].parameters()]
+        self.optimizer = self.opt_class([*own, *self.objective.member_parameters()])
+        self.optimizers_dict = {"opt_class": self.optimizer}
+        adversary = list(self.objective.adversary_parameters())
+        if adversary:
+            self.adversary_optimizer = self.adversary_opt_class(adversary)
+            self.optimizers_dict["adversary"] = self.adversary_optimizer
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable("optimizer", self.optimizer)
+            if adversary:
+                self.checkpointer.add_recoverable("adversary_optimizer", self.adversary_optimizer)
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        super().on_fit_batch_end(batch, outputs, loss, should_step)
+        for _ in range(self.objective.adversary_steps - 1):
+            self.adversary_optimizer.zero_grad()
+            self.objective.adversary_loss(*self.last_batch).backward()
+            average_gradients(self.objective.adversary_parameters())
+            self.adversary_optimizer.step()
+
+    def epoch_ended(self, dev_error):
+        self.objective.observe(dev_error=dev_error)
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module inside SpeechBrain's DistributedDataParallel wrapper, if there is one."""
+    return getattr(module, "module", module)
+
+
+def average_gradients(parameters) -> None:
+    """Mean of the gradients over ranks, for steps that bypass DistributedDataParallel."""
+    if not torch.distributed.is_initialized():
+        return
+    for parameter in parameters:
+        torch.distributed.all_reduce(parameter.grad)
+        parameter.grad /= torch.distributed.get_world_size()
+
+
+def seed_step(seed: int, step: int, rank: int = 0) -> None:
+    """Set the random states of Python, numpy and torch from (seed, step, rank)."""
+    mixed = int(np.random.SeedSequence((seed, step, rank)).generate_state(1)[0])
+    random.seed(mixed)
+    np.random.seed(mixed)  # noqa: NPY002 - SpeechBrain's augmentations may draw from it
+    torch.manual_seed(mixed)

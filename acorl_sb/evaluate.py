@@ -1,0 +1,200 @@
+"""Scoring of a finished alliance: every member, every fusion, one table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from acorl_sb import fusion, metrics
+from acorl_sb.alliance import Alliance
+from acorl_sb.corpora import Utterance
+from acorl_sb.errors import UserError
+from acorl_sb.extract import embed_utterances
+from acorl_sb.files import write_json, write_text
+from acorl_sb.scoring.cosine import cosine_scores
+from acorl_sb.scoring.embeddings import Embeddings, write_embeddings
+from acorl_sb.scoring.scorefiles import write_scores
+from acorl_sb.scoring.trials import TrialList, read_trials
+
+COST_POINTS = (0.01, 0.05)
+
+
+@dataclass
+class Side:
+    """One side, development or test: its utterances and trials on them.
+
+    ``enrol`` and ``test`` (N,) are rows of ``utterances``; ``trials.labels`` (N,) bool.
+    """
+
+    utterances: Sequence[Utterance]
+    trials: TrialList
+    enrol: np.ndarray
+    test: np.ndarray
+
+    def scores(self, vectors: np.ndarray) -> np.ndarray:
+        """Cosine scores of all trials, (N,), from embeddings (M, D) of the utterances."""
+        return np.asarray(cosine_scores(torch.from_numpy(vectors), self.enrol, self.test))
+
+    def eer(self, vectors: np.ndarray) -> float:
+        return metrics.eer(self.scores(vectors), self.trials.labels)
+
+
+def read_side(utterances: Sequence[Utterance], trials_path: str | Path) -> Side:
+    """Join a trial list to the utterances that it names.
+
+    Raises ``UserError`` for a trial of an unknown utterance, trials without labels, and trials
+    of one class only.
+    """
+    trials = read_trials(trials_path)
+    rows = {u.id: i for i, u in enumerate(utterances)}
+    unknown = [name for name in trials.ids if name not in rows]
+    if unknown:
+        raise UserError(
+            f"{trials_path}: {len(unknown)} utterances are not in the manifest, "
+            f"first {', '.join(unknown[:3])}"
+        )
+    if trials.labels is None or trials.labels.all() or not trials.labels.any():
+        raise UserError(f"{trials_path}: target and non-target trials are both needed")
+    row = np.array([rows[name] for name in trials.ids], dtype=np.int64)
+    return Side(utterances, trials, row[trials.enrol], row[trials.test])
+
+
+def evaluate_alliance(
+    alliance: Alliance,
+    records: dict[str, dict[str, Any]],
+    dev: Side,
+    test: Side,
+    folder: Path,
+    seconds: float | None,
+    device: torch.device | str,
+) -> dict[str, Any]:
+    """Score all members and fusions; write embeddings, score files, results.json, results.md.
+
+    Fusion weights are fitted on the development trials; the test trials only report. Returns
+    the content of results.json: ``systems``, a list of rows with ``name``, ``kind``,
+    ``parameters``, ``train_seconds``, ``real_time_factor`` and for ``dev`` and ``test`` the
+    figures of ``metrics.evaluate`` (fractions).
+    """
+    vectors: dict[str, list[np.ndarray]] = {"dev": [], "test": []}
+    scores: dict[str, list[np.ndarray]] = {"dev": [], "test": []}
+    sides = {"dev": dev, "test": test}
+    rows: list[dict[str, Any]] = []
+    for member in alliance.members:
+        started = time.perf_counter()
+        for part, side in sides.items():
+            z = embed_utterances(
+                member.encoder,
+                side.utterances,
+                seconds,
+                device=device,
+                progress=f"embed {member.name} {part}",
+            ).numpy()
+            ids = [u.id for u in side.utterances]
+            write_embeddings(folder / "embeddings" / member.name / part, Embeddings(ids, z))
+            vectors[part].append(z)
+            scores[part].append(side.scores(z))
+        elapsed = time.perf_counter() - started
+        record = records.get(member.name, {})
+        rows.append(
+            {
+                "name": member.name,
+                "kind": "member",
+                "parameters": sum(p.numel() for p in member.encoder.parameters()),
+                "train_seconds": record.get("seconds", 0.0),
+                "real_time_factor": elapsed / _audio_seconds(sides.values(), seconds),
+                **_figures(scores["dev"][-1], scores["test"][-1], dev, test),
+            }
+        )
+        _write(folder, member.name, sides, {part: scores[part][-1] for part in sides})
+    for name, fused in fuse_all(vectors, scores, sides, folder).items():
+        rows.append(
+            {
+                "name": name,
+                "kind": "fusion",
+                **{
+                    key: sum(row[key] for row in rows if row["kind"] == "member")
+                    for key in ("parameters", "train_seconds", "real_time_factor")
+                },
+                **_figures(fused["dev"], fused["test"], dev, test),
+            }
+        )
+        _write(folder, name, sides, fused)
+    results = {
+        "cost_points": [{"p_target": p, "c_miss": 1, "c_fa": 1} for p in COST_POINTS],
+        "score_seconds": seconds,
+        "trials": {part: len(side.enrol) for part, side in sides.items()},
+        "systems": rows,
+    }
+    write_json(folder / "results.json", results)
+    write_text(folder / "results.md", table(rows))
+    return results
+
+
+def fuse_all(
+    vectors: dict[str, list[np.ndarray]],
+    scores: dict[str, list[np.ndarray]],
+    sides: dict[str, Side],
+    folder: Path,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Every fusion of the members: name -> {"dev", "test"} scores; none for a single member."""
+    if len(scores["dev"]) < 2:
+        return {}
+    stacked = {part: np.stack(rows) for part, rows in scores.items()}  # (K, N)
+    fused = {
+        "embedding-concatenation": {
+            part: side.scores(fusion.concatenate(vectors[part]).astype(np.float32))
+            for part, side in sides.items()
+        }
+    }
+    for name, model in (
+        ("score-mean", fusion.MeanZNorm()),
+        ("score-logistic", fusion.LogisticFusion(prior=0.05)),
+    ):
+        model.fit(stacked["dev"], sides["dev"].trials.labels)
+        fusion.save(folder / "fusion" / f"{name}.json", model)
+        fused[name] = {part: model(stacked[part]) for part in sides}
+    return fused
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The Markdown table of results.md: figures of the test trials, EER in percent."""
+    lines = [
+        "| system | EER % | minDCF(0.01) | minDCF(0.05) | dev EER % | parameters | "
+        "training s | real-time factor |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        test = row["test"]
+        lines.append(
+            f"| {row['name']} | {100 * test['eer']:.2f} | {test['min_dcf']['0.01']:.3f} | "
+            f"{test['min_dcf']['0.05']:.3f} | {100 * row['dev']['eer']:.2f} | "
+            f"{row['parameters'] / 1e6:.2f} M | {row['train_seconds']:.0f} | "
+            f"{row['real_time_factor']:.4f} |"
+        )
+    note = "minDCF(p): p the target prior, C_miss = C_fa = 1, normalised by min(p, 1 - p)."
+    return "\n".join([*lines, "", note]) + "\n"
+
+
+def _figures(dev_scores, test_scores, dev: Side, test: Side) -> dict[str, Any]:
+    made = {}
+    for part, scores, side in (("dev", dev_scores, dev), ("test", test_scores, test)):
+        figures = metrics.evaluate(scores, side.trials.labels, COST_POINTS)
+        figures["min_dcf"] = {str(p): value for p, value in figures["min_dcf"].items()}
+        made[part] = figures
+    return made
+
+
+def _write(folder: Path, name: str, sides: dict[str, Side], scores: dict[str, np.ndarray]) -> None:
+    for part, side in sides.items():
+        write_scores(folder / "scores" / name / f"{part}.txt", side.trials, scores[part])
+
+
+def _audio_seconds(sides, seconds: float | None) -> float:
+    whole = [u.duration for side in sides for u in side.utterances]
+    return sum(whole if seconds is None else [min(seconds, d) for d in whole])

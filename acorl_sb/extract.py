@@ -1,0 +1,75 @@
+"""Embeddings of whole utterances or their centres, the same whatever the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from acorl_sb.audio import read_audio
+from acorl_sb.corpora import Utterance
+from acorl_sb.encoders import SpeakerEncoder
+
+
+@torch.no_grad()
+def embed_utterances(
+    encoder: SpeakerEncoder,
+    utterances: Sequence[Utterance],
+    seconds: float | None = None,
+    batch_size: int = 32,
+    device: torch.device | str = "cpu",
+    progress: str | None = None,
+) -> torch.Tensor:
+    """Embed every utterance, (N, D) float32 on the CPU.
+
+    Utterances of the same length share a batch, so that nothing is padded and no embedding
+    depends on its neighbours.
+
+    Arguments
+    ---------
+    encoder : SpeakerEncoder, is put in eval mode
+    utterances : sequence of Utterance
+    seconds : float or None
+        Centre crop; a shorter utterance, and every utterance when None, is taken whole.
+    batch_size : int
+    device : torch device
+    progress : str or None
+        Title of a progress bar; None shows none.
+    """
+    encoder = encoder.to(device).eval()
+    spans = [centre(u, seconds, encoder.sample_rate) for u in utterances]
+    order = sorted(range(len(spans)), key=lambda i: spans[i][1] - spans[i][0])
+    z = torch.zeros(len(spans), encoder.embedding_dim)
+    with tqdm(total=len(spans), desc=progress, disable=progress is None, unit="utt") as bar:
+        for rows in _equal_lengths(order, spans, batch_size):
+            waves = [read_audio(utterances[i].wav, *spans[i], encoder.sample_rate) for i in rows]
+            z[rows] = encoder(torch.from_numpy(np.stack(waves)).to(device)).float().cpu()
+            bar.update(len(rows))
+    return z
+
+
+def centre(utterance: Utterance, seconds: float | None, sample_rate: int) -> tuple[int, int]:
+    """Start and stop, in samples of the file, of the utterance's centre of ``seconds``."""
+    start, stop = utterance.start, utterance.stop
+    if seconds is None:
+        return start, stop
+    spare = stop - start - round(seconds * sample_rate)
+    if spare <= 0:
+        return start, stop
+    return start + spare // 2, start + spare // 2 + round(seconds * sample_rate)
+
+
+def _equal_lengths(order, spans, batch_size):
+    batch: list[int] = []
+    for i in order:
+        length = spans[i][1] - spans[i][0]
+        if batch and (
+            len(batch) == batch_size or length != spans[batch[0]][1] - spans[batch[0]][0]
+        ):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch

@@ -1,0 +1,339 @@
+"""Members trained one after another: what a YAML lists becomes finished member folders."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
+from speechbrain.utils.epoch_loop import EpochCounter
+from speechbrain.utils.run_opts import RunOptions
+from torch import nn
+from torch.utils.data import DataLoader
+
+from acorl_sb.alliance import Alliance, EmbeddingTable
+from acorl_sb.brain import AllianceBrain, SpeakerBrain
+from acorl_sb.checkpoint import AtomicCheckpointer
+from acorl_sb.complementarity import Independent
+from acorl_sb.corpora import Utterance
+from acorl_sb.dataset import CropDataset, StepSampler, collate
+from acorl_sb.encoders import SpeakerEncoder
+from acorl_sb.errors import UserError
+from acorl_sb.extract import embed_utterances
+from acorl_sb.hparams import build, plain
+from acorl_sb.members import build_encoder, load_member, read_record, save_member
+
+logger = logging.getLogger(__name__)
+
+MEMBER_KEYS = {"name", "encoder", "objective", "seed"}
+PRIOR_KEYS = {"name", "folder"}
+VIEWS = ("crop", "utterance")
+
+
+@dataclass
+class TrainingSet:
+    """Training utterances and the development check that every member shares."""
+
+    utterances: Sequence[Utterance]
+    dev_error: Callable[[SpeakerEncoder], float]
+    speakers: list[str] = field(init=False)
+    labels: list[int] = field(init=False)
+
+    def __post_init__(self):
+        self.speakers = sorted({u.spk_id for u in self.utterances})
+        if len(self.speakers) < 2:
+            raise UserError(
+                f"the training manifest has {len(self.speakers)} speaker; at least two are needed"
+            )
+        index = {speaker: label for label, speaker in enumerate(self.speakers)}
+        self.labels = [index[u.spk_id] for u in self.utterances]
+
+
+@dataclass
+class Settings:
+    """How a member is trained; the keys of the front door's YAML under the same names.
+
+    ``crop_seconds`` s; ``batch_size`` utterances of one rank; ``epochs`` of ``epoch_steps``
+    steps; ``optimizer`` and ``adversary_optimizer`` are callables (parameters) -> optimizer;
+    ``lr_schedule`` is called with the optimizer and the step; ``head`` is a callable
+    (dim, n_classes) -> module; ``augment`` a SpeechBrain Augmenter or None; ``view`` is ``crop``
+    or ``utterance``; ``cache_mb`` megabytes of audio kept in memory; ``workers`` loader
+    processes; ``plain`` is all of them as the YAML says them, for the member's record.
+    """
+
+    seed: int
+    crop_seconds: float
+    batch_size: int
+    epochs: int
+    epoch_steps: int
+    optimizer: Callable[..., torch.optim.Optimizer]
+    adversary_optimizer: Callable[..., torch.optim.Optimizer]
+    lr_schedule: Callable[[torch.optim.Optimizer, int], Any]
+    head: Callable[..., nn.Module]
+    augment: nn.Module | None
+    view: str
+    cache_mb: float
+    workers: int
+    plain: dict[str, Any]
+
+    def __post_init__(self):
+        if self.view not in VIEWS:
+            raise UserError(f"the key 'view' is one of {', '.join(VIEWS)}, not {self.view!r}")
+        for key in ("crop_seconds", "batch_size", "epochs", "epoch_steps"):
+            if not getattr(self, key) > 0:
+                raise UserError(f"the key {key!r} must be above 0, not {getattr(self, key)}")
+
+
+def check_specs(members: Any, priors: Any) -> None:
+    """Refuse a ``members`` or ``priors`` list with a key, name or entry that makes no sense."""
+    if not isinstance(members, list) or not members:
+        raise UserError("the key 'members' must list at least one member")
+    names: set[str] = set()
+    for kind, specs, keys, needed in (
+        ("priors", priors or [], PRIOR_KEYS, PRIOR_KEYS),
+        ("members", members, MEMBER_KEYS, {"name", "encoder"}),
+    ):
+        for i, spec in enumerate(specs):
+            where = f"{kind}[{i}]"
+            if not isinstance(spec, dict):
+                raise UserError(f"{where} must have the keys {', '.join(sorted(needed))}")
+            for key in sorted(set(spec) - keys):
+                raise UserError(
+                    f"{where}: unknown key {key!r}; known are {', '.join(sorted(keys))}"
+                )
+            for key in sorted(needed - set(spec)):
+                raise UserError(f"{where}: the key {key!r} is missing")
+            name = str(spec["name"])
+            if name in names or not name or any(c in name for c in "/\\ \t"):
+                raise UserError(
+                    f"{where}: the name {name!r} is empty, taken, or holds a slash or a blank"
+                )
+            names.add(name)
+    if not priors and members[0].get("objective") is not None:
+        raise UserError("members[0] has an objective but no prior to complement; set it to null")
+
+
+def train_members(
+    specs: Sequence[Any],
+    prior_specs: Sequence[Any],
+    data: TrainingSet,
+    settings: Settings,
+    run_opts: RunOptions,
+    folder: Path,
+) -> Alliance:
+    """Train, or load where finished, every member in order; return the whole alliance.
+
+    Arguments
+    ---------
+    specs : resolved ``members`` of the YAML, each with name, encoder, objective, seed
+    prior_specs : resolved ``priors``, each with name and folder: encoders that a user owns
+    data : TrainingSet
+    settings : Settings
+    run_opts : SpeechBrain's run options (device, precision, ...)
+    folder : path that holds a folder per member
+    """
+    check_specs(specs, prior_specs)
+    alliance = Alliance()
+    errors: list[float] = []
+    for spec in prior_specs or []:
+        encoder = load_member(spec["folder"])
+        errors.append(data.dev_error(encoder))
+        alliance.add(str(spec["name"]), encoder)
+        logger.info("%s: loaded as a prior, dev_eer %.4g", spec["name"], errors[-1])
+    for index, spec in enumerate(specs):
+        name = str(spec["name"])
+        record = read_record(folder / name)
+        wanted = member_settings(spec, index, settings, alliance)
+        if record is None:
+            train_member(spec, index, alliance, errors, data, settings, run_opts, folder / name)
+            record = read_record(folder / name)
+        else:
+            refuse_changes(folder / name, record["settings"], wanted)
+            logger.info("%s: already trained, not trained again", name)
+        errors.append(record["dev_eer"])
+        alliance.add(name, load_member(folder / name))
+    return alliance
+
+
+def member_settings(spec: Any, index: int, settings: Settings, alliance: Alliance) -> dict:
+    """All that determines a member's weights, as plain values."""
+    return {
+        "member": plain(spec),
+        "index": index,
+        "training": settings.plain,
+        "priors": alliance.names if spec.get("objective") is not None else [],
+    }
+
+
+def refuse_changes(folder: Path, before: dict, now: dict) -> None:
+    """UserError naming the first setting in which a finished member differs from the YAML."""
+
+    def flat(value, path=""):
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                yield from flat(inner, f"{path}.{key}" if path else str(key))
+        else:
+            yield path, value
+
+    old, new = dict(flat(before)), dict(flat(now))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            raise UserError(
+                f"{folder}: trained with {key} = {old.get(key)}, now {new.get(key)}; "
+                "name another output_folder or delete this member's folder"
+            )
+
+
+def train_member(
+    spec: Any,
+    index: int,
+    alliance: Alliance,
+    prior_errors: Sequence[float],
+    data: TrainingSet,
+    settings: Settings,
+    run_opts: RunOptions,
+    folder: Path,
+) -> None:
+    """Train one member to the end, resuming where it was interrupted; write its folder."""
+    started = time.time()
+    name = str(spec["name"])
+    seed = int(spec.get("seed", 1000 * settings.seed + index))
+    torch.manual_seed(seed)
+    encoder = build_encoder(spec["encoder"], f"members[{index}].encoder")
+    if encoder.sample_rate != 16000:
+        raise UserError(f"members[{index}].encoder: manifests count samples at 16000 Hz")
+    head = settings.head(dim=encoder.embedding_dim, n_classes=len(data.speakers))
+    rank, world = _rank_and_world()
+    sampler = StepSampler(
+        len(data.utterances), settings.batch_size, settings.epoch_steps, seed, rank, world
+    )
+    dataset = CropDataset(
+        data.utterances, data.labels, settings.crop_seconds, seed, cache_mb=settings.cache_mb
+    )
+    loader = DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=settings.workers,
+        pin_memory=torch.cuda.is_available(),
+    )
+    counter = EpochCounter(settings.epochs)
+    save_folder = folder / "save"
+    checkpointer = AtomicCheckpointer(save_folder, {"counter": counter})
+    modules = {"encoder": encoder, "head": head}
+    hparams = {
+        "name": name,
+        "seed": seed,
+        "total_steps": settings.epochs * settings.epoch_steps,
+        "lr_schedule": settings.lr_schedule,
+        "augment": settings.augment,
+        "dev_error": data.dev_error,
+        "sampler": sampler,
+        "log_file": folder / "train_log.jsonl",
+    }
+    objective = make_objective(spec, index, encoder, alliance, len(data.speakers))
+    if objective is None:
+        brain = SpeakerBrain(modules, settings.optimizer, hparams, run_opts, checkpointer)
+    else:
+        objective.set_reference(min(prior_errors))
+        modules["objective"] = objective
+        brain = AllianceBrain(
+            modules,
+            settings.optimizer,
+            hparams,
+            run_opts,
+            checkpointer,
+            priors=make_priors(alliance, data.utterances, settings.view, run_opts.device),
+            adversary_opt_class=settings.adversary_optimizer,
+        )
+    checkpointer.add_recoverables(modules)
+    parameters = sum(p.numel() for p in encoder.parameters())
+    logger.info(
+        "%s: training %.2f M parameters on %d speakers, seed %d",
+        name,
+        parameters / 1e6,
+        len(data.speakers),
+        seed,
+    )
+    brain.fit(counter, loader)
+    best = checkpointer.recover_if_possible(min_key="dev_eer")
+    if if_main_process():
+        save_member(
+            folder,
+            encoder,
+            spec["encoder"],
+            head.classifier,
+            data.speakers,
+            {
+                "name": name,
+                "parameters": parameters,
+                "embedding_dim": encoder.embedding_dim,
+                "seed": seed,
+                "dev_eer": best.meta["dev_eer"],
+                "best_epoch": best.meta["epoch"],
+                "seconds": round(time.time() - started, 1),
+                "settings": member_settings(spec, index, settings, alliance),
+            },
+        )
+        shutil.rmtree(save_folder, ignore_errors=True)  # the member's folder is complete
+    ddp_barrier()
+
+
+def make_objective(
+    spec: Any, index: int, encoder: SpeakerEncoder, alliance: Alliance, n_classes: int
+):
+    """The member's complementarity objective, or None for plain training."""
+    if spec.get("objective") is None:
+        return None
+    where = f"members[{index}].objective"
+    factory = build({"objective": spec["objective"]}, where)["objective"]
+    try:
+        objective = factory(
+            dim=encoder.embedding_dim, prior_dims=alliance.dims, n_classes=n_classes
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: {error}") from None
+    return None if type(objective) is Independent else objective
+
+
+def make_priors(
+    alliance: Alliance, utterances: Sequence[Utterance], view: str, device: str | None
+) -> Alliance | EmbeddingTable:
+    """What gives the priors' embeddings in training: the alliance, or a table made once."""
+    if view == "crop":
+        return alliance
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return EmbeddingTable(
+        embed_utterances(m.encoder, utterances, device=device, progress=f"prior {m.name}")
+        for m in alliance.members
+    )
+
+
+def _rank_and_world() -> tuple[int, int]:
+    if not torch.distributed.is_initialized():
+        return 0, 1
+    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+
+
+def dev_error_function(
+    utterances: Sequence[Utterance],
+    score: Callable[[np.ndarray], float],
+    seconds: float | None,
+    device: torch.device | str,
+) -> Callable[[SpeakerEncoder], float]:
+    """The check that chooses checkpoints: encoder -> EER on the development trials.
+
+    ``score`` takes the embeddings (N, D) of ``utterances`` and gives the EER, a fraction.
+    """
+
+    def dev_error(encoder: SpeakerEncoder) -> float:
+        return score(embed_utterances(encoder, utterances, seconds, device=device).numpy())
+
+    return dev_error

@@ -1,0 +1,189 @@
+"""The adversarial term: what the adversary can read, what the push does, equations re-computed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from acorl_sb.complementarity import (
+    Adversarial,
+    EmbeddingTarget,
+    Push,
+    Ramp,
+    ResidualTarget,
+)
+
+
+def train_adversary(z, v, steps=600, **options):
+    torch.manual_seed(0)
+    objective = Adversarial(z.shape[1], [v.shape[1]], 2, Push(0.0), distance="squared", **options)
+    optimizer = torch.optim.Adam(objective.adversary_parameters(), lr=0.01)
+    labels = torch.zeros(len(z), dtype=torch.long)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        objective.adversary_loss(z, [v], labels).backward()
+        optimizer.step()
+    return objective
+
+
+def r2(objective, z, v):
+    """Share of variance of bar(v) that the head explains, on rows it was not trained on."""
+    with torch.no_grad():
+        wanted = F.normalize(v, dim=-1)
+        estimate = objective.heads[0](F.normalize(z, dim=-1))
+        return float(
+            1 - (wanted - estimate).square().sum() / (wanted - wanted.mean(0)).square().sum()
+        )
+
+
+def test_the_adversary_recovers_a_linear_relation_and_nothing_else():
+    torch.manual_seed(1)
+    z = F.normalize(torch.randn(3000, 8), dim=-1)
+    rotation = torch.linalg.qr(torch.randn(8, 8))[0]
+    related, independent = z @ rotation, torch.randn(3000, 8)
+    seen, unseen = slice(0, 2000), slice(2000, None)
+    reads = train_adversary(z[seen], related[seen], hidden=64)
+    assert r2(reads, z[unseen], related[unseen]) > 0.95
+    fails = train_adversary(z[seen], independent[seen], steps=200, hidden=64)
+    assert r2(fails, z[unseen], independent[unseen]) < 0.1
+
+
+@pytest.mark.parametrize("distance", ["cosine", "squared"])
+def test_loss_is_equation_3_recomputed(device, distance):
+    torch.manual_seed(2)
+    z = torch.randn(5, 6, device=device, dtype=torch.float64)
+    priors = [torch.randn(5, d, device=device, dtype=torch.float64) for d in (4, 7)]
+    labels = torch.tensor([0, 1, 2, 0, 1], device=device)
+    objective = Adversarial(6, [4, 7], 3, Push(1.0), distance=distance).to(device).double()
+    term = objective(z, priors, labels, 1.0)
+    total = 0.0
+    for head, v in zip(objective.heads, priors, strict=True):
+        for row_z, row_v in zip(z, v, strict=True):
+            guess = head((row_z / row_z.norm()).unsqueeze(0))[0]
+            target = row_v / row_v.norm()
+            if distance == "cosine":
+                total += 1 - float(guess @ target / guess.norm() / target.norm())
+            else:
+                total += float(((guess - target) ** 2).sum())
+    assert float(term.loss) == pytest.approx(total / (2 * 5), rel=1e-9)
+    assert float(term.total(torch.tensor(2.0, device=device))) == pytest.approx(
+        2 + total / 10, rel=1e-9
+    )
+
+
+def test_encoder_ascends_while_heads_descend():
+    torch.manual_seed(3)
+    z = torch.randn(16, 4, requires_grad=True)
+    v = torch.randn(16, 4)
+    labels = torch.zeros(16, dtype=torch.long)
+    objective = Adversarial(4, [4], 1, Push(2.0))
+    objective(z, [v], labels, 1.0).loss.backward()
+    reversed_grad = z.grad.clone()
+    plain = z.detach().clone().requires_grad_()
+    F.cosine_similarity(objective.heads[0](F.normalize(plain, dim=-1)), v).mean().backward()
+    # 1 - cosine has the opposite gradient of cosine; reversed with c = 2 that is +2 cosine's.
+    torch.testing.assert_close(reversed_grad, 2 * plain.grad, atol=1e-6, rtol=1e-4)
+    assert all(p.grad.abs().sum() > 0 for p in objective.heads.parameters())
+
+
+def test_priors_get_no_gradient():
+    v = torch.randn(6, 3, requires_grad=True)
+    z = torch.randn(6, 4, requires_grad=True)
+    objective = Adversarial(4, [3], 2, Push(1.0))
+    objective(z, [v], torch.zeros(6, dtype=torch.long), 0.5).loss.backward()
+    assert v.grad is None and z.grad.abs().sum() > 0
+
+
+def probe_r2(z, v):
+    """R^2 of a fresh linear probe, fitted on one half and judged on the other."""
+    half = len(z) // 2
+    ones = torch.ones(len(z), 1)
+    design = torch.cat([F.normalize(z, dim=-1), ones], 1)
+    weights = torch.linalg.lstsq(design[:half], v[:half]).solution
+    error = (v[half:] - design[half:] @ weights).square().sum()
+    return float(1 - error / (v[half:] - v[half:].mean(0)).square().sum())
+
+
+@pytest.mark.parametrize(("strength", "falls"), [(0.0, False), (5.0, True)])
+def test_a_fresh_probe_reads_less_after_alliance_steps_only_if_pushed(strength, falls):
+    """Class information sits in 4 inputs, nuisance in 4 others that the prior encodes."""
+    torch.manual_seed(4)
+    x = torch.randn(2000, 8)
+    labels = (x[:, 0] > 0).long()
+    prior = x[:, 4:]
+    encoder = nn.Linear(8, 8)
+    nn.init.eye_(encoder.weight)
+    head = nn.Linear(8, 2)
+    objective = Adversarial(8, [4], 2, Push(strength), hidden=32, adversary_steps=3)
+    optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=0.01)
+    adversary = torch.optim.Adam(objective.adversary_parameters(), lr=0.02)
+    with torch.no_grad():
+        before = probe_r2(encoder(x), prior)
+    for step in range(150):
+        z = encoder(x)
+        term = objective(z, [prior], labels, step / 149)
+        optimizer.zero_grad()
+        adversary.zero_grad()
+        term.total(F.cross_entropy(head(z), labels)).backward()
+        optimizer.step()
+        adversary.step()
+        for _ in range(2):
+            adversary.zero_grad()
+            objective.adversary_loss(z.detach(), [prior], labels).backward()
+            adversary.step()
+    with torch.no_grad():
+        after = probe_r2(encoder(x), prior)
+    assert (after < before - 0.2) == falls, (before, after)
+    if not falls:
+        assert after > before - 0.05
+
+
+def test_residual_target_is_the_deviation_from_the_mean_of_earlier_batches():
+    target = ResidualTarget(prior_dim=2, n_classes=2)
+    first = torch.tensor([[1.0, 0.0], [3.0, 0.0]])
+    _, weight = target(first, torch.tensor([0, 0]))
+    assert weight.tolist() == [0.0, 0.0]  # nothing known of class 0 yet
+    v = torch.tensor([[2.0, 5.0], [9.0, 9.0]])
+    residual, weight = target(v, torch.tensor([0, 1]))
+    assert weight.tolist() == [1.0, 0.0]
+    torch.testing.assert_close(residual[0], torch.tensor([0.0, 1.0]))  # (2,5) - (2,0)
+    target.eval()
+    before = target.count.clone()
+    target(v, torch.tensor([0, 1]))
+    assert torch.equal(target.count, before)
+
+
+def test_embedding_target_has_unit_norm():
+    target, weight = EmbeddingTarget(3, 2)(torch.tensor([[3.0, 0.0, 4.0]]), torch.tensor([0]))
+    torch.testing.assert_close(target, torch.tensor([[0.6, 0.0, 0.8]]))
+    assert weight.tolist() == [1.0]
+
+
+def test_extra_adversary_steps_do_not_count_a_batch_twice():
+    objective = Adversarial(4, [2], 3, Push(1.0), target=ResidualTarget, adversary_steps=4)
+    z, v, labels = torch.randn(3, 4), torch.randn(3, 2), torch.tensor([0, 1, 1])
+    objective(z, [v], labels, 0.0)
+    objective.adversary_loss(z, [v], labels)
+    assert objective.targets[0].count.tolist() == [1.0, 2.0, 0.0]
+
+
+def test_push_is_not_shared_between_members():
+    push = Ramp(1.0)
+    one = Adversarial(4, [2], 2, push)
+    assert one.push is not push
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"distance": "l1"}, "distance"), ({"adversary_steps": 0}, "adversary_steps")],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        Adversarial(4, [2], 2, **options)
+
+
+def test_needs_a_prior():
+    with pytest.raises(ValueError, match="at least one prior"):
+        Adversarial(4, [], 2)
