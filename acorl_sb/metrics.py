@@ -166,8 +166,9 @@ def min_dcf_threshold(
 ) -> float:
     """The threshold at which ``min_dcf`` is reached: accept a trial when its score >= this.
 
-    It is the score of a target trial, or +inf (reject all) where that is cheapest. Chosen on the same trials that it is reported on it is optimistic; for decisions on
-    new trials choose it on development trials.
+    It is the score of a target trial, or +inf (reject all) where that is cheapest. Chosen on the
+    same trials that it is reported on it is optimistic; for decisions on new trials choose it on
+    development trials.
     """
     return _min_dcf_point(_sorted(scores, labels), p_target, c_miss, c_fa).threshold
 

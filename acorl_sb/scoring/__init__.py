@@ -1,0 +1,1 @@
+"""Scoring: trials and embeddings in, scores out; back ends, normalisation, files."""
