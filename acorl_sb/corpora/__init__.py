@@ -2,12 +2,11 @@
 
 from acorl_sb.corpora.manifest import Utterance, read_manifest, write_manifest
 from acorl_sb.corpora.preparation import Corpus, Splits, known_corpora, prepare
-from acorl_sb.corpora.splits import Trial, check_disjoint, make_trials, split_speakers
+from acorl_sb.corpora.splits import check_disjoint, make_trials, split_speakers
 
 __all__ = [
     "Corpus",
     "Splits",
-    "Trial",
     "Utterance",
     "check_disjoint",
     "known_corpora",

@@ -57,8 +57,10 @@ def speak(jobs: Sequence[Job]) -> list[np.ndarray]:
     out = process.stdout
     (rate,) = struct.unpack_from("<I", out, 0)
     waves, at = [], 4
-    for _ in jobs:
+    for job in jobs:
         (count,) = struct.unpack_from("<I", out, at)
+        if count == 0:
+            raise UserError(f"eSpeak NG says nothing for {job.text!r} with the voice {job.voice!r}")
         pcm = np.frombuffer(out, "=i2", count, at + 4)
         at += 4 + 2 * count
         wave = pcm.astype(np.float32) / 32768

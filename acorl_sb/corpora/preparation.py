@@ -5,7 +5,8 @@ A corpus is one module of this package with one function,
     collect(data_folder, **its own options) -> Corpus
 
 that checks the folder's layout and lists the utterances of the corpus's own splits. All else, such
-as choosing development and test speakers where the corpus does not say, is done here.
+as choosing development and test speakers where the corpus does not say, is done here. A corpus that
+can do without a data folder also has ``default_folder(**its own options) -> Path``.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from acorl_sb.corpora.manifest import Utterance, write_manifest
-from acorl_sb.corpora.splits import Trial, by_speaker, check_disjoint, make_trials, split_speakers
+from acorl_sb.corpora.splits import by_speaker, check_disjoint, make_trials, split_speakers
 from acorl_sb.errors import UserError
-from acorl_sb.files import write_json, write_text
+from acorl_sb.files import write_json
+from acorl_sb.scoring.trials import TrialList, write_trials
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class Corpus:
     train: list[Utterance]
     dev: list[Utterance] = field(default_factory=list)
     test: list[Utterance] = field(default_factory=list)
-    test_trials: list[Trial] = field(default_factory=list)
+    test_trials: TrialList | None = None
 
 
 class Splits(NamedTuple):
@@ -84,10 +86,10 @@ def prepare(
     Raises ``UserError`` for an unknown corpus or option, a missing or empty folder, a layout or
     audio file that cannot be read, and too few speakers.
     """
-    collect = _find(corpus, options)
+    collect, data_folder = _find(corpus, data_folder, options)
     settings = {
         "corpus": corpus,
-        "data_folder": None if data_folder is None else str(Path(data_folder).resolve()),
+        "data_folder": None if data_folder is None else str(data_folder.resolve()),
         "seed": seed,
         "dev_speakers": dev_speakers,
         "test_speakers": test_speakers,
@@ -100,7 +102,7 @@ def prepare(
     record = save_folder / "prepared.json"
     speakers = _prepared_speakers(record, settings, paths)
     if speakers is None:
-        found = collect(None if data_folder is None else Path(data_folder), **options)
+        found = collect(data_folder, **options)
         found = _complete(found, seed, dev_speakers, test_speakers)
         trials = [
             make_trials(found.dev, seed, max_targets, nontargets_per_target),
@@ -116,8 +118,8 @@ def prepare(
         write_manifest(paths.train, found.train)
         write_manifest(paths.dev, found.dev)
         write_manifest(paths.test, found.test)
-        for path, part in zip(paths[3:], trials, strict=True):
-            write_text(path, "".join(f"{int(t.target)} {t.enrol} {t.test}\n" for t in part))
+        write_trials(paths.dev_trials, trials[0])
+        write_trials(paths.test_trials, trials[1])
         write_json(
             record,
             {
@@ -143,36 +145,58 @@ def _module(name: str):
     return importlib.import_module(f"acorl_sb.corpora.{name}")
 
 
-def _find(corpus: str, options: dict[str, Any]) -> Callable[..., Corpus]:
+def _find(
+    corpus: str, data_folder: str | os.PathLike | None, options: dict[str, Any]
+) -> tuple[Callable[..., Corpus], Path | None]:
+    """The corpus's ``collect`` and the folder for it."""
     known = known_corpora()
     if corpus not in known:
         raise UserError(f"unknown corpus {corpus!r}; known are {', '.join(known)}")
-    collect = _module(corpus).collect
-    accepted = list(inspect.signature(collect).parameters)[1:]
+    module = _module(corpus)
+    accepted = list(inspect.signature(module.collect).parameters)[1:]
     for name in options:
         if name not in accepted:
             raise UserError(
                 f"corpus {corpus}: unknown option {name!r}; "
                 f"known are {', '.join(accepted) or 'none'}"
             )
-    return collect
+    if data_folder is None and hasattr(module, "default_folder"):
+        return module.collect, module.default_folder(**options)
+    return module.collect, None if data_folder is None else Path(data_folder)
 
 
 def _complete(
     found: Corpus, seed: int, dev_speakers: int | None, test_speakers: int | None
 ) -> Corpus:
     """Hold out test, then development speakers, where the corpus has none of its own."""
-    eligible = sum(len(group) > 1 for group in by_speaker(found.train).values())
     train, dev, test = found.train, found.dev, found.test
+    eligible = _eligible(train)
     if not test:
         count = min(80, max(2, eligible // 4)) if test_speakers is None else test_speakers
         train, test = _hold_out(train, count, seed, "test")
-    if not dev:
+    if not dev and _eligible(train) < 2 and found.test and found.test_trials is None:
+        logger.warning(
+            "no training speaker has two utterances, so half of the test speakers become "
+            "development speakers"
+        )
+        count = _eligible(test) // 2 if dev_speakers is None else dev_speakers
+        test, dev = _hold_out(test, count, seed + 1, "development")
+    elif not dev:
         count = min(40, max(2, eligible // 6)) if dev_speakers is None else dev_speakers
         train, dev = _hold_out(train, count, seed + 1, "development")
-    if len({u.spk_id for u in train}) < 2:
-        raise UserError("fewer than two training speakers; bring more speakers")
+    for name, part in (("training", train), ("development", dev), ("test", test)):
+        speakers = len({u.spk_id for u in part})
+        if speakers < 2:
+            raise UserError(
+                f"fewer than two {name} speakers ({speakers}); bring more speakers or hold out "
+                "fewer with dev_speakers and test_speakers"
+            )
     return Corpus(train, dev, test, found.test_trials)
+
+
+def _eligible(utterances: Sequence[Utterance]) -> int:
+    """Number of speakers with the two utterances that a target trial needs."""
+    return sum(len(group) > 1 for group in by_speaker(utterances).values())
 
 
 def _hold_out(

@@ -6,18 +6,12 @@ import itertools
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+
+import numpy as np
 
 from acorl_sb.corpora.manifest import Utterance
 from acorl_sb.errors import UserError
-
-
-class Trial(NamedTuple):
-    """A pair of utterances; ``target`` says that one speaker spoke both."""
-
-    target: bool
-    enrol: str
-    test: str
+from acorl_sb.scoring.trials import TrialList
 
 
 def by_speaker(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
@@ -88,7 +82,7 @@ def make_trials(
     seed: int,
     max_targets: int = 20_000,
     nontargets_per_target: float = 4.0,
-) -> list[Trial]:
+) -> TrialList:
     """A deterministic trial list over ``utterances``, each pair at most once.
 
     Targets: all pairs of a speaker; where sessions are known and some speaker has two, only pairs
@@ -102,18 +96,29 @@ def make_trials(
     if len(groups) < 2:
         raise UserError(f"trials need two speakers or more, got {len(groups)}")
     rng = random.Random(f"trials {seed}")
-    pairs = [list(itertools.combinations(group, 2)) for group in groups.values()]
-    across = [[p for p in spk_pairs if _two_sessions(*p)] for spk_pairs in pairs]
-    targets = _even_sample(across if any(across) else pairs, max_targets, rng)
+    within = [list(itertools.combinations(group, 2)) for group in groups.values()]
+    across = [[pair for pair in speaker if _two_sessions(*pair)] for speaker in within]
+    targets = _even_sample(across if any(across) else within, max_targets, rng)
     if not targets:
         raise UserError("no speaker has two utterances, so there is no target trial")
     nontargets = _nontargets(
         list(groups.values()), round(len(targets) * nontargets_per_target), rng
     )
-    trials = [Trial(True, a.id, b.id) for a, b in targets]
-    trials += [Trial(False, a.id, b.id) for a, b in nontargets]
-    rng.shuffle(trials)
-    return trials
+    pairs = [(True, a.id, b.id) for a, b in targets]
+    pairs += [(False, a.id, b.id) for a, b in nontargets]
+    rng.shuffle(pairs)
+    return _trial_list(pairs)
+
+
+def _trial_list(pairs: Sequence[tuple[bool, str, str]]) -> TrialList:
+    ids = sorted({name for _, a, b in pairs for name in (a, b)})
+    number = {name: i for i, name in enumerate(ids)}
+    return TrialList(
+        ids,
+        np.array([number[a] for _, a, _ in pairs], dtype=np.int64),
+        np.array([number[b] for _, _, b in pairs], dtype=np.int64),
+        np.array([target for target, _, _ in pairs], dtype=bool),
+    )
 
 
 def _two_sessions(a: Utterance, b: Utterance) -> bool:

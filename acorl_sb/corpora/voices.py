@@ -8,15 +8,19 @@ same settings.
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
 import logging
 import os
 import random
 import shutil
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -46,6 +50,7 @@ NEAR_DUPLICATES = frozenset(
         "klatt2",
         "klatt5",
         "klatt6",
+        "m7",
         "michel",
         "miguel",
         "mike2",
@@ -106,26 +111,17 @@ def collect(
     say how far a session may be from a voice's own pitch (eSpeak's units) and from 175 words per
     minute; ``rt60_range`` (s) and ``snr_range`` (dB) are the rooms and the noise.
     """
-    if data_folder is None:
-        raise UserError("the voices corpus needs a data folder to write to; name it, data_folder")
     names = voice_names(n_voices, audio_seed)
-    for option, value in (
-        ("sessions", sessions),
-        ("utterances_per_session", utterances_per_session),
-    ):
-        if value < 1:
-            raise UserError(f"voices: {option} must be at least 1, got {value}")
-    settings = {
-        "format": _FORMAT,
-        "sessions": sessions,
-        "utterances_per_session": utterances_per_session,
-        "audio_seed": audio_seed,
-        "pitch_range": pitch_range,
-        "rate_range": rate_range,
-        "rt60_range": list(rt60_range),
-        "snr_range": list(snr_range),
-        "languages": list(languages),
-    }
+    settings = _settings(
+        sessions=sessions,
+        utterances_per_session=utterances_per_session,
+        audio_seed=audio_seed,
+        pitch_range=pitch_range,
+        rate_range=rate_range,
+        rt60_range=list(rt60_range),
+        snr_range=list(snr_range),
+        languages=list(languages),
+    )
     _claim(data_folder, settings)
     missing = [name for name in names if not (data_folder / _word(name)).is_dir()]
     if missing:
@@ -138,6 +134,33 @@ def collect(
             utterance = f"{_word(name)}-{session}-{path.stem}"
             rows.append((utterance, path, _word(name), session, espeak.gender(name)))
     return Corpus(train=utterances(rows))
+
+
+def default_folder(n_voices: int | None = None, **options: Any) -> Path:
+    """Where the audio is kept when no data folder is named: one cache folder for all settings
+    that differ in more than the number of voices, below ``$XDG_CACHE_HOME`` or ``~/.cache``.
+    """
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(collect).parameters.items()
+        if name not in ("data_folder", "n_voices")
+    }
+    settings = _settings(**{**defaults, **options})
+    digest = hashlib.sha256(json.dumps(settings, default=list).encode()).hexdigest()[:10]
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache, "acorl_sb", f"voices-{digest}")
+
+
+def _settings(**options: Any) -> dict[str, Any]:
+    """What the audio of one voice depends on, checked; it is kept beside the audio."""
+    for name in ("sessions", "utterances_per_session"):
+        if not isinstance(options[name], int) or options[name] < 1:
+            raise UserError(f"voices: {name} must be a whole number above 0, got {options[name]}")
+    for name in ("rt60_range", "snr_range"):
+        low, high = options[name]
+        if low > high or (name == "rt60_range" and low <= 0):
+            raise UserError(f"voices: {name} must be [low, high], got {list(options[name])}")
+    return {"format": _FORMAT, **{k: options[k] for k in sorted(options)}}
 
 
 def voice_names(count: int | None = None, seed: int = 0) -> list[str]:
@@ -261,25 +284,35 @@ def _generate(folder: Path, name: str, settings: dict) -> None:
         for _ in range(settings["utterances_per_session"])
     ]
     waves = iter(espeak.speak(jobs))
-    partial = folder / f".{_word(name)}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    for i, session in enumerate(drawn):
-        (partial / f"s{i + 1}").mkdir(parents=True)
-        response = room(session, generator)
-        for k in range(settings["utterances_per_session"]):
-            wave = record(next(waves), session, response, generator)
-            soundfile.write(
-                partial / f"s{i + 1}" / f"{k + 1:02d}.wav", wave, SAMPLE_RATE, subtype="PCM_16"
-            )
-    os.replace(partial, folder / _word(name))
+    partial = folder / f".{_word(name)}.{uuid.uuid4().hex[:8]}"
+    try:
+        for i, session in enumerate(drawn):
+            (partial / f"s{i + 1}").mkdir(parents=True)
+            response = room(session, generator)
+            for k in range(settings["utterances_per_session"]):
+                wave = record(next(waves), session, response, generator)
+                path = partial / f"s{i + 1}" / f"{k + 1:02d}.wav"
+                soundfile.write(path, wave, SAMPLE_RATE, subtype="PCM_16")
+        try:
+            os.replace(partial, folder / _word(name))
+        except OSError:
+            if not (folder / _word(name)).is_dir():  # else another run has just made the same
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _claim(folder: Path, settings: dict) -> None:
     """Make ``folder`` ours for ``settings``: audio made with other settings is removed."""
     record = folder / _SETTINGS
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: not a folder, so synthetic speech cannot be written there")
-    if folder.is_dir() and any(folder.iterdir()) and not record.is_file():
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: synthetic speech cannot be written there ({error.strerror}); "
+            "name another data folder"
+        ) from None
+    if any(folder.iterdir()) and not record.is_file():
         raise UserError(
             f"{folder}: the folder holds other files; name an empty or new one for synthetic speech"
         )
