@@ -18,20 +18,18 @@ def collect(data_folder: Path | None) -> Corpus:
     root = require_folder(data_folder, "a folder of the form speaker/[session/]utterance.wav")
     rows = []
     for path in audio_files(root):
-        spk, *session, _ = relative = path.relative_to(root).parts
-        if len(relative) == 1:
+        parts = path.relative_to(root).parts
+        if len(parts) == 1:
             raise UserError(
                 f"{path}: the audio is not in a speaker's folder; "
                 "the layout is <speaker>/[<session>/]<utterance>.<extension>"
             )
-        rows.append((_word("/".join((spk, *session, path.stem))), path, spk, "/".join(session), ""))
+        spk, *session, _ = parts
+        name = "_".join("/".join((spk, *session, path.stem)).split())
+        rows.append((name, path, spk, "/".join(session), ""))
     if not rows:
         raise UserError(f"{root}: no file with an audio extension in it or below")
     speakers = {row[2] for row in rows}
     if len(speakers) < 2:
         raise UserError(f"{root}: fewer than two speakers (only {speakers.pop()})")
     return Corpus(train=utterances(rows))
-
-
-def _word(text: str) -> str:
-    return "_".join(text.split())

@@ -104,11 +104,9 @@ def prepare(
     if speakers is None:
         found = collect(data_folder, **options)
         found = _complete(found, seed, dev_speakers, test_speakers)
-        trials = [
-            make_trials(found.dev, seed, max_targets, nontargets_per_target),
-            found.test_trials
-            or make_trials(found.test, seed + 1, max_targets, nontargets_per_target),
-        ]
+        limits = (max_targets, nontargets_per_target)
+        dev_trials = _trials("development", found.dev, seed, *limits)
+        test_trials = found.test_trials or _trials("test", found.test, seed + 1, *limits)
         speakers = {
             name: sorted({u.spk_id for u in getattr(found, name)})
             for name in ("train", "dev", "test")
@@ -118,8 +116,8 @@ def prepare(
         write_manifest(paths.train, found.train)
         write_manifest(paths.dev, found.dev)
         write_manifest(paths.test, found.test)
-        write_trials(paths.dev_trials, trials[0])
-        write_trials(paths.test_trials, trials[1])
+        write_trials(paths.dev_trials, dev_trials)
+        write_trials(paths.test_trials, test_trials)
         write_json(
             record,
             {
@@ -192,6 +190,13 @@ def _complete(
                 "fewer with dev_speakers and test_speakers"
             )
     return Corpus(train, dev, test, found.test_trials)
+
+
+def _trials(name: str, utterances: Sequence[Utterance], *settings: Any) -> TrialList:
+    try:
+        return make_trials(utterances, *settings)
+    except UserError as error:
+        raise UserError(f"{name} trials: {error}") from None
 
 
 def _eligible(utterances: Sequence[Utterance]) -> int:

@@ -1,0 +1,214 @@
+"""From folder to manifests and trials: disjoint, repeatable, redone only when something changed."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import types
+
+import pytest
+
+from acorl_sb import corpora
+from acorl_sb.corpora import preparation
+from acorl_sb.corpora.manifest import Utterance
+from acorl_sb.errors import UserError
+from acorl_sb.scoring.trials import read_trials
+
+FILES = [f"spk{s}/day{t}/{k}.wav" for s in range(8) for t in range(2) for k in range(2)]
+
+
+def contents(splits):
+    return [path.read_bytes() for path in splits]
+
+
+def test_the_splits_are_disjoint_and_their_trials_are_theirs(audio_tree, tmp_path):
+    splits = corpora.prepare("folder", audio_tree("data", FILES), tmp_path / "out")
+    assert [path.name for path in splits] == [
+        "train.csv",
+        "dev.csv",
+        "test.csv",
+        "dev_trials.txt",
+        "test_trials.txt",
+    ]
+    parts = [corpora.read_manifest(path) for path in splits[:3]]
+    speakers = [{u.spk_id for u in part} for part in parts]
+    assert [len(names) for names in speakers] == [4, 2, 2]
+    assert len(set.union(*speakers)) == 8
+    for part, path in zip(parts[1:], splits[3:], strict=True):
+        speaker = {u.id: u.spk_id for u in part}
+        session = {u.id: u.session for u in part}
+        trials = read_trials(path)
+        for enrol, test, target in zip(trials.enrol, trials.test, trials.labels, strict=True):
+            a, b = trials.ids[enrol], trials.ids[test]
+            assert target == (speaker[a] == speaker[b])
+            assert not target or session[a] != session[b]
+
+
+def test_sizes_can_be_chosen(audio_tree, tmp_path):
+    splits = corpora.prepare(
+        "folder", audio_tree("data", FILES), tmp_path / "out", dev_speakers=3, test_speakers=3
+    )
+    counts = [len({u.spk_id for u in corpora.read_manifest(path)}) for path in splits[:3]]
+    assert counts == [2, 3, 3]
+
+
+def test_one_seed_repeats_and_another_differs(audio_tree, tmp_path):
+    data = audio_tree("data", FILES)
+    first, again, other = (
+        contents(corpora.prepare("folder", data, tmp_path / name, seed=seed))
+        for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert first == again and first != other
+
+
+def test_a_rerun_does_nothing(audio_tree, tmp_path, monkeypatch, caplog):
+    data = audio_tree("data", FILES)
+    splits = corpora.prepare("folder", data, tmp_path / "out")
+    before = [path.stat().st_mtime_ns for path in splits]
+    monkeypatch.setattr("acorl_sb.corpora.folder.collect", fail_like(corpora.folder.collect))
+    with caplog.at_level(logging.INFO):
+        assert corpora.prepare("folder", data, tmp_path / "out") == splits
+    assert [path.stat().st_mtime_ns for path in splits] == before
+    assert "4 training, 2 development and 2 test speakers, checked to be disjoint" in caplog.text
+
+
+def fail_like(function):
+    """A stand-in with the options of ``function`` that must not be called."""
+
+    def collect(data_folder):
+        raise AssertionError("prepared again")
+
+    assert collect.__code__.co_varnames[:1] == function.__code__.co_varnames[:1]
+    return collect
+
+
+@pytest.mark.parametrize("change", ["seed", "data", "removed", "edited", "record"])
+def test_a_change_prepares_again(audio_tree, tmp_path, change):
+    data = audio_tree("data", FILES)
+    splits = corpora.prepare("folder", data, tmp_path / "out")
+    before = contents(splits)
+    seed = 0
+    if change == "seed":
+        seed = 1
+    elif change == "data":
+        audio_tree("data", ["spk9/day0/0.wav"])
+    elif change == "removed":
+        splits.dev.unlink()
+    elif change == "edited":
+        splits.test_trials.write_text("1 a b\n")
+    elif change == "record":
+        (tmp_path / "out" / "prepared.json").write_text("{")
+    corpora.prepare("folder", data, tmp_path / "out", seed=seed)
+    after = contents(splits)
+    assert (after == before) == (change in ("removed", "edited", "record"))
+
+
+def test_a_failure_leaves_the_finished_preparation(audio_tree, tmp_path):
+    data = audio_tree("data", FILES)
+    splits = corpora.prepare("folder", data, tmp_path / "out")
+    before = contents(splits)
+    (data / "spk0" / "day0" / "0.wav").write_text("no audio")
+    with pytest.raises(UserError, match=r"0.wav: not readable"):
+        corpora.prepare("folder", data, tmp_path / "out")
+    assert contents(splits) == before
+
+
+def test_unknown_corpora_and_options_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"unknown corpus 'timit'; known are folder, librispeech"):
+        corpora.prepare("timit", tmp_path, tmp_path / "out")
+    with pytest.raises(UserError, match=r"unknown corpus 'manifest'"):
+        corpora.prepare("manifest", tmp_path, tmp_path / "out")
+    with pytest.raises(UserError, match=r"corpus folder: unknown option 'speed'; known are none"):
+        corpora.prepare("folder", tmp_path, tmp_path / "out", speed=2)
+    with pytest.raises(UserError, match=r"corpus voices: unknown option 'voices'; known are n_voi"):
+        corpora.prepare("voices", tmp_path, tmp_path / "out", voices=2)
+
+
+@pytest.mark.parametrize("corpus", ["folder", "librispeech", "speechocean762"])
+def test_missing_and_empty_folders_are_named(tmp_path, corpus):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    for folder, sentence in [
+        (None, "needs a data folder"),
+        (tmp_path / "none", "none: no such folder"),
+        (tmp_path / "empty", "empty: the folder is empty"),
+        (tmp_path / "file", "file: not a folder"),
+    ]:
+        with pytest.raises(UserError, match=sentence):
+            corpora.prepare(corpus, folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """A corpus that is nothing but one more module of the package."""
+    module = types.ModuleType("acorl_sb.corpora.toy")
+    monkeypatch.setitem(sys.modules, "acorl_sb.corpora.toy", module)
+    names = [*corpora.known_corpora(), "toy"]
+    monkeypatch.setattr(preparation, "known_corpora", lambda: names)
+    return module
+
+
+def utterances(split, speakers, count=2):
+    return [
+        Utterance(f"{split}{s}-{k}", 1.0, f"/{s}/{k}.wav", 0, 16000, f"{split}{s}")
+        for s in range(speakers)
+        for k in range(count)
+    ]
+
+
+def test_official_splits_are_kept(toy, tmp_path):
+    found = corpora.Corpus(utterances("a", 5), utterances("b", 2), utterances("c", 3))
+    toy.collect = lambda data_folder: found
+    splits = corpora.prepare("toy", None, tmp_path)
+    assert corpora.read_manifest(splits.train) == found.train
+    assert corpora.read_manifest(splits.dev) == found.dev
+    assert corpora.read_manifest(splits.test) == found.test
+
+
+def test_overlapping_official_splits_are_refused(toy, tmp_path):
+    found = corpora.Corpus(utterances("a", 5), utterances("b", 3), utterances("a", 3))
+    toy.collect = lambda data_folder: found
+    with pytest.raises(UserError, match=r"3 speaker\(s\) are in both train and test: a0, a1, a2"):
+        corpora.prepare("toy", None, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_speakers_with_one_utterance_leave_the_test_speakers_to_be_shared(toy, tmp_path):
+    toy.collect = lambda data_folder: corpora.Corpus(
+        train=utterances("a", 9, count=1), test=utterances("c", 7)
+    )
+    splits = corpora.prepare("toy", None, tmp_path)
+    counts = [len({u.spk_id for u in corpora.read_manifest(path)}) for path in splits[:3]]
+    assert counts == [9, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("found", "sizes", "sentence"),
+    [
+        (corpora.Corpus(utterances("a", 5)), {}, "development speakers: cannot hold out 2"),
+        (corpora.Corpus(utterances("a", 9)), {"test_speakers": 8}, "test speakers: cannot hold"),
+        (corpora.Corpus(utterances("a", 9)), {"dev_speakers": 1}, "1 development speaker"),
+        (corpora.Corpus(utterances("a", 9, 1)), {}, "of 9 speakers 0 have the two utterances"),
+        (
+            corpora.Corpus(utterances("a", 1), utterances("b", 2), utterances("c", 2)),
+            {},
+            "fewer than two training speakers",
+        ),
+        (
+            corpora.Corpus(utterances("a", 9), utterances("b", 2), utterances("c", 1)),
+            {},
+            r"fewer than two test speakers \(1\)",
+        ),
+        (
+            corpora.Corpus(utterances("a", 9), utterances("b", 2), utterances("c", 2, 1)),
+            {},
+            "test trials: no speaker has two utterances",
+        ),
+    ],
+)
+def test_too_few_speakers_are_counted(toy, tmp_path, found, sizes, sentence):
+    toy.collect = lambda data_folder: found
+    with pytest.raises(UserError, match=sentence):
+        corpora.prepare("toy", None, tmp_path / "out", **sizes)
+    assert not (tmp_path / "out").exists()
