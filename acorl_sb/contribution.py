@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from acorl_sb import metrics
+from acorl_sb import bootstrap, metrics
 
 Subset = tuple[int, ...]
 
@@ -148,8 +148,6 @@ def _change(smaller: Judged, larger: Judged, level: float) -> dict[str, dict[str
 
 
 def _interval(values: np.ndarray, level: float) -> list[float]:
-    from acorl_sb import bootstrap
-
     low, high = bootstrap.interval(values, level)
     return [float(low), float(high)]
 

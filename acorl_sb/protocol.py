@@ -162,10 +162,11 @@ class DevTest:
 class CrossValidation:
     """One set of trials; each is judged by a model that has seen neither of its two speakers.
 
-    Speakers are dealt into ``folds`` groups. The trials between groups i and j (i = j included)
-    are fused by a model fitted on the trials both of whose speakers are in neither, so that no
-    trial is left out and folds (folds + 1) / 2 models are fitted. The model that is kept is fitted
-    on all trials.
+    Speakers are dealt into ``folds`` groups. For every two groups a model is fitted on the trials
+    both of whose speakers are in neither: folds (folds - 1) / 2 models, which fuse all trials
+    between the two groups. Trials within a group i, which all target trials are, take the model of
+    i and i + 1; all models are so fitted on equally many speakers, and which model scored a trial
+    says nothing of its class. The model that is kept is fitted on all trials.
     """
 
     kind = "cross_validation"
@@ -197,21 +198,22 @@ class CrossValidation:
         self._fold = np.sort(fold[np.stack(side)], axis=0)  # (2, N), lower first
 
     def _parts(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(trials to fit on, trials held out), one pair for every two folds."""
+        """(trials to fit on, trials held out), one pair for every two groups."""
         low, high = self._fold
         labels = self.reported.labels
         for i in range(self.folds):
-            for j in range(i, self.folds):
-                held = np.flatnonzero((low == i) & (high == j))
-                if not len(held):
-                    continue
+            for j in range(i + 1, self.folds):
+                held = (low == i) & (high == j)
+                for k in (i, j):
+                    if (k + 1) % self.folds in (i, j):
+                        held |= (low == k) & (high == k)
                 kept = np.flatnonzero((low != i) & (low != j) & (high != i) & (high != j))
                 if not 0 < np.count_nonzero(labels[kept]) < len(kept):
                     raise UserError(
                         f"cross-validation: without the speakers of folds {i + 1} and {j + 1} no "
                         "trials of both classes are left; take more folds or more speakers"
                     )
-                yield kept, held
+                yield kept, np.flatnonzero(held)
 
     @property
     def sentence(self) -> str:
@@ -225,6 +227,7 @@ class CrossValidation:
         trials = self.reported.members(subset)
         chosen = [names[m] for m in subset]
         score, llr = np.empty((2, len(trials.trials)))
+        systems = []
         for kept, held in self._parts():
             quality = None if trials.quality is None else trials.quality[:, kept]
             system = recipe.fit(trials.scores[:, kept], trials.labels[kept], quality, chosen)
@@ -233,8 +236,8 @@ class CrossValidation:
             llr[held] = (
                 score[held] if system.calibration is None else system.calibration(score[held])
             )
-        if recipe.fusion == "best_single":
-            # Folds may choose different systems, whose raw scores cannot be pooled.
-            score = llr
+            systems.append(system)
+        if recipe.fusion == "best_single" and len({s.fusion.index for s in systems}) > 1:
+            score = llr  # raw scores of different systems cannot be pooled
         model = recipe.fit(trials.scores, trials.labels, trials.quality, chosen)
         return Outcome(score, llr, (score, trials.labels), model)
