@@ -1,0 +1,305 @@
+"""Freshly trained probes: what can be read out of a member's embeddings; docs/analysis.md.
+
+R^2 is 1 - (squared error) / (squared distance from the training mean) over held-out speakers, in
+(-inf, 1]: 1 is read perfectly, 0 no better than the mean. Embeddings are torch tensors (N, D); the
+linear work is float64, the MLP float32, both on the tensors' device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Hashable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from torch.nn import functional as F
+
+from acorl_sb.analysis.folds import resample_weights, speaker_folds, speaker_index
+from acorl_sb.bootstrap import interval
+from acorl_sb.complementarity.adversary import AdversaryHead
+
+PENALTIES = tuple(10.0**exponent for exponent in np.arange(-6, 2.5, 0.5))
+"""Ridge penalties tried, as multiples of the mean eigenvalue of X'X."""
+
+
+class Reading(NamedTuple):
+    """A probe's held-out result with its 95 % interval over speakers (bootstrap percentiles).
+
+    The ends are NaN where there are too few speakers for an interval.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+class Linear(NamedTuple):
+    """A fitted linear map: x @ weight + bias."""
+
+    weight: torch.Tensor  # (D, E)
+    bias: torch.Tensor  # (E,)
+    penalty: float
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.weight + self.bias
+
+
+def ridge(x: torch.Tensor, y: torch.Tensor, penalties: Sequence[float] = PENALTIES) -> Linear:
+    """Ridge regression of y (N, E) on x (N, D) in closed form.
+
+    The penalty is the one of ``penalties`` with the least leave-one-out error, which has a closed
+    form too: a row's residual divided by 1 - its leverage. x is centred, not scaled column by
+    column, so a rotation of x changes nothing.
+    """
+    mean_x, mean_y = x.mean(0), y.mean(0)
+    u, s, vt = torch.linalg.svd(x - mean_x, full_matrices=False)  # (N, R), (R,), (R, D)
+    residual = y - mean_y
+    fitted = u.T @ residual  # (R, E)
+    level = s.square().sum() / x.shape[1]
+    best = (float("inf"), 0.0)
+    for penalty in penalties:
+        shrink = s.square() / (s.square() + penalty * level).clamp(min=torch.finfo(s.dtype).tiny)
+        leverage = 1 / len(x) + u.square() @ shrink  # (N,)
+        left_out = (residual - u @ (shrink[:, None] * fitted)) / (1 - leverage)[:, None].clamp(
+            min=1e-6
+        )
+        best = min(best, (float(left_out.square().sum()), penalty))
+    penalty = best[1]
+    gain = s / (s.square() + penalty * level).clamp(min=torch.finfo(s.dtype).tiny)
+    weight = vt.T @ (gain[:, None] * fitted)  # (D, E)
+    return Linear(weight, mean_y - mean_x @ weight, penalty)
+
+
+def linear_r2(
+    x: torch.Tensor, y: torch.Tensor, speakers: Sequence[Hashable], folds: int = 5, seed: int = 0
+) -> Reading:
+    """R^2 of a linear probe (ridge) that reads y (N, E) from x (N, D), over held-out speakers."""
+
+    def fit(x_train, y_train, _speakers):
+        return ridge(x_train, y_train)
+
+    return _cross_validated_r2(fit, x.double(), y.double(), speakers, folds, seed)
+
+
+def mlp_r2(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    speakers: Sequence[Hashable],
+    folds: int = 5,
+    hidden: int = 256,
+    steps: int = 600,
+    batch: int = 128,
+    rate: float = 2e-3,
+    seed: int = 0,
+) -> Reading:
+    """R^2 of an MLP probe that reads y (N, E) from x (N, D), over held-out speakers.
+
+    The probe is the linear one plus a one-hidden-layer ReLU network that starts at zero, so it
+    can only fall behind the linear probe by bad luck. It is trained with Adam on squared error
+    for ``steps`` batches; the best state on a fifth of the *training* speakers is kept.
+    """
+
+    def fit(x_train, y_train, train_speakers):
+        with _one_thread():
+            return _fit_mlp(x_train, y_train, train_speakers, hidden, steps, batch, rate, seed)
+
+    return _cross_validated_r2(fit, x.double(), y.double(), speakers, folds, seed)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Products as small as the probe's gain nothing from a second CPU thread; on a machine that
+    is busy otherwise, the threads' waiting for each other makes a step dozens of times slower."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _fit_mlp(x, y, speakers, hidden, steps, batch, rate, seed):
+    chosen = torch.from_numpy(_validation_rows(speakers, seed)).to(x.device)
+    linear = ridge(x[~chosen], y[~chosen])
+    mean, scale_x = x[~chosen].mean(0), x[~chosen].std(0).mean().clamp(min=1e-12)
+    rest = y - linear(x)
+    scale_y = rest[~chosen].std(0).mean().clamp(min=1e-12)
+    inputs = ((x - mean) / scale_x).float()
+    targets = (rest / scale_y).float()
+    with torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        head = AdversaryHead(x.shape[1], y.shape[1], hidden).to(x.device)
+    torch.nn.init.zeros_(head[-1].weight)
+    torch.nn.init.zeros_(head[-1].bias)
+    optimizer = torch.optim.Adam(head.parameters(), lr=rate, weight_decay=1e-4)
+    fit_inputs, fit_targets = inputs[~chosen], targets[~chosen]
+    draw = np.random.default_rng(seed)
+    best, kept = float("inf"), copy.deepcopy(head.state_dict())
+    for step in range(steps + 1):
+        if step % 20 == 0:
+            with torch.no_grad():
+                error = float(F.mse_loss(head(inputs[chosen]), targets[chosen]))
+            if error < best:
+                best, kept = error, copy.deepcopy(head.state_dict())
+        rows = torch.from_numpy(draw.integers(len(fit_inputs), size=batch)).to(x.device)
+        optimizer.zero_grad()
+        F.mse_loss(head(fit_inputs[rows]), fit_targets[rows]).backward()
+        optimizer.step()
+    head.load_state_dict(kept)
+
+    @torch.no_grad()
+    def predict(rows: torch.Tensor) -> torch.Tensor:
+        return linear(rows) + head(((rows - mean) / scale_x).float()).double() * scale_y
+
+    return predict
+
+
+def _validation_rows(speakers: np.ndarray, seed: int) -> np.ndarray:
+    """A fifth of the speakers (one of two folds where there are only two): (N,) bool."""
+    return speaker_folds(speakers, 5, seed + 1) == 0
+
+
+def _cross_validated_r2(fit, x, y, speakers, folds, seed) -> Reading:
+    index = speaker_index(speakers)
+    fold = speaker_folds(index, folds, seed)
+    missed, spread = np.zeros(index.max() + 1), np.zeros(index.max() + 1)
+    for k in range(fold.max() + 1):
+        held = torch.from_numpy(fold == k).to(x.device)
+        predict = fit(x[~held], y[~held], index[fold != k])
+        error = (y[held] - predict(x[held])).square().sum(1)  # (n,)
+        plain = (y[held] - y[~held].mean(0)).square().sum(1)
+        np.add.at(missed, index[fold == k], error.cpu().numpy())
+        np.add.at(spread, index[fold == k], plain.cpu().numpy())
+    if not spread.sum() > 0:
+        raise ValueError("what the probe should read does not vary")
+    weights = resample_weights(len(missed), seed=seed)  # (R, S)
+    replicates = 1 - (weights @ missed) / (weights @ spread)
+    return _reading(float(1 - missed.sum() / spread.sum()), replicates)
+
+
+def _reading(value: float, replicates: np.ndarray) -> Reading:
+    try:
+        low, high = interval(replicates)
+    except ValueError:
+        low = high = float("nan")
+    return Reading(value, low, high)
+
+
+# ------------------------------------------------------------------------------------------------
+# Attributes
+
+
+def value_probe(
+    x: torch.Tensor,
+    values: Sequence[float],
+    speakers: Sequence[Hashable],
+    folds: int = 5,
+    seed: int = 0,
+) -> Reading:
+    """R^2 of a linear probe that reads a number, such as age or log duration, from x (N, D)."""
+    y = torch.as_tensor(np.asarray(values, dtype=np.float64), device=x.device)[:, None]
+    return linear_r2(x, y, speakers, folds, seed)
+
+
+def class_probe(
+    x: torch.Tensor,
+    positive: Sequence[bool],
+    speakers: Sequence[Hashable],
+    folds: int = 5,
+    seed: int = 0,
+) -> Reading:
+    """ROC AUC of a linear probe that tells two classes of rows apart, over held-out speakers.
+
+    Least squares on +-1 with the ridge penalty; 0.5 is chance. Each fold's outputs are ranked
+    within the fold and the folds' AUC averaged by their number of pairs, so that offsets between
+    folds do no harm; a fold with one class only adds nothing. The interval resamples speakers.
+
+    Raises ``ValueError`` where no fold has both classes, in training as in testing.
+    """
+    positive = np.asarray(positive, dtype=bool)
+    index = speaker_index(speakers)
+    fold = speaker_folds(index, folds, seed)
+    y = torch.from_numpy(np.where(positive, 1.0, -1.0)).to(x.device)[:, None]
+    outputs = np.empty(len(positive))
+    used = []
+    for k in range(fold.max() + 1):
+        here = fold == k
+        if len(set(positive[here])) < 2 or len(set(positive[~here])) < 2:
+            continue
+        held = torch.from_numpy(here).to(x.device)
+        probe = ridge(x[~held].double(), y[~held])
+        outputs[here] = probe(x[held].double())[:, 0].cpu().numpy()
+        used.append(k)
+    if not used:
+        raise ValueError("no fold of speakers holds both classes")
+    weights = resample_weights(index.max() + 1, replicates=200, seed=seed)
+    value = _mean_auc(outputs, positive, fold, used, np.ones(len(outputs)))
+    replicates = [_mean_auc(outputs, positive, fold, used, row[index]) for row in weights]
+    return _reading(value, np.array(replicates))
+
+
+def _mean_auc(outputs, positive, fold, used, weight) -> float:
+    won = pairs = 0.0
+    for k in used:
+        here = fold == k
+        won_here, pairs_here = _pairs_won(outputs[here], positive[here], weight[here])
+        won, pairs = won + won_here, pairs + pairs_here
+    return won / pairs if pairs else float("nan")
+
+
+def _pairs_won(
+    outputs: np.ndarray, positive: np.ndarray, weight: np.ndarray
+) -> tuple[float, float]:
+    """Weighted number of (positive, negative) pairs in the right order, ties half, and of all."""
+    rank = rankdata(outputs, method="dense") - 1
+    above = np.bincount(rank, weights=weight * positive)  # (U,) by distinct output
+    below = np.bincount(rank, weights=weight * ~positive)
+    lower = np.cumsum(below) - below
+    return float((above * (lower + below / 2)).sum()), float(above.sum() * below.sum())
+
+
+def session_probe(
+    x: torch.Tensor,
+    sessions: Sequence[str],
+    speakers: Sequence[Hashable],
+    folds: int = 5,
+    max_pairs: int = 20_000,
+    seed: int = 0,
+) -> Reading | None:
+    """ROC AUC of a linear probe that tells whether two utterances share their session.
+
+    A session's name means nothing outside its speaker, so the probe sees pairs of one speaker's
+    utterances: |bar(x_i) - bar(x_j)| (D,), same session or not, and is tested on pairs of other
+    speakers. None where no speaker has pairs of both kinds. At most ``max_pairs`` pairs, drawn.
+    """
+    first, second, same = _session_pairs(np.asarray(sessions), speaker_index(speakers))
+    if len(first) > max_pairs:
+        keep = np.random.default_rng(seed).choice(len(first), max_pairs, replace=False)
+        first, second, same = first[keep], second[keep], same[keep]
+    if not same.any() or same.all():
+        return None
+    unit = F.normalize(x.double(), dim=1)
+    gap = (unit[torch.from_numpy(first)] - unit[torch.from_numpy(second)]).abs()  # (P, D)
+    owners = speaker_index(speakers)[first]
+    if len(set(owners)) < 2:
+        return None
+    return class_probe(gap, same, owners, folds, seed)
+
+
+def _session_pairs(sessions: np.ndarray, index: np.ndarray):
+    """Pairs within each speaker who has both kinds: rows i < j and whether sessions are equal."""
+    first, second, same = [], [], []
+    for speaker in range(index.max() + 1):
+        own = np.flatnonzero((index == speaker) & (sessions != ""))
+        i, j = np.triu_indices(len(own), k=1)
+        equal = sessions[own[i]] == sessions[own[j]]
+        if equal.any() and not equal.all():
+            first.append(own[i])
+            second.append(own[j])
+            same.append(equal)
+    if not first:
+        return (np.empty(0, dtype=np.int64),) * 2 + (np.empty(0, dtype=bool),)
+    return np.concatenate(first), np.concatenate(second), np.concatenate(same)

@@ -1,0 +1,128 @@
+"""Probes on pairs whose answer is known."""
+
+import numpy as np
+import pytest
+import torch
+from pairs import SPEAKERS, noise, pair
+from sklearn.linear_model import Ridge
+from sklearn.metrics import roc_auc_score
+
+from acorl_sb.analysis import probes
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [("identical", 1.0), ("rotated", 1.0), ("independent", 0.0), ("half-shared", 0.5)],
+)
+@pytest.mark.parametrize("probe", [probes.linear_r2, probes.mlp_r2])
+def test_known_pairs(kind, expected, probe, device):
+    for x, y in (pair(kind, device), pair(kind, device)[::-1]):
+        reading = probe(x, y, SPEAKERS)
+        assert reading.value == pytest.approx(expected, abs=0.04)
+        assert reading.low <= reading.value <= reading.high
+
+
+def test_only_the_mlp_reads_what_is_not_linear():
+    """y = |x|: uncorrelated with x, yet a function of it."""
+    x = noise(8, 1)
+    assert abs(probes.linear_r2(x, x.abs(), SPEAKERS).value) < 0.03
+    assert probes.mlp_r2(x, x.abs(), SPEAKERS).value > 0.8
+
+
+def test_reading_is_directed():
+    """Four of 16 dimensions can be read out of the 16, but not the 16 out of the four."""
+    x = noise(16, 1)
+    assert probes.linear_r2(x, x[:, :4], SPEAKERS).value > 0.99
+    assert probes.linear_r2(x[:, :4], x, SPEAKERS).value == pytest.approx(0.25, abs=0.02)
+
+
+def test_memorised_speakers_do_not_count():
+    """x and y hold one unrelated code per speaker: perfect within, nothing across speakers."""
+    x = noise(32, 1)[:60].repeat_interleave(20, 0)
+    y = noise(32, 2)[:60].repeat_interleave(20, 0)
+    within = probes.ridge(x, y)
+    assert float((within(x) - y).square().mean()) < 0.6  # half of the variance, by heart
+    assert probes.linear_r2(x, y, SPEAKERS).value < 0.1
+    assert probes.mlp_r2(x, y, SPEAKERS).value < 0.1
+
+
+def test_noise_bounds_what_can_be_read():
+    """y = x + noise of the same size: R^2 is a half by definition, and the interval holds it."""
+    x = noise(4, 1)
+    reading = probes.linear_r2(x, x + noise(4, 2), SPEAKERS)
+    assert reading.low < 0.5 < reading.high
+    assert reading.high - reading.low < 0.15
+
+
+def test_ridge_equals_scikit_learn_and_its_leave_one_out_error():
+    x, y = noise(16, 1)[:60] * torch.linspace(0.1, 2, 16), noise(3, 2)[:60]
+    y = y + x[:, :3]
+    fitted = probes.ridge(x, y)
+    level = float((x - x.mean(0)).square().sum() / 16)
+    alphas = [p * level for p in probes.PENALTIES]
+    errors = []
+    for alpha in alphas:
+        error = 0.0
+        for i in range(60):
+            rest = np.arange(60) != i
+            model = Ridge(alpha=alpha).fit(x.numpy()[rest], y.numpy()[rest])
+            error += ((model.predict(x.numpy()[i : i + 1]) - y.numpy()[i]) ** 2).sum()
+        errors.append(error)
+    best = int(np.argmin(errors))
+    assert fitted.penalty == pytest.approx(probes.PENALTIES[best])
+    model = Ridge(alpha=alphas[best]).fit(x.numpy(), y.numpy())
+    np.testing.assert_allclose(fitted.weight.numpy(), model.coef_.T, atol=1e-8)
+    np.testing.assert_allclose(fitted.bias.numpy(), model.intercept_, atol=1e-8)
+
+
+def test_more_dimensions_than_rows():
+    x = noise(100, 1)[:60]
+    reading = probes.linear_r2(x, x[:, :2] * 3, SPEAKERS[::20][:60])
+    assert np.isfinite(reading.value)
+
+
+def test_a_constant_target_is_refused():
+    with pytest.raises(ValueError, match="does not vary"):
+        probes.linear_r2(noise(3, 1), torch.ones(1200, 2), SPEAKERS)
+
+
+def test_class_probe(device):
+    """A dimension that holds the class plus noise: AUC of two Gaussians d' apart is known."""
+    male = np.arange(1200) // 20 % 2 == 0  # by speaker
+    x = noise(8, 1, device)
+    assert probes.class_probe(x, male, SPEAKERS).value == pytest.approx(0.5, abs=0.06)
+    x[:, 3] += 2 * torch.from_numpy(male).double().to(device)
+    reading = probes.class_probe(x, male, SPEAKERS)
+    assert reading.value == pytest.approx(0.921, abs=0.02)  # Phi(2 / sqrt 2)
+    assert reading.low < reading.value < reading.high
+    with pytest.raises(ValueError, match="both classes"):
+        probes.class_probe(x, np.ones(1200, bool), SPEAKERS)
+
+
+def test_auc_equals_scikit_learn_with_ties_and_weights():
+    rng = np.random.default_rng(0)
+    outputs, positive = rng.integers(0, 9, 300).astype(float), rng.random(300) < 0.4
+    weight = rng.integers(0, 4, 300).astype(float)
+    won, pairs = probes._pairs_won(outputs, positive, weight)
+    expected = roc_auc_score(positive, outputs, sample_weight=weight)
+    assert won / pairs == pytest.approx(expected, abs=1e-12)
+
+
+def test_value_probe_reads_a_hidden_number():
+    x = noise(8, 1)
+    age = 30 + 10 * x[:, 2].numpy()
+    assert probes.value_probe(x, age, SPEAKERS).value > 0.99
+    assert abs(probes.value_probe(x[:, 3:], age, SPEAKERS).value) < 0.05
+
+
+def test_session_probe():
+    """Sessions 'a' and 'b' of each speaker differ by a shift of the speaker's own, or not."""
+    sessions = np.tile(np.repeat(["a", "b"], 10), 60)
+    plain = noise(8, 1)
+    assert probes.session_probe(plain, sessions, SPEAKERS).value == pytest.approx(0.5, abs=0.05)
+    shift = torch.zeros(1200, 8, dtype=torch.float64)
+    sign = torch.randint(0, 2, (60,), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+    shift[:, 0] = sign.repeat_interleave(20) * torch.from_numpy((sessions == "a") * 4.0)
+    assert probes.session_probe(plain + shift, sessions, SPEAKERS).value > 0.8
+    assert probes.session_probe(plain, np.full(1200, "a"), SPEAKERS) is None
+    assert probes.session_probe(plain, np.full(1200, ""), SPEAKERS) is None
