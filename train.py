@@ -67,6 +67,7 @@ def main() -> int:
         data,
         settings,
         run_opts,
+        device,
         folder / "members",
     )
     if sb.utils.distributed.if_main_process():
@@ -87,11 +88,10 @@ def main() -> int:
 
 def choose_device(run_opts) -> torch.device:
     """The device of ``--device``, or the GPU where there is one."""
-    if run_opts.device is None:
-        run_opts.device = sb.utils.distributed.infer_device()
-    if "cuda" in run_opts.device and not torch.cuda.is_available():
-        raise UserError(f"--device {run_opts.device}: no CUDA device here; use --device cpu")
-    return torch.device(run_opts.device)
+    device = run_opts.device or sb.utils.distributed.infer_device()
+    if "cuda" in device and not torch.cuda.is_available():
+        raise UserError(f"--device {device}: no CUDA device here; use --device cpu")
+    return torch.device(device)
 
 
 if __name__ == "__main__":

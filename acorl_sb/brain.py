@@ -74,7 +74,8 @@ class SpeakerBrain(sb.Brain):
     def note(self, **values: torch.Tensor | float) -> None:
         """Add to the running means that the epoch's line of the log shows."""
         for key, value in values.items():
-            self.sums[key] = self.sums.get(key, 0.0) + float(value)
+            value = value.item() if isinstance(value, torch.Tensor) else value
+            self.sums[key] = self.sums.get(key, 0.0) + value
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         self.note(loss=loss.detach())
@@ -83,7 +84,7 @@ class SpeakerBrain(sb.Brain):
     def check_loss_isfinite(self, loss):
         if not torch.isfinite(loss):
             raise UserError(
-                f"member {self.hparams.name!r}: the loss is {float(loss)} at step "
+                f"member {self.hparams.name!r}: the loss is {loss.item()} at step "
                 f"{self.global_step}; the last good checkpoint is kept in "
                 f"{self.checkpointer.checkpoints_dir if self.checkpointer else 'memory'}; "
                 "lower the learning rate or the push and run again"
@@ -167,7 +168,7 @@ class AllianceBrain(SpeakerBrain):
         priors = self.embed_priors(inputs, batch)
         term = self.modules.objective(z, priors, batch.labels, self.progress)
         self.note(**term.logs)
-        self.objective.observe(task_loss=float(task_loss))
+        self.objective.observe(task_loss=task_loss.item())
         self.last_batch = (z.detach(), priors, batch.labels)
         return term.total(task_loss)
 

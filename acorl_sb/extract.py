@@ -42,7 +42,8 @@ def embed_utterances(
     spans = [centre(u, seconds, encoder.sample_rate) for u in utterances]
     order = sorted(range(len(spans)), key=lambda i: spans[i][1] - spans[i][0])
     z = torch.zeros(len(spans), encoder.embedding_dim)
-    with tqdm(total=len(spans), desc=progress, disable=progress is None, unit="utt") as bar:
+    quiet = True if progress is None else None  # None: silent where no terminal watches
+    with tqdm(total=len(spans), desc=progress, disable=quiet, unit="utt") as bar:
         for rows in _equal_lengths(order, spans, batch_size):
             waves = [read_audio(utterances[i].wav, *spans[i], encoder.sample_rate) for i in rows]
             z[rows] = encoder(torch.from_numpy(np.stack(waves)).to(device)).float().cpu()

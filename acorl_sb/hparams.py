@@ -46,15 +46,13 @@ def load_hparams(argv: Sequence[str], known: Iterable[str], lazy: Iterable[str] 
     path, run_opts, overrides = RunOptions.from_command_line_args(list(argv))
     known, lazy = set(known), set(lazy)
     try:
-        tree = _read(Path(path))
+        tree = read_tree(Path(path))
         given = ruamel.yaml.YAML().load(overrides) or {}
         allowed = known | lazy | set(_referred(tree))
         _check_keys(path, set(tree), allowed, "read by this script")
         _check_keys("the command line", set(given), set(tree), f"in {path}")
         tree.update(given)
-        stream = io.StringIO(_dump(tree))
-        stream.name = str(path)  # includes are found beside the file
-        text = resolve_references(stream).getvalue()
+        text = resolve_references(dump(tree)).getvalue()
     except ruamel.yaml.error.YAMLError as error:
         raise UserError(f"{path}: not readable as YAML ({_one_line(error)})") from None
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
@@ -73,7 +71,7 @@ def build(tree: Any, where: str) -> Any:
     Raises ``UserError``, naming ``where``, when one cannot be built.
     """
     try:
-        return load_hyperpyyaml(_dump(tree))
+        return load_hyperpyyaml(dump(tree))
     except UserError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, ImportError, OSError) as error:
@@ -93,30 +91,38 @@ def plain(tree: Any) -> Any:
     return f"{tag} {tree}" if tag else str(tree)
 
 
-def _read(path: Path) -> Any:
+def read_tree(path: Path) -> Any:
+    """A YAML file with what it inherits put in; references and includes are not resolved.
+
+    Includes are made absolute, since they are relative to the file that they stand in.
+    Raises ``UserError`` for a missing file and for keys that the inherited file does not have.
+    """
     if not path.is_file():
         raise UserError(f"{path}: no such YAML file")
-    tree = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
+    beside = f"!include:{path.resolve().parent}/"
+    text = re.sub(r"!include:(?=[^/\s])", lambda _: beside, path.read_text(encoding="utf-8"))
+    tree = ruamel.yaml.YAML().load(text)
     if not isinstance(tree, dict):
         raise UserError(f"{path}: a YAML of keys and values is needed")
     parent = tree.pop("inherit", None)
     if parent is None:
         return tree
-    inherited = _read(path.parent / parent)
+    inherited = read_tree(path.parent / parent)
     allowed = set(inherited) | set(_referred(tree))
     _check_keys(path, set(tree), allowed, f"in {parent}, which it inherits")
     inherited.update(tree)
     return inherited
 
 
-def _dump(tree: Any) -> str:
+def dump(tree: Any) -> str:
+    """A YAML tree, tags and all, as text."""
     stream = io.StringIO()
     ruamel.yaml.YAML().dump(tree, stream)
     return stream.getvalue()
 
 
 def _referred(tree: Any) -> list[str]:
-    return re.findall(r"<([A-Za-z_]\w*)", _dump(tree))
+    return re.findall(r"<([A-Za-z_]\w*)", dump(tree))
 
 
 def _check_keys(where: str | Path, keys: set[str], allowed: set[str], place: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import nn
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError
 from acorl_sb.files import atomic_path, write_json, write_text
-from acorl_sb.hparams import build
+from acorl_sb.hparams import build, dump
 
 WEIGHTS = "embedding_model.ckpt"
 RECORD = "member.json"
@@ -80,10 +79,8 @@ def save_member(
     record : figures and settings for ``member.json``
     """
     folder = Path(folder)
-    stream = io.StringIO()
-    ruamel.yaml.YAML().dump(encoder_tree, stream)
     interface = _INTERFACE.format(dim=encoder.embedding_dim, speakers=len(speakers))
-    write_text(folder / "hyperparams.yaml", stream.getvalue() + interface)
+    write_text(folder / "hyperparams.yaml", dump(encoder_tree) + interface)
     for name, module in ((WEIGHTS, encoder.embedding_model), ("classifier.ckpt", classifier)):
         with atomic_path(folder / name) as temporary:
             torch.save({k: v.detach().cpu() for k, v in module.state_dict().items()}, temporary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -126,6 +127,7 @@ def train_members(
     data: TrainingSet,
     settings: Settings,
     run_opts: RunOptions,
+    device: torch.device,
     folder: Path,
 ) -> Alliance:
     """Train, or load where finished, every member in order; return the whole alliance.
@@ -136,7 +138,8 @@ def train_members(
     prior_specs : resolved ``priors``, each with name and folder: encoders that a user owns
     data : TrainingSet
     settings : Settings
-    run_opts : SpeechBrain's run options (device, precision, ...)
+    run_opts : SpeechBrain's run options (precision, ...)
+    device : where the brains run and embeddings are computed
     folder : path that holds a folder per member
     """
     check_specs(specs, prior_specs)
@@ -152,7 +155,9 @@ def train_members(
         record = read_record(folder / name)
         wanted = member_settings(spec, index, settings, alliance)
         if record is None:
-            train_member(spec, index, alliance, errors, data, settings, run_opts, folder / name)
+            train_member(
+                spec, index, alliance, errors, data, settings, run_opts, device, folder / name
+            )
             record = read_record(folder / name)
         else:
             refuse_changes(folder / name, record["settings"], wanted)
@@ -199,6 +204,7 @@ def train_member(
     data: TrainingSet,
     settings: Settings,
     run_opts: RunOptions,
+    device: torch.device,
     folder: Path,
 ) -> None:
     """Train one member to the end, resuming where it was interrupted; write its folder."""
@@ -250,7 +256,7 @@ def train_member(
             hparams,
             run_opts,
             checkpointer,
-            priors=make_priors(alliance, data.utterances, settings.view, run_opts.device),
+            priors=make_priors(alliance, data.utterances, settings.view, device),
             adversary_opt_class=settings.adversary_optimizer,
         )
     checkpointer.add_recoverables(modules)
@@ -262,7 +268,7 @@ def train_member(
         len(data.speakers),
         seed,
     )
-    brain.fit(counter, loader)
+    brain.fit(counter, loader, progressbar=None if sys.stderr.isatty() else False)
     best = checkpointer.recover_if_possible(min_key="dev_eer")
     if if_main_process():
         save_member(
@@ -304,12 +310,11 @@ def make_objective(
 
 
 def make_priors(
-    alliance: Alliance, utterances: Sequence[Utterance], view: str, device: str | None
+    alliance: Alliance, utterances: Sequence[Utterance], view: str, device: torch.device
 ) -> Alliance | EmbeddingTable:
     """What gives the priors' embeddings in training: the alliance, or a table made once."""
     if view == "crop":
         return alliance
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return EmbeddingTable(
         embed_utterances(m.encoder, utterances, device=device, progress=f"prior {m.name}")
         for m in alliance.members
