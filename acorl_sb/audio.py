@@ -1,5 +1,7 @@
 """Audio from disk: only the crop that is asked for, one channel, one sample rate.
 
+Reads what soundfile reads, and ``.m4a`` where ffmpeg is installed.
+
 All start, stop and length figures of this project count samples at the rate that the encoders work
 in (16 kHz unless told otherwise), whatever the rate of the file.
 """
@@ -9,14 +11,16 @@ from __future__ import annotations
 import logging
 import math
 import os
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
 import torch
-from torchaudio.functional import resample
+from torchaudio.transforms import Resample
 
 from acorl_sb.errors import UserError
+from acorl_sb.m4a import M4aFile
 
 SAMPLE_RATE = 16000
 
@@ -46,12 +50,13 @@ def read_header(path: str | os.PathLike) -> Header:
     Raises ``UserError`` for a missing, unreadable or zero-length file.
     """
     try:
-        info = soundfile.info(str(path))
+        with _open(path) as file:
+            header = Header(file.frames, file.samplerate)
     except (soundfile.SoundFileError, OSError) as error:
         raise _unreadable(path, error) from None
-    if info.frames <= 0 or info.samplerate <= 0:
+    if header.frames <= 0 or header.rate <= 0:
         raise _empty(path)
-    return Header(info.frames, info.samplerate)
+    return header
 
 
 def read_audio(
@@ -71,7 +76,7 @@ def read_audio(
     that is empty or reaches beyond the file's end.
     """
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with _open(path) as file:
             header = Header(file.frames, file.samplerate)
             if header.frames <= 0:
                 raise _empty(path)
@@ -98,8 +103,14 @@ def read_audio(
     wave = crop.mean(axis=1) if crop.shape[1] > 1 else crop[:, 0]
     if header.rate != sample_rate:
         _tell_once(path, header.rate, sample_rate)
-        wave = resample(torch.from_numpy(wave), header.rate, sample_rate).numpy()
+        wave = _resampler(header.rate, sample_rate)(torch.from_numpy(wave)).numpy()
     return np.ascontiguousarray(wave[skip : skip + stop - start])
+
+
+def _open(path: str | os.PathLike) -> soundfile.SoundFile | M4aFile:
+    if os.fspath(path).lower().endswith(".m4a"):
+        return M4aFile(path)
+    return soundfile.SoundFile(os.fspath(path))
 
 
 def _file_range(start: int, stop: int, header: Header, sample_rate: int) -> tuple[int, int, int]:
@@ -116,6 +127,12 @@ def _file_range(start: int, stop: int, header: Header, sample_rate: int) -> tupl
     periods = max(0, (start // samples * frames - reach) // frames)
     last = min(header.frames, -(-stop * frames // samples) + reach)
     return periods * frames, last, start - periods * samples
+
+
+@lru_cache(maxsize=16)
+def _resampler(rate: int, sample_rate: int) -> Resample:
+    # Kept: making the filter takes longer than using it.
+    return Resample(rate, sample_rate)
 
 
 def _tell_once(path: str | os.PathLike, rate: int, sample_rate: int) -> None:

@@ -19,8 +19,9 @@ EXTENSIONS = frozenset(f".{name.lower()}" for name in soundfile.available_format
     ".oga",
     ".opus",
     ".wave",
+    ".m4a",
 }
-"""File name extensions that soundfile may read, in lower case."""
+"""File name extensions that :mod:`acorl_sb.audio` may read, in lower case."""
 
 _BLOCK = 500  # files that a thread reads before it reports
 
@@ -40,7 +41,7 @@ def require_folder(folder: str | os.PathLike | None, what: str) -> Path:
 
 
 def is_audio(name: str | os.PathLike) -> bool:
-    """Whether the file name's extension is one that soundfile may read."""
+    """Whether the file name's extension is one of ``EXTENSIONS``."""
     name = os.fspath(name)
     return os.path.splitext(name)[1].lower() in EXTENSIONS and not os.path.basename(
         name
