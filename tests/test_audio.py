@@ -51,14 +51,15 @@ def test_channels_are_averaged(tmp_path):
 def test_resampled_crops_equal_the_resampled_file(tmp_path, rate):
     wave = noise(rate // 2 + 7)
     path = write(tmp_path / "a.wav", wave, rate, subtype="FLOAT")
-    expected = resample(torch.from_numpy(wave), rate, 16000).numpy()
+    expected = resample(torch.from_numpy(wave).double(), rate, 16000).numpy()
     assert audio.read_header(path).length() == len(expected)
-    np.testing.assert_allclose(audio.read_audio(path), expected, atol=1e-5)
+    whole = audio.read_audio(path)
+    np.testing.assert_allclose(whole, expected, atol=3e-5)
     rng = np.random.default_rng(rate)
-    spans = [sorted(rng.choice(len(expected) + 1, 2, replace=False)) for _ in range(20)]
-    for start, stop in [*spans, (0, 1), (len(expected) - 1, len(expected))]:
+    spans = [sorted(rng.choice(len(whole) + 1, 2, replace=False)) for _ in range(20)]
+    for start, stop in [*spans, (0, 1), (len(whole) - 1, len(whole))]:
         crop = audio.read_audio(path, int(start), int(stop))
-        np.testing.assert_allclose(crop, expected[start:stop], atol=1e-5)
+        np.testing.assert_allclose(crop, whole[start:stop], atol=1e-6)
 
 
 def test_only_the_crop_is_read(tmp_path, monkeypatch):
