@@ -11,6 +11,11 @@ from pathlib import Path
 import numpy as np
 import speechbrain as sb
 import torch
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
 from torch import nn
 
 from acorl_sb.alliance import Alliance, EmbeddingTable
@@ -32,6 +37,12 @@ class SpeakerBrain(sb.Brain):
     training goes on as if it had never stopped.
     """
 
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.means = RunningMeans()
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable("means", self.means)
+
     def compute_forward(self, batch, stage):
         inputs = batch.inputs
         if stage == sb.Stage.TRAIN and self.hparams.augment is not None:
@@ -42,7 +53,7 @@ class SpeakerBrain(sb.Brain):
     def compute_objectives(self, predictions, batch, stage):
         z, _ = predictions
         loss = self.modules.head(z, batch.labels)
-        self.note(task_loss=loss)
+        self.means.add(task_loss=loss)
         return loss
 
     @property
@@ -59,8 +70,8 @@ class SpeakerBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self.epoch = epoch
             self.hparams.sampler.seek(epoch, self.step)
-            self.sums: dict[str, float] = {}
-            self.counted = 0
+            if self.step == 0:
+                self.means.clear()
 
     def fit_batch(self, batch):
         seed_step(self.hparams.seed, self.global_step, self.rank)
@@ -71,15 +82,8 @@ class SpeakerBrain(sb.Brain):
     def rank(self) -> int:
         return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
 
-    def note(self, **values: torch.Tensor | float) -> None:
-        """Add to the running means that the epoch's line of the log shows."""
-        for key, value in values.items():
-            value = value.item() if isinstance(value, torch.Tensor) else value
-            self.sums[key] = self.sums.get(key, 0.0) + value
-
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        self.note(loss=loss.detach())
-        self.counted += 1
+        self.means.add(loss=loss)
 
     def check_loss_isfinite(self, loss):
         if not torch.isfinite(loss):
@@ -97,8 +101,7 @@ class SpeakerBrain(sb.Brain):
         encoder.eval()
         error = float(self.hparams.dev_error(encoder))
         self.epoch_ended(error)
-        means = {key: value / max(1, self.counted) for key, value in self.sums.items()}
-        line = {"epoch": epoch, "step": self.global_step, **means, "dev_eer": error}
+        line = {"epoch": epoch, "step": self.global_step, **self.means.values(), "dev_eer": error}
         if sb.utils.distributed.if_main_process():
             self.log_line(line)
         if self.checkpointer is not None:
@@ -125,6 +128,34 @@ class SpeakerBrain(sb.Brain):
         # A resumed run repeats the epoch that it was stopped in.
         kept = [old for old in earlier if json.loads(old)["epoch"] < line["epoch"]]
         path.write_text("\n".join([*kept, json.dumps(line)]) + "\n")
+
+
+@register_checkpoint_hooks
+class RunningMeans:
+    """Means over an epoch of whatever a step tells, kept over an interruption."""
+
+    def __init__(self):
+        self.sums: dict[str, list[float]] = {}
+
+    def clear(self) -> None:
+        self.sums = {}
+
+    def add(self, **values: torch.Tensor | float) -> None:
+        for key, value in values.items():
+            value = value.item() if isinstance(value, torch.Tensor) else value
+            total, count = self.sums.get(key, (0.0, 0))
+            self.sums[key] = [total + value, count + 1]
+
+    def values(self) -> dict[str, float]:
+        return {key: total / count for key, (total, count) in self.sums.items()}
+
+    @mark_as_saver
+    def save(self, path):
+        Path(path).write_text(json.dumps(self.sums), encoding="utf-8")
+
+    @mark_as_loader
+    def load(self, path, end_of_epoch):
+        self.sums = json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 class AllianceBrain(SpeakerBrain):
@@ -167,7 +198,7 @@ class AllianceBrain(SpeakerBrain):
         z, inputs = predictions
         priors = self.embed_priors(inputs, batch)
         term = self.modules.objective(z, priors, batch.labels, self.progress)
-        self.note(**term.logs)
+        self.means.add(**term.logs)
         self.objective.observe(task_loss=task_loss.item())
         self.last_batch = (z.detach(), priors, batch.labels)
         return term.total(task_loss)
@@ -187,11 +218,13 @@ class AllianceBrain(SpeakerBrain):
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
         super().on_fit_batch_end(batch, outputs, loss, should_step)
+        if not should_step:
+            return  # gradients of several batches are being gathered
         for _ in range(self.objective.adversary_steps - 1):
-            self.adversary_optimizer.zero_grad()
             self.objective.adversary_loss(*self.last_batch).backward()
             average_gradients(self.objective.adversary_parameters())
             self.adversary_optimizer.step()
+            self.adversary_optimizer.zero_grad()  # nothing may leak into the next batch
 
     def epoch_ended(self, dev_error):
         self.objective.observe(dev_error=dev_error)

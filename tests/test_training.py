@@ -1,0 +1,253 @@
+"""Training of members: order, freezing, repetition, interruption."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import ruamel.yaml
+import torch
+
+from acorl_sb import training
+from acorl_sb.brain import SpeakerBrain
+from acorl_sb.errors import UserError
+from acorl_sb.members import load_member
+from tests import tiny
+
+ACORL = """
+objective: !name:acorl_sb.complementarity.Adversarial
+    push: !new:acorl_sb.complementarity.Ramp
+        strength: 2.0
+    target: !name:acorl_sb.complementarity.ResidualTarget
+    adversary_steps: 2
+    hidden: 16
+"""
+
+
+def spec(name, objective=None, encoder="ecapa", **more):
+    tree = ruamel.yaml.YAML().load(objective) if objective else {"objective": None}
+    return {"name": name, "encoder": tiny.encoder_tree(encoder), **tree, **more}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    utterances = tiny.hums(tmp_path_factory.mktemp("hums"))
+    return training.TrainingSet(utterances, fake_error)
+
+
+def fake_error(encoder):
+    """A development error that falls with every look at an encoder that still changes."""
+    with torch.no_grad():
+        return 0.1 + 0.1 * float(encoder(torch.ones(1, 8000)).tanh().mean())
+
+
+def train(folder, data, specs, priors=(), **changes):
+    return training.train_members(
+        specs, list(priors), data, tiny.settings(**changes), tiny.CPU, torch.device("cpu"), folder
+    )
+
+
+def weights(folder):
+    return torch.load(folder / "embedding_model.ckpt", weights_only=True)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    """An ECAPA, then an ECAPA and a ResNet that each complement what came before."""
+    folder = tmp_path_factory.mktemp("trained")
+    specs = [spec("a"), spec("b", ACORL), spec("c", ACORL, "resnet")]
+    alliance = train(folder, data, specs)
+    return folder, specs, alliance
+
+
+def test_members_train_in_order_and_priors_keep_every_bit(trained, data, tmp_path):
+    folder, _, alliance = trained
+    assert alliance.names == ["a", "b", "c"]
+    record = json.loads((folder / "c" / "member.json").read_text())
+    assert record["settings"]["priors"] == ["a", "b"]
+    before = {k: v.clone() for k, v in alliance.members[0].encoder.state_dict().items()}
+    brains = []
+
+    class Watched(training.AllianceBrain):
+        def fit_batch(self, batch):
+            result = super().fit_batch(batch)
+            brains.append(self)
+            return result
+
+    original, training.AllianceBrain = training.AllianceBrain, Watched
+    try:
+        training.train_member(
+            spec("d", ACORL),
+            3,
+            alliance,
+            [0.1],
+            data,
+            tiny.settings(),
+            tiny.CPU,
+            torch.device("cpu"),
+            tmp_path / "d",
+        )
+    finally:
+        training.AllianceBrain = original
+    brain = brains[-1]
+    optimizers = [
+        p for o in brain.optimizers_dict.values() for g in o.param_groups for p in g["params"]
+    ]
+    frozen = {id(p) for m in alliance.members for p in m.parameters()}
+    assert not frozen & {id(p) for p in optimizers}
+    assert not frozen & {id(p) for p in brain.modules.parameters()}
+    assert not any(m.encoder.training for m in alliance.members)
+    after = alliance.members[0].encoder.state_dict()
+    assert same(before, after)
+
+
+def test_a_finished_member_is_not_trained_again(trained, data, caplog):
+    folder, specs, _ = trained
+    stamps = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    alliance = train(folder, data, specs)
+    assert alliance.names == ["a", "b", "c"]
+    assert stamps == {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+
+
+def test_changed_settings_are_refused_and_named(trained, data):
+    folder, specs, _ = trained
+    with pytest.raises(UserError, match=r"a: trained with training\.lr = None, now 3"):
+        train(folder, data, specs, plain={"lr": 3})
+
+
+def test_one_seed_repeats_and_two_differ(trained, data, tmp_path):
+    folder, specs, _ = trained
+    train(tmp_path / "again", data, specs[:2])
+    for name in "ab":
+        assert same(weights(folder / name), weights(tmp_path / "again" / name))
+    train(tmp_path / "other", data, specs[:1], seed=2)
+    assert not same(weights(folder / "a"), weights(tmp_path / "other" / "a"))
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4, 6])
+@pytest.mark.parametrize("view", ["crop", "utterance"])
+def test_stop_and_resume_equals_the_uninterrupted_run(trained, data, tmp_path, stop_at, view):
+    folder, specs, _ = trained
+    specs = specs[:2]
+    opts = tiny.RunOptions(
+        device="cpu", ckpt_interval_steps=1, overridden_args={"device", "ckpt_interval_steps"}
+    )
+    device = torch.device("cpu")
+    whole = tmp_path / "whole"
+    alliance = training.Alliance()
+    alliance.add("a", load_member(folder / "a"))
+    args = (alliance, [0.1], data, tiny.settings(view=view), opts, device)
+    training.train_member(specs[1], 1, *args, whole)
+
+    class Stopped(Exception):
+        pass
+
+    def stopping(self, batch):
+        # Progress that is not in a checkpoint yet must be done again, from the same state.
+        if self.global_step == stop_at and not stopping.done:
+            stopping.done = True
+            raise Stopped
+        return original(self, batch)
+
+    stopping.done = False
+    original = SpeakerBrain.fit_batch
+    SpeakerBrain.fit_batch = stopping
+    try:
+        with pytest.raises(Stopped):
+            training.train_member(specs[1], 1, *args, tmp_path / "cut")
+        training.train_member(specs[1], 1, *args, tmp_path / "cut")
+    finally:
+        SpeakerBrain.fit_batch = original
+    assert same(weights(whole), weights(tmp_path / "cut"))
+    logs = [(p / "train_log.jsonl").read_text() for p in (whole, tmp_path / "cut")]
+    assert logs[0] == logs[1] and len(logs[0].splitlines()) == 2
+
+
+def test_the_log_has_a_line_per_epoch_with_every_figure(trained):
+    folder, *_ = trained
+    lines = [
+        json.loads(line) for line in (folder / "b" / "train_log.jsonl").read_text().splitlines()
+    ]
+    assert [line["epoch"] for line in lines] == [1, 2] and [line["step"] for line in lines] == [
+        3,
+        6,
+    ]
+    for line in lines:
+        assert {"loss", "task_loss", "adversary_loss", "push", "dev_eer"} <= line.keys()
+        assert line["loss"] == pytest.approx(line["task_loss"] + line["adversary_loss"], rel=1e-5)
+    assert 0 < lines[0]["push"] < lines[1]["push"] <= 2.0
+
+
+def test_the_best_epoch_is_kept_not_the_last(data, tmp_path):
+    errors = iter([0.1, 0.3])
+    seen = []
+
+    def dev_error(encoder):
+        seen.append({k: v.clone() for k, v in encoder.embedding_model.state_dict().items()})
+        return next(errors)
+
+    chosen = training.TrainingSet(data.utterances, dev_error)
+    train(tmp_path, chosen, [spec("a")])
+    assert same(weights(tmp_path / "a"), seen[0]) and not same(seen[0], seen[1])
+    assert json.loads((tmp_path / "a" / "member.json").read_text())["best_epoch"] == 1
+
+
+def test_nan_loss_stops_in_one_sentence_and_keeps_the_last_checkpoint(data, tmp_path):
+    class Breaking(tiny.AAMHead):
+        calls = 0
+
+        def forward(self, z, labels):
+            Breaking.calls += 1
+            return super().forward(z, labels) * (float("nan") if Breaking.calls == 5 else 1)
+
+    with pytest.raises(UserError, match=r"member 'a': the loss is nan at step 5; the last good"):
+        train(tmp_path, data, [spec("a")], head=Breaking)
+    kept = list((tmp_path / "a" / "save").glob("CKPT*"))
+    assert len(kept) == 1 and not (tmp_path / "a" / "member.json").exists()
+    train(tmp_path, data, [spec("a")])  # and goes on from there
+    lines = (tmp_path / "a" / "train_log.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+
+
+def test_a_prior_that_the_user_owns(trained, data, tmp_path):
+    folder, *_ = trained
+    priors = [{"name": "mine", "folder": str(folder / "c")}]
+    alliance = train(tmp_path, data, [spec("a", ACORL)], priors)
+    assert alliance.names == ["mine", "a"]
+    missing = [{"name": "mine", "folder": str(tmp_path / "nowhere")}]
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        train(tmp_path / "x", data, [spec("a", ACORL)], missing)
+
+
+@pytest.mark.parametrize(
+    ("members", "priors", "message"),
+    [
+        ([], [], "at least one member"),
+        ([{"name": "a"}], [], r"members\[0\]: the key 'encoder' is missing"),
+        ([{"name": "a", "encoder": {}, "lamda": 1}], [], r"members\[0\]: unknown key 'lamda'"),
+        ([{"name": "a", "encoder": {}}] * 2, [], r"members\[1\]: the name 'a' is empty, taken"),
+        ([{"name": "a/b", "encoder": {}}], [], "slash"),
+        ([{"name": "a", "encoder": {}, "objective": 1}], [], "no prior to complement"),
+        ([{"name": "a", "encoder": {}}], [{"name": "p"}], r"priors\[0\]: the key 'folder'"),
+    ],
+)
+def test_specs_that_make_no_sense(members, priors, message):
+    with pytest.raises(UserError, match=message):
+        training.check_specs(members, priors)
+
+
+def test_one_speaker_is_not_enough(data):
+    with pytest.raises(UserError, match="at least two"):
+        training.TrainingSet(data.utterances[:4], fake_error)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("view", "whole"), ("epochs", 0), ("crop_seconds", -1.0)]
+)
+def test_bad_settings_name_the_key(key, value):
+    with pytest.raises(UserError, match=f"'{key}'"):
+        tiny.settings(**{key: value})
