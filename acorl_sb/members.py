@@ -9,6 +9,7 @@ from typing import Any
 
 import ruamel.yaml
 import torch
+from speechbrain.dataio.encoder import CategoricalEncoder
 from torch import nn
 
 from acorl_sb.encoders import SpeakerEncoder
@@ -35,8 +36,6 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
         embedding_model: !ref <embedding_model>
         classifier: !ref <classifier>
         label_encoder: !ref <label_encoder>
-    paths:
-        label_encoder: label_encoder.txt
 """
 
 
@@ -84,9 +83,10 @@ def save_member(
     for name, module in ((WEIGHTS, encoder.embedding_model), ("classifier.ckpt", classifier)):
         with atomic_path(folder / name) as temporary:
             torch.save({k: v.detach().cpu() for k, v in module.state_dict().items()}, temporary)
-    labels = "".join(f"{spk!r} => {label}\n" for label, spk in enumerate(speakers))
-    footer = "================\n'starting_index' => 0\n"
-    write_text(folder / "label_encoder.txt", labels + footer)
+    encoder_of_labels = CategoricalEncoder()
+    encoder_of_labels.update_from_iterable(speakers)
+    with atomic_path(folder / "label_encoder.ckpt") as temporary:
+        encoder_of_labels.save(temporary)
     write_json(folder / RECORD, record)
 
 

@@ -268,7 +268,11 @@ def train_member(
         len(data.speakers),
         seed,
     )
-    brain.fit(counter, loader, progressbar=None if sys.stderr.isatty() else False)
+    try:
+        brain.fit(counter, loader, progressbar=None if sys.stderr.isatty() else False)
+    except UserError as error:
+        # A loader process hands on its whole traceback as the message; its last line is ours.
+        raise UserError(str(error).strip().splitlines()[-1].split("UserError: ")[-1]) from None
     best = checkpointer.recover_if_possible(min_key="dev_eer")
     if if_main_process():
         save_member(
