@@ -11,13 +11,12 @@ from __future__ import annotations
 import logging
 import math
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import soundfile
-import torch
-from torchaudio.transforms import Resample
 
 from acorl_sb.errors import UserError
 from acorl_sb.m4a import M4aFile
@@ -103,7 +102,7 @@ def read_audio(
     wave = crop.mean(axis=1) if crop.shape[1] > 1 else crop[:, 0]
     if header.rate != sample_rate:
         _tell_once(path, header.rate, sample_rate)
-        wave = _resampler(header.rate, sample_rate)(torch.from_numpy(wave)).numpy()
+        wave = _resampler(header.rate, sample_rate)(wave)
     return np.ascontiguousarray(wave[skip : skip + stop - start])
 
 
@@ -130,9 +129,14 @@ def _file_range(start: int, stop: int, header: Header, sample_rate: int) -> tupl
 
 
 @lru_cache(maxsize=16)
-def _resampler(rate: int, sample_rate: int) -> Resample:
-    # Kept: making the filter takes longer than using it.
-    return Resample(rate, sample_rate)
+def _resampler(rate: int, sample_rate: int) -> Callable[[np.ndarray], np.ndarray]:
+    # Kept, since making the filter takes longer than using it. Imported here, since preparing a
+    # corpus, which reads headers alone, then starts in a fraction of the time.
+    import torch
+    from torchaudio.transforms import Resample
+
+    transform = Resample(rate, sample_rate)
+    return lambda wave: transform(torch.from_numpy(wave)).numpy()
 
 
 def _tell_once(path: str | os.PathLike, rate: int, sample_rate: int) -> None:

@@ -57,23 +57,32 @@ def audio_files(folder: Path) -> list[Path]:
     return found
 
 
-def read_headers(paths: Sequence[str], threads: int | None = None) -> list[Header]:
+def read_headers(
+    paths: Sequence[str], journal: Path | None = None, threads: int | None = None
+) -> list[Header]:
     """Header of every file, in order; read in parallel, large sets under a progress bar.
 
     Threads, not processes: a header is waited for more than it is worked on (libsndfile reads it
     without Python's lock), and nothing of the caller's program is imported again.
 
+    With a ``journal``, what has been read is noted there as it is read, so that an interrupted call
+    goes on where it stopped and files that have not changed are not read again.
+
     Raises the ``UserError`` of the first file that cannot be read.
     """
+    known = _load_journal(journal)
     blocks = [paths[i : i + _BLOCK] for i in range(0, len(paths), _BLOCK)]
     headers: list[Header] = []
     with (
         ThreadPoolExecutor(threads or os.cpu_count()) as pool,
+        open(journal or os.devnull, "a", encoding="utf-8", errors="surrogateescape") as file,
         tqdm(total=len(paths), desc="headers", unit="file", disable=len(blocks) < 10) as bar,
     ):
         try:
-            for block in pool.map(lambda part: [read_header(path) for path in part], blocks):
+            for block, lines in pool.map(lambda part: _read_block(part, known), blocks):
                 headers += block
+                file.writelines(lines)
+                file.flush()
                 bar.update(len(block))
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -81,25 +90,61 @@ def read_headers(paths: Sequence[str], threads: int | None = None) -> list[Heade
     return headers
 
 
+_Known = dict[str, tuple[tuple[int, int], Header]]  # path -> (size, time of change), header
+
+
+def _load_journal(path: Path | None) -> _Known | None:
+    """What a journal holds; None without one."""
+    if path is None:
+        return None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known: _Known = {}
+    if path.is_file():
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            for line in file:
+                fields = line.rstrip("\n").split("\t")
+                # The last field says that the line is whole: an interruption may cut one off.
+                if len(fields) == 6 and fields[5] == "." and all(f.isdigit() for f in fields[1:5]):
+                    size, changed, frames, rate = map(int, fields[1:5])
+                    known[fields[0]] = ((size, changed), Header(frames, rate))
+    return known
+
+
+def _read_block(paths: Sequence[str], known: _Known | None) -> tuple[list[Header], list[str]]:
+    """Headers of some files, and the journal lines of those that were not known."""
+    if known is None:
+        return [read_header(path) for path in paths], []
+    headers, lines = [], []
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
+            status = os.stat_result([0] * 10)  # read_header says what is wrong
+        key = (status.st_size, status.st_mtime_ns)
+        noted, header = known.get(path, (None, None))
+        if noted != key:
+            header = read_header(path)
+            lines.append("\n" + "\t".join(map(str, (path, *key, *header, "."))))
+        headers.append(header)
+    return headers, lines
+
+
 def utterances(
-    rows: Iterable[tuple[str, str | os.PathLike, str, str, str]],
+    rows: Iterable[tuple[str, str | os.PathLike, str, str, str]], journal: Path | None = None
 ) -> list[Utterance]:
     """Whole-file utterances from rows of (ID, path, speaker, session, gender)."""
     rows = [(name, os.path.abspath(path), *rest) for name, path, *rest in rows]
-    found = []
-    for (name, path, spk, session, gender), header in zip(
-        rows, read_headers([row[1] for row in rows]), strict=True
-    ):
-        found.append(
-            Utterance(
-                name,
-                header.frames / header.rate,
-                path,
-                0,
-                header.length(SAMPLE_RATE),
-                spk,
-                session,
-                gender,
-            )
+    headers = read_headers([row[1] for row in rows], journal)
+    return [
+        Utterance(
+            name,
+            header.frames / header.rate,
+            path,
+            0,
+            header.length(SAMPLE_RATE),
+            spk,
+            session,
+            gender,
         )
-    return found
+        for (name, path, spk, session, gender), header in zip(rows, headers, strict=True)
+    ]

@@ -5,8 +5,9 @@ A corpus is one module of this package with one function,
     collect(data_folder, **its own options) -> Corpus
 
 that checks the folder's layout and lists the utterances of the corpus's own splits. All else, such
-as choosing development and test speakers where the corpus does not say, is done here. A corpus that
-can do without a data folder also has ``default_folder(**its own options) -> Path``.
+as choosing development and test speakers where the corpus does not say, is done here. ``collect``
+may also take ``save_folder``, where it may keep what it needs again. A corpus that can do without a
+data folder also has ``default_folder(**its own options) -> Path``.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import logging
 import os
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from acorl_sb.corpora.manifest import Utterance, write_manifest
-from acorl_sb.corpora.splits import by_speaker, check_disjoint, make_trials, split_speakers
+from acorl_sb.corpora.splits import by_speaker, check_disjoint, make_trials, split_speakers, thin
 from acorl_sb.errors import UserError
 from acorl_sb.files import write_json
 from acorl_sb.scoring.trials import TrialList, write_trials
@@ -36,13 +37,17 @@ logger = logging.getLogger(__name__)
 class Corpus:
     """What a corpus module found: utterances by official split, and official trials if any.
 
-    ``dev`` and ``test`` may be empty; speakers are then held out of the split before them.
+    ``dev`` and ``test`` may be empty; speakers are then held out of the training speakers.
+    ``more_trials`` are further lists over the test utterances, by name. ``shared_speakers`` says
+    that the user has explicitly allowed a speaker to be in two splits.
     """
 
     train: list[Utterance]
     dev: list[Utterance] = field(default_factory=list)
     test: list[Utterance] = field(default_factory=list)
     test_trials: TrialList | None = None
+    more_trials: dict[str, TrialList] = field(default_factory=dict)
+    shared_speakers: bool = False
 
 
 class Splits(NamedTuple):
@@ -71,14 +76,17 @@ def prepare(
     test_speakers: int | None = None,
     max_targets: int = 20_000,
     nontargets_per_target: float = 4.0,
+    utterances_per_speaker: int = 50,
     **options: Any,
 ) -> Splits:
     """Write ``train.csv dev.csv test.csv dev_trials.txt test_trials.txt`` to ``save_folder``.
 
     ``corpus`` is the name of a module of this package and ``options`` are its own. Where the corpus
     has no development (test) split, ``dev_speakers`` (``test_speakers``) are held out of training;
-    by default a sixth (a quarter) of the speakers with two utterances or more, at most 40 (80).
-    Trials are those of :func:`make_trials` unless the corpus brings its own.
+    by default a sixth (a quarter) of the speakers with two utterances or more, at most 40 (80);
+    ``utterances_per_speaker`` limits what is kept of them. Trials are those of :func:`make_trials`
+    unless the corpus brings its own; where it brings several lists, the others are written beside
+    the first as ``test_trials_<name>.txt``.
 
     A second call with the same settings and unchanged data does nothing; ``prepared.json`` keeps
     what it compares. That the splits share no speaker is checked and logged every time.
@@ -95,45 +103,59 @@ def prepare(
         "test_speakers": test_speakers,
         "max_targets": max_targets,
         "nontargets_per_target": nontargets_per_target,
+        "utterances_per_speaker": utterances_per_speaker,
         "options": json.loads(json.dumps(options, default=str)),
     }
     save_folder = Path(save_folder)
     paths = Splits(*(save_folder / name for name in _FILES))
     record = save_folder / "prepared.json"
-    speakers = _prepared_speakers(record, settings, paths)
-    if speakers is None:
+    done = _prepared(record, settings, paths)
+    if done is None:
+        if "save_folder" in inspect.signature(collect).parameters:
+            options["save_folder"] = save_folder
         found = collect(data_folder, **options)
-        found = _complete(found, seed, dev_speakers, test_speakers)
+        found = _complete(found, seed, dev_speakers, test_speakers, utterances_per_speaker)
         limits = (max_targets, nontargets_per_target)
         dev_trials = _trials("development", found.dev, seed, *limits)
         test_trials = found.test_trials or _trials("test", found.test, seed + 1, *limits)
-        speakers = {
-            name: sorted({u.spk_id for u in getattr(found, name)})
-            for name in ("train", "dev", "test")
+        done = {
+            "speakers": {
+                name: sorted({u.spk_id for u in getattr(found, name)})
+                for name in ("train", "dev", "test")
+            },
+            "shared_speakers": found.shared_speakers,
         }
-        check_disjoint(speakers)
+        _check(corpus, done)
         record.unlink(missing_ok=True)
         write_manifest(paths.train, found.train)
         write_manifest(paths.dev, found.dev)
         write_manifest(paths.test, found.test)
         write_trials(paths.dev_trials, dev_trials)
         write_trials(paths.test_trials, test_trials)
-        write_json(
-            record,
-            {
-                "settings": settings,
-                "data": _fingerprint(data_folder),
-                "files": {path.name: _digest(path) for path in paths},
-                "speakers": speakers,
-            },
-        )
-    check_disjoint(speakers)
-    logger.info(
-        "%s: %d training, %d development and %d test speakers, checked to be disjoint",
-        corpus,
-        *(len(speakers[name]) for name in ("train", "dev", "test")),
-    )
+        for name, trials in found.more_trials.items():
+            write_trials(save_folder / f"test_trials_{name}.txt", trials)
+        data = _fingerprint(data_folder, save_folder)
+        files = {path.name: _digest(path) for path in paths}
+        write_json(record, {"settings": settings, "data": data, "files": files, **done})
+    else:
+        _check(corpus, done)
     return paths
+
+
+def _check(corpus: str, done: dict[str, Any]) -> None:
+    """Refuse shared speakers, or warn of them where they are allowed; log the counts."""
+    verdict = "checked to be disjoint"
+    try:
+        check_disjoint(done["speakers"])
+    except UserError as error:
+        if not done["shared_speakers"]:
+            raise
+        logger.warning("allowed by the settings: %s", error)
+        verdict = "NOT disjoint"
+    counts = (len(done["speakers"][name]) for name in ("train", "dev", "test"))
+    logger.info(
+        "%s: %d training, %d development and %d test speakers, %s", corpus, *counts, verdict
+    )
 
 
 _FILES = ("train.csv", "dev.csv", "test.csv", "dev_trials.txt", "test_trials.txt")
@@ -151,7 +173,11 @@ def _find(
     if corpus not in known:
         raise UserError(f"unknown corpus {corpus!r}; known are {', '.join(known)}")
     module = _module(corpus)
-    accepted = list(inspect.signature(module.collect).parameters)[1:]
+    accepted = [
+        name
+        for name in inspect.signature(module.collect).parameters
+        if name not in ("data_folder", "save_folder")
+    ]
     for name in options:
         if name not in accepted:
             raise UserError(
@@ -164,24 +190,24 @@ def _find(
 
 
 def _complete(
-    found: Corpus, seed: int, dev_speakers: int | None, test_speakers: int | None
+    found: Corpus, seed: int, dev_speakers: int | None, test_speakers: int | None, limit: int
 ) -> Corpus:
     """Hold out test, then development speakers, where the corpus has none of its own."""
     train, dev, test = found.train, found.dev, found.test
     eligible = _eligible(train)
     if not test:
         count = min(80, max(2, eligible // 4)) if test_speakers is None else test_speakers
-        train, test = _hold_out(train, count, seed, "test")
+        train, test = _hold_out(train, count, seed, "test", limit)
     if not dev and _eligible(train) < 2 and found.test and found.test_trials is None:
         logger.warning(
             "no training speaker has two utterances, so half of the test speakers become "
             "development speakers"
         )
         count = _eligible(test) // 2 if dev_speakers is None else dev_speakers
-        test, dev = _hold_out(test, count, seed + 1, "development")
+        test, dev = _hold_out(test, count, seed + 1, "development", limit)
     elif not dev:
         count = min(40, max(2, eligible // 6)) if dev_speakers is None else dev_speakers
-        train, dev = _hold_out(train, count, seed + 1, "development")
+        train, dev = _hold_out(train, count, seed + 1, "development", limit)
     for name, part in (("training", train), ("development", dev), ("test", test)):
         speakers = len({u.spk_id for u in part})
         if speakers < 2:
@@ -189,7 +215,7 @@ def _complete(
                 f"fewer than two {name} speakers ({speakers}); bring more speakers or hold out "
                 "fewer with dev_speakers and test_speakers"
             )
-    return Corpus(train, dev, test, found.test_trials)
+    return replace(found, train=train, dev=dev, test=test)
 
 
 def _trials(name: str, utterances: Sequence[Utterance], *settings: Any) -> TrialList:
@@ -205,24 +231,25 @@ def _eligible(utterances: Sequence[Utterance]) -> int:
 
 
 def _hold_out(
-    utterances: Sequence[Utterance], count: int, seed: int, purpose: str
+    utterances: Sequence[Utterance], count: int, seed: int, purpose: str, limit: int
 ) -> tuple[list[Utterance], list[Utterance]]:
     if count < 2:
         raise UserError(f"{count} {purpose} speaker(s): trials need two or more")
     try:
-        return split_speakers(utterances, count, seed)
+        kept, held_out = split_speakers(utterances, count, seed)
     except UserError as error:
         raise UserError(f"{purpose} speakers: {error}") from None
+    return kept, thin(held_out, limit, seed)
 
 
-def _prepared_speakers(record: Path, settings: dict, paths: Splits) -> dict | None:
-    """The speakers of an earlier, still valid preparation."""
+def _prepared(record: Path, settings: dict, paths: Splits) -> dict | None:
+    """The record of an earlier, still valid preparation."""
     try:
         old = json.loads(record.read_text(encoding="utf-8"))
         valid = (
             old["settings"] == settings
             and old["files"] == {path.name: _digest(path) for path in paths}
-            and old["data"] == _fingerprint(settings["data_folder"])
+            and old["data"] == _fingerprint(settings["data_folder"], record.parent)
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -230,7 +257,7 @@ def _prepared_speakers(record: Path, settings: dict, paths: Splits) -> dict | No
         logger.info("%s: settings, data or files have changed, preparing again", record.parent)
         return None
     logger.info("%s: already prepared", record.parent)
-    return old["speakers"]
+    return old
 
 
 def _digest(path: Path) -> str:
@@ -241,19 +268,20 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _fingerprint(folder: str | os.PathLike | None) -> str | None:
-    """A digest of every file's name, size and time of change below ``folder``."""
+def _fingerprint(folder: str | os.PathLike | None, save_folder: Path) -> str | None:
+    """A digest of every file's name, size and time of change below ``folder``.
+
+    What lies in ``save_folder`` does not count: it may be inside.
+    """
     if folder is None:
         return None
+    own = str(save_folder.resolve())
     digest = hashlib.sha256()
     for parent, folders, files in os.walk(folder, followlinks=True):
-        folders.sort()
+        folders[:] = sorted(n for n in folders if os.path.abspath(os.path.join(parent, n)) != own)
         digest.update(os.path.relpath(parent, folder).encode("utf-8", "surrogateescape"))
         for name in sorted(files):
             status = os.stat(os.path.join(parent, name))
-            digest.update(
-                f"\0{name}\0{status.st_size}\0{status.st_mtime_ns}".encode(
-                    "utf-8", "surrogateescape"
-                )
-            )
+            entry = f"\0{name}\0{status.st_size}\0{status.st_mtime_ns}"
+            digest.update(entry.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -61,6 +61,23 @@ def split_speakers(
     )
 
 
+def thin(utterances: Sequence[Utterance], limit: int, seed: int) -> list[Utterance]:
+    """At most ``limit`` utterances of each speaker, taken from the sessions in turn."""
+    chosen: set[str] = set()
+    for spk, group in by_speaker(utterances).items():
+        rng = random.Random(f"thin {seed} {spk}")
+        sessions: dict[str, list[Utterance]] = defaultdict(list)
+        for utterance in group:
+            sessions[utterance.session].append(utterance)
+        queues = list(sessions.values())
+        rng.shuffle(queues)
+        for queue in queues:
+            rng.shuffle(queue)
+        rounds = itertools.chain.from_iterable(itertools.zip_longest(*queues))
+        chosen.update(u.id for u in itertools.islice(filter(None, rounds), limit))
+    return [u for u in utterances if u.id in chosen]
+
+
 def check_disjoint(splits: Mapping[str, Iterable[str]]) -> None:
     """Raise ``UserError`` naming the speakers that two splits share.
 

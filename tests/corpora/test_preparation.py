@@ -82,6 +82,14 @@ def fail_like(function):
     return collect
 
 
+def test_the_output_may_lie_in_the_data_folder(audio_tree, caplog):
+    data = audio_tree("data", FILES)
+    for _ in range(2):
+        with caplog.at_level(logging.INFO):
+            corpora.prepare("folder", data, data / "out")
+    assert "out: already prepared" in caplog.text
+
+
 @pytest.mark.parametrize("change", ["seed", "data", "removed", "edited", "record"])
 def test_a_change_prepares_again(audio_tree, tmp_path, change):
     data = audio_tree("data", FILES)
@@ -164,6 +172,15 @@ def test_official_splits_are_kept(toy, tmp_path):
     assert corpora.read_manifest(splits.train) == found.train
     assert corpora.read_manifest(splits.dev) == found.dev
     assert corpora.read_manifest(splits.test) == found.test
+
+
+def test_held_out_speakers_keep_a_limited_number_of_utterances(toy, tmp_path):
+    found = corpora.Corpus(utterances("a", 9, 10), test=utterances("c", 3, 10))
+    toy.collect = lambda data_folder: found
+    splits = corpora.prepare("toy", None, tmp_path, dev_speakers=2, utterances_per_speaker=4)
+    train, dev, test = (corpora.read_manifest(path) for path in splits[:3])
+    # The corpus's own test set stays as it is.
+    assert (len(train), len(dev), len(test)) == (70, 8, 30)
 
 
 def test_overlapping_official_splits_are_refused(toy, tmp_path):

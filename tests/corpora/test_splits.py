@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from acorl_sb.corpora.manifest import Utterance
-from acorl_sb.corpora.splits import check_disjoint, make_trials, split_speakers
+from acorl_sb.corpora.splits import check_disjoint, make_trials, split_speakers, thin
 from acorl_sb.errors import UserError
 
 
@@ -69,6 +69,16 @@ def test_speakers_with_one_utterance_are_never_held_out():
 def test_two_speakers_must_stay():
     with pytest.raises(UserError, match="two must stay on the other side"):
         split_speakers(corpus(6), 5, seed=0)
+
+
+def test_thinning_takes_from_every_session():
+    utterances = corpus(3, sessions=4, per_session=5)
+    few = thin(utterances, 6, seed=0)
+    count = Counter((u.spk_id, u.session) for u in few)
+    assert len(few) == 18 and len(count) == 12 and set(count.values()) == {1, 2}
+    assert few == [u for u in utterances if u in few]
+    assert thin(utterances[::-1], 6, seed=0)[::-1] == few != thin(utterances, 6, seed=1)
+    assert thin(utterances, 20, seed=0) == utterances
 
 
 def test_shared_speakers_are_named():

@@ -1,0 +1,201 @@
+"""VoxCeleb1 and 2: celebrities' speech from videos; a video is a session.
+
+Layout: ``id10001/<video>/00001.wav`` below any folders, such as ``wav/``, ``vox1/dev/wav/`` or
+``vox2/dev/aac/``; audio that soundfile reads, or ``.m4a``. IDs are spelt as in the official lists,
+``id10001/<video>/00001.wav``, whatever the format on disk. Genders come from ``vox1_meta.csv`` and
+``vox2_meta.csv``, where they are present.
+
+The speakers of the trial lists test; all others train. Development speakers are held out of these.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import urllib.error
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from acorl_sb.corpora.listing import is_audio, require_folder, utterances
+from acorl_sb.corpora.preparation import Corpus
+from acorl_sb.errors import UserError
+from acorl_sb.scoring.trials import TrialList, read_trials
+
+logger = logging.getLogger(__name__)
+
+OFFICIAL_LISTS = {"O": "veri_test2.txt", "E": "list_test_all2.txt", "H": "list_test_hard2.txt"}
+"""The cleaned lists of VoxCeleb1: original, extended (all speakers), hard (same sex and nation)."""
+
+OFFICIAL_SITE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/"
+
+_LAYOUT = "VoxCeleb's layout is id10001/<video>/00001.wav, below wav/, dev/aac/ or the like"
+_SPEAKER = re.compile(r"id\d{5}")
+_PREFERRED = (".wav", ".flac")  # where one utterance lies there in several formats
+
+
+class _Row(NamedTuple):
+    id: str
+    path: str
+    spk: str
+    video: str
+    gender: str
+
+
+def collect(
+    data_folder: Path | None,
+    save_folder: Path,
+    trials: str | Sequence[str] | None = "O",
+    test_speakers_in_training: bool = False,
+) -> Corpus:
+    """Training utterances and those that the trial lists name.
+
+    ``trials`` is one or more of O, E, H (the official cleaned lists, looked for in the data folder
+    and in ``meta/`` there, else downloaded), paths, or URLs; the first is the test list. With None,
+    test speakers are held out as from any corpus. ``test_speakers_in_training`` lets the speakers
+    of the lists train with the utterances that no list names.
+
+    Raises ``UserError`` for an unknown layout, a list that cannot be had, trials that name
+    utterances that are not there, and where the lists leave fewer than two training speakers.
+    """
+    root = require_folder(data_folder, "VoxCeleb (folders id10001/ and the like)")
+    rows = _scan(root)
+    journal = save_folder / "headers.tsv"
+    if trials is None:
+        return Corpus(train=utterances(rows, journal))
+    names = [trials] if isinstance(trials, (str, os.PathLike)) else list(trials)
+    # An official list counts as it is, should it hold a pair twice.
+    lists = {_label(n): read_trials(_find_list(n, root, save_folder), "keep") for n in names}
+    known = {row.id for row in rows}
+    for name, listed in lists.items():
+        missing = [utterance for utterance in listed.ids if utterance not in known]
+        if missing:
+            raise UserError(
+                f"trial list {name}: {len(missing)} of its {len(listed.ids)} utterances are not "
+                f"below {root}, the first is {missing[0]}"
+            )
+    train, test = _part(rows, lists, test_speakers_in_training)
+    if len({row.spk for row in train}) < 2:
+        raise UserError(
+            f"trial list {', '.join(lists)}: its speakers are all that there are below {root}, and "
+            "test speakers do not train; bring VoxCeleb2 too, choose another list, or allow it "
+            "with test_speakers_in_training"
+        )
+    first, *others = lists
+    return Corpus(
+        train=utterances(train, journal),
+        test=utterances(test, journal),
+        test_trials=lists[first],
+        more_trials={name: lists[name] for name in others},
+        shared_speakers=test_speakers_in_training,
+    )
+
+
+def _part(
+    rows: Sequence[_Row], lists: dict[str, TrialList], allowed: bool
+) -> tuple[list[_Row], list[_Row]]:
+    """Rows that train and rows that the lists name."""
+    listed = {utterance for trials in lists.values() for utterance in trials.ids}
+    speakers = {utterance.partition("/")[0] for utterance in listed}
+    test = [row for row in rows if row.id in listed]
+    if allowed:
+        return [row for row in rows if row.id not in listed], test
+    train = [row for row in rows if row.spk not in speakers]
+    logger.info(
+        "%d test speakers are kept out of training, with %d utterances that no trial names",
+        len(speakers),
+        len(rows) - len(train) - len(test),
+    )
+    return train, test
+
+
+def _scan(root: Path) -> list[_Row]:
+    """Every utterance below ``root``, once, in the order of the IDs."""
+    gender = _genders(root)
+    found: dict[str, _Row] = {}
+    for folder in _speaker_folders(root):
+        spk = os.path.basename(folder)
+        for video in _entries(folder):
+            if not video.is_dir():
+                if is_audio(video.name):
+                    raise UserError(f"{video.path}: audio outside of a video's folder; {_LAYOUT}")
+                continue
+            for file in _entries(video.path):
+                stem, extension = os.path.splitext(file.name)
+                if not is_audio(file.name):
+                    continue
+                name = f"{spk}/{video.name}/{stem}.wav"
+                if name not in found or _rank(extension) < _rank(found[name].path):
+                    found[name] = _Row(name, file.path, spk, video.name, gender.get(spk, ""))
+    if not found:
+        raise UserError(f"{root}: no audio of VoxCeleb found; {_LAYOUT}")
+    return [found[name] for name in sorted(found)]
+
+
+def _speaker_folders(root: Path) -> list[str]:
+    found: list[str] = []
+    for parent, folders, _ in os.walk(root, followlinks=True):
+        found += [os.path.join(parent, name) for name in folders if _SPEAKER.fullmatch(name)]
+        folders[:] = [name for name in folders if not _SPEAKER.fullmatch(name)]
+    return sorted(found)
+
+
+def _entries(folder: str) -> list[os.DirEntry]:
+    with os.scandir(folder) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _rank(path: str) -> int:
+    extension = os.path.splitext(path)[1].lower() or path.lower()
+    return _PREFERRED.index(extension) if extension in _PREFERRED else len(_PREFERRED)
+
+
+def _genders(root: Path) -> dict[str, str]:
+    """Speaker -> ``m`` or ``f`` from the meta files: comma or tab separated, sex by itself."""
+    genders = {}
+    for path in sorted({*root.glob("vox*_meta.csv"), *root.glob("*/vox*_meta.csv")}):
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            fields = [field.strip() for field in re.split(r"[,\t]", line)]
+            sex = [field for field in fields[1:] if field in ("m", "f")]
+            if _SPEAKER.fullmatch(fields[0]) and sex:
+                genders[fields[0]] = sex[0]
+    return genders
+
+
+def _label(name: str) -> str:
+    """A list's name for messages and file names: O, E, H or the file's own."""
+    return str(name) if str(name) in OFFICIAL_LISTS else Path(str(name)).stem
+
+
+def _find_list(name: str, root: Path, save_folder: Path) -> Path:
+    """The path of a trial list, downloaded to ``save_folder`` if it has to be."""
+    name = str(name)
+    if name in OFFICIAL_LISTS:
+        file = OFFICIAL_LISTS[name]
+        for path in (root / file, root / "meta" / file):
+            if path.is_file():
+                return path
+        return _download(OFFICIAL_SITE + file, save_folder / file)
+    if "://" in name:
+        return _download(name, save_folder / Path(urlsplit(name).path).name)
+    if not Path(name).is_file():
+        raise UserError(f"{name}: no such trial list; name a file, a URL, or O, E or H")
+    return Path(name)
+
+
+def _download(url: str, path: Path) -> Path:
+    if not path.is_file():
+        from torch.hub import download_url_to_file
+
+        logger.info("downloading %s", url)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            download_url_to_file(url, str(path), progress=False)
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            raise UserError(
+                f"{url}: cannot be downloaded ({getattr(error, 'reason', error)}); "
+                "download the trial list by hand and name its path with trials"
+            ) from None
+    return path
