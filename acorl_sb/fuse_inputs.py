@@ -208,12 +208,14 @@ def _with_speakers(
     if files:
         source = " and ".join(str(path) for path in files)
         found = [speakers.by_table(s.trials.ids, table, source) for s in sets.values()]
-    elif guessed and not all("/" in u.strip("/") for s in sets.values() for u in s.trials.ids):
-        return sets, "unknown: no manifest and no speaker pattern was given", None
-    else:
-        pattern = pattern or speakers.VOXCELEB_PATTERN
+    elif pattern is not None:
         source = f"pattern {pattern} in the utterance ids"
         found = [speakers.by_pattern(s.trials.ids, pattern) for s in sets.values()]
+    else:
+        source = "what stands before the first slash of an utterance id"
+        found = [speakers.by_folder(s.trials.ids) for s in sets.values()]
+        if None in found:
+            return sets, "unknown: no manifest and no speaker pattern was given", None
     numbers = speakers.number(*found)
     for scored, number in zip(sets.values(), numbers, strict=True):
         wrong = speakers.contradictions(scored.trials, number)

@@ -1,4 +1,4 @@
-"""From aligned scores to everything that ``fuse.py`` reports: figures, intervals, curves, models."""
+"""From aligned scores to all that ``fuse.py`` reports: figures, intervals, curves, models."""
 
 from __future__ import annotations
 
@@ -116,8 +116,9 @@ def evaluate(
     for (kind, name), outcome in outcomes.items():
         progress(f"judge {name}")
         row = {"name": name, "kind": kind, **_figures(outcome, reported.labels, settings)}
-        same = next((n for k, n in outcomes if outcomes[k, n].score is outcome.score), name)
-        replicates[name] = replicates[same] if same in replicates else resample(outcome.score)
+        known = (n for k, n in outcomes if n in replicates and k == "member")
+        same = next((n for n in known if _equal(outcomes["member", n], outcome)), None)
+        replicates[name] = replicates[same] if same else resample(outcome.score)
         row["intervals"] = _intervals(replicates[name], settings.level)
         row["dev_eer"] = _selection_eer(outcome) if protocol.kind == "dev_test" else None
         rows.append(row)
@@ -125,6 +126,9 @@ def evaluate(
     for row in rows:
         row["against_best"] = _difference(row, best, replicates, settings)
     results["best_member"] = best["name"]
+    results["fused_name"] = (
+        LABELS[recipe.fusion] if ("fusion", LABELS[recipe.fusion]) in outcomes else names[0]
+    )
     results["table"] = rows
     results["intervals"] = {
         "level": settings.level,
@@ -224,6 +228,10 @@ def _named_figures(row: dict[str, Any], settings: Settings) -> dict[str, float]:
         "eer": row["eer"],
         **{dcf_name(p): row["min_dcf"][f"{p:g}"] for p in settings.points},
     }
+
+
+def _equal(one: Outcome, other: Outcome) -> bool:
+    return np.array_equal(one.score, other.score)
 
 
 def _choice(row: dict[str, Any]) -> float:

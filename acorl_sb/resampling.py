@@ -14,9 +14,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import scipy.sparse
-import torch
 
-from acorl_sb import metrics
 from acorl_sb.bootstrap import Measure
 
 EXACT = 2048
@@ -148,7 +146,7 @@ def _thresholds(target: np.ndarray, nontarget: np.ndarray) -> np.ndarray:
         return target[candidates]
     misses = candidates  # target trials below each candidate
     alarms = len(nontarget) - below[candidates]  # non-target trials at or above it
-    error = metrics.eer(metrics.SortedTrials(*map(torch.from_numpy, (target, nontarget))))
+    error = np.maximum(misses / len(target), alarms / len(nontarget)).min()  # EER, about
     useful = alarms <= max(0.1, 4.0 * error) * len(nontarget)
     misses, alarms, candidates = misses[useful], alarms[useful], candidates[useful]
     # Geometric steps of either count, single ones as long as they are larger.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Sequence
@@ -13,9 +14,6 @@ from acorl_sb.corpora.manifest import read_manifest
 from acorl_sb.errors import UserError
 from acorl_sb.scoring.lines import read_blocks, some
 from acorl_sb.scoring.trials import TrialList
-
-VOXCELEB_PATTERN = r"^([^/]+)/"
-"""The speaker is what stands before the first slash: ``id10270/5r0dWxy17C8/00001.wav``."""
 
 
 def read_speakers(path: str | os.PathLike) -> dict[str, str]:
@@ -63,13 +61,21 @@ def by_pattern(ids: Sequence[str], pattern: str) -> list[str]:
     return [hit.group(group) or "" for hit in found]
 
 
+def by_folder(ids: Sequence[str]) -> list[str] | None:
+    """What stands before the first slash (VoxCeleb: ``id10270/5r0dWxy17C8/00001.wav``).
+
+    None where an id has no slash, or begins with one.
+    """
+    heads = [utterance.partition("/") for utterance in ids]
+    return (
+        [head for head, _, _ in heads] if all(head and slash for head, slash, _ in heads) else None
+    )
+
+
 def number(*speakers: Sequence[str]) -> list[np.ndarray]:
     """Lists of speaker names as int64 arrays in one numbering from 0, by first appearance."""
-    index: dict[str, int] = {}
-    return [
-        np.array([index.setdefault(name, len(index)) for name in names], dtype=np.int64)
-        for names in speakers
-    ]
+    index = {name: n for n, name in enumerate(dict.fromkeys(itertools.chain(*speakers)))}
+    return [np.fromiter(map(index.__getitem__, names), np.int64, len(names)) for names in speakers]
 
 
 def contradictions(trials: TrialList, speaker: np.ndarray) -> np.ndarray:

@@ -134,6 +134,16 @@ class Bar:
     interval: Sequence[float] | None = None
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A finished figure: ``key`` is its id and file name, ``svg`` the whole ``<svg>`` element."""
+
+    key: str
+    title: str
+    description: str
+    svg: str
+
+
 @dataclass
 class _Canvas:
     key: str
@@ -153,8 +163,8 @@ class _Canvas:
     def rule(self, x1, y1, x2, y2, style) -> None:
         self.add(f'<path class="{style}" d="M{x1:.1f} {y1:.1f}L{x2:.1f} {y2:.1f}"/>')
 
-    def finish(self) -> str:
-        return (
+    def finish(self) -> Figure:
+        text = (
             f'<svg class="figure" xmlns="http://www.w3.org/2000/svg" role="img" '
             f'viewBox="0 0 {WIDTH} {self.height:.0f}" data-figure="{escape(self.key)}" '
             f'aria-labelledby="{self.key}-title {self.key}-desc">'
@@ -163,6 +173,7 @@ class _Canvas:
             + "".join(self.parts)
             + "</svg>"
         )
+        return Figure(self.key, self.title, self.description, text)
 
 
 def key_of(text: str) -> str:
@@ -175,9 +186,9 @@ def member_style(index: int) -> str:
     return f"c{index % MEMBER_COLOURS}"
 
 
-def standalone(svg: str) -> str:
+def standalone(figure: Figure) -> str:
     """The same figure as a file of its own, with its colours and a background."""
-    head, rest = svg.split(">", 1)
+    head, rest = figure.svg.split(">", 1)
     return (
         f'<?xml version="1.0" encoding="UTF-8"?>\n{head}><style>{STYLE}</style>'
         f'<rect width="100%" height="100%" style="fill:var(--bg)"/>{rest}\n'
@@ -195,7 +206,7 @@ def line_chart(
     square: bool = False,
     diagonal: bool = False,
     levels: Sequence[tuple[float, str]] = (),
-) -> str:
+) -> Figure:
     """Lines over two axes. ``marks`` are labelled vertical, ``levels`` horizontal, lines."""
     left, right, top = 50.0, WIDTH - 12.0, 12.0
     bottom = top + ((right - left) if square else 230.0)
@@ -244,7 +255,7 @@ def histogram_chart(
     edges: Sequence[float],
     densities: Sequence[tuple[str, str, Sequence[float]]],
     marks: Sequence[tuple[float, str]] = (),
-) -> str:
+) -> Figure:
     """Filled step lines (name, style, density per bin) over common bins, with labelled marks."""
     left, right, top, bottom = 16.0, WIDTH - 12.0, 12.0, 200.0
     highest = max((max(d) for _, _, d in densities), default=0.0) or 1.0
@@ -276,7 +287,7 @@ def histogram_chart(
     return canvas.finish()
 
 
-def bar_chart(key: str, title: str, description: str, label: str, bars: Sequence[Bar]) -> str:
+def bar_chart(key: str, title: str, description: str, label: str, bars: Sequence[Bar]) -> Figure:
     """Rows of a name, a figure and a bar from zero, with the interval as a whisker."""
     left, right, top, row = 2.0, WIDTH - 4.0, 6.0, 34.0
     highest = max([b.value for b in bars] + [b.interval[1] for b in bars if b.interval] + [1e-9])
@@ -317,7 +328,7 @@ def heat_map(
     names: Sequence[str],
     values: Sequence[Sequence[float | None]],
     text: Callable[[float], str] = "{:.2f}".format,
-) -> str:
+) -> Figure:
     """A square matrix in [-1, 1]: colour is the absolute value, the number stands in its cell."""
     count = len(names)
     longest = max(len(name) for name in names)

@@ -1,0 +1,195 @@
+"""Turn score files of several systems into one calibrated system, and show what each part gives.
+
+    python fuse.py --dev a/dev.txt b/dev.txt --test a/test.txt b/test.txt
+    python fuse.py a.txt b.txt --speakers manifest.csv     one set: cross-validated over speakers
+    python fuse.py --run_folder results/my_run             the members of a run of train.py
+    python fuse.py hparams/fuse.yaml [--key value ...]     the same keys, from a file
+    python fuse.py --apply fusion_model.json --test c.txt d.txt
+
+docs/fusion.md explains every key.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import shlex
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+from acorl_sb import __version__, files, fuse_options, fuse_tables
+from acorl_sb.errors import UserError, run_cli
+from acorl_sb.fuse_inputs import Inputs, System, load
+from acorl_sb.fuse_results import Evaluated, evaluate
+from acorl_sb.fusion import FusionWarning
+from acorl_sb.protocol import FusedSystem
+from acorl_sb.scoring.scorefiles import write_scores
+
+MODEL = "fusion_model.json"
+
+
+def main() -> int:
+    options = fuse_options.read_options(sys.argv[1:], __doc__)
+    if options["apply"]:
+        return apply(options)
+    return fuse(options)
+
+
+def fuse(options: dict[str, Any]) -> int:
+    """Fit, judge, write."""
+    started = time.perf_counter()
+    settings = fuse_options.find_settings(options)
+    systems = fuse_options.find_systems(options)
+    inputs = read_inputs(options, systems)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FusionWarning)
+        made = evaluate(inputs, settings, options["report"], say)
+    results = made.results
+    results["warnings"] = list(dict.fromkeys(str(w.message) for w in caught))
+    results["inputs"] = inputs.files
+    results["made"] = made_by(time.perf_counter() - started)
+    write(Path(options["output_folder"]), options, inputs, made)
+
+    if results["table"]:
+        print(fuse_tables.markdown(*fuse_tables.main_table(results)))
+        print(fuse_tables.interval_note(results))
+    else:
+        print("the reported trials have no labels: fused, not measured")
+    for note in fuse_tables.protocol_notes(results):
+        print(note)
+    for warning in results["warnings"]:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"written to {options['output_folder']}")
+    return 0
+
+
+def write(folder: Path, options: dict[str, Any], inputs: Inputs, made: Evaluated) -> None:
+    """Fused scores, model, results, and the report where there is something to show."""
+    for part, llrs in made.fused.items():
+        name = "fused.txt" if part == "scores" else f"fused_{part}.txt"
+        write_scores(folder / name, inputs.parts[part].set.trials, llrs)
+    files.write_json(
+        folder / MODEL,
+        {
+            "systems": inputs.names,
+            "quality": inputs.quality_names,
+            "quality_measures": options["quality"],
+            **made.model.state(),
+            "decisions": made.results["decisions"],
+        },
+    )
+    files.write_json(folder / "results.json", made.results)
+    files.write_text(folder / "results.md", fuse_tables.page(made.results))
+    if options["report"] and made.results["table"]:
+        from acorl_sb import report
+        from acorl_sb.report.curves import read_training
+
+        training = read_training(options["run_folder"]) if options["run_folder"] else None
+        files.write_text(folder / "curves.json", json.dumps(made.curves, allow_nan=False))
+        figures = report.write_report(folder / "report.html", made.results, made.curves, training)
+        report.write_figures(folder / "figures", figures)
+
+
+def apply(options: dict[str, Any]) -> int:
+    """Fuse new score files with a model that was fitted before."""
+    path = options["apply"]
+    try:
+        state = json.loads(Path(path).read_text(encoding="utf-8"))
+        model, names = FusedSystem.from_state(state), state["systems"]
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the fusion model ({error.strerror})") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a fusion model of fuse.py ({error!r})") from None
+    paths = options["test"] or options["scores"]
+    if not paths:
+        raise UserError("--apply needs the score files to fuse: --test a.txt b.txt")
+    if len(paths) != len(names):
+        raise UserError(
+            f"{path} fuses {len(names)} systems ({', '.join(names)}), in this order, "
+            f"but {len(paths)} score files are given"
+        )
+    embeddings = options["test_embeddings"] or options["embeddings"] or []
+    cohorts = options["cohorts"] or []
+    for key, values in (("embeddings", embeddings), ("cohorts", cohorts)):
+        if values and len(values) != len(names):
+            raise UserError(f"{len(names)} systems, but {len(values)} {key} are given")
+    systems = [
+        System(
+            name,
+            {"test": paths[n]},
+            {"test": embeddings[n]} if embeddings else {},
+            cohorts[n] if cohorts else None,
+        )
+        for n, name in enumerate(names)
+    ]
+    options["quality"] = state["quality_measures"]
+    inputs = read_inputs(options, systems)
+    scored = inputs.parts["test"].set
+    llrs = model(scored.scores, scored.quality)
+    folder = Path(options["output_folder"])
+    write_scores(folder / "fused_test.txt", scored.trials, llrs)
+    if scored.labels is not None and scored.labels.any() and not scored.labels.all():
+        from acorl_sb import metrics
+
+        figures = metrics.evaluate(llrs, scored.labels, options["points"], calibrated=True)
+        for name in ("eer", "min_dcf", "act_dcf", "cllr", "min_cllr"):
+            print(f"{name}: {figures[name]}")
+    for row in state["decisions"]:
+        print(
+            f"P(target) {row['p_target']:g}, C(miss) {row['c_miss']:g}, C(false alarm) "
+            f"{row['c_fa']:g}: accept where the LLR is at least {row['llr_threshold']:.4f}"
+        )
+    print(f"written to {folder / 'fused_test.txt'}")
+    return 0
+
+
+def read_inputs(options: dict[str, Any], systems: list[System]) -> Inputs:
+    """Everything that is read from files."""
+    lists = {
+        "dev": options["dev_trials"],
+        "test": options["test_trials"],
+        "scores": options["trials"],
+    }
+    return load(
+        systems,
+        {part: path for part, path in lists.items() if path},
+        options["speakers"] or (),
+        options["speaker_pattern"],
+        options["quality"],
+        options["cohort_top"],
+        lambda path: say(f"read {path}"),
+    )
+
+
+def made_by(seconds: float) -> dict[str, Any]:
+    """The command, when it ran, and the versions of what it ran with."""
+    import numpy
+    import scipy
+    import torch
+
+    return {
+        "command": shlex.join(["python", *sys.argv]),
+        "time": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "seconds": round(seconds, 2),
+        "versions": {
+            "acorl_sb": __version__,
+            "Python": platform.python_version(),
+            "numpy": numpy.__version__,
+            "scipy": scipy.__version__,
+            "torch": torch.__version__,
+            "system": f"{platform.system()} {platform.machine()}",
+        },
+    }
+
+
+def say(text: str) -> None:
+    """One line of progress, out of the way of the results."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    run_cli(main)
