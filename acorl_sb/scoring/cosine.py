@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
+
+from acorl_sb.scoring.backend import Sides
+from acorl_sb.scoring.rows import as_matrix, as_rows, group_means, row_products, unit_rows
 
 Array = Any  # numpy array or torch tensor
 
@@ -31,46 +33,36 @@ def cosine_scores(
     Raises ``ValueError`` when shapes do not fit or a row number lies outside ``vectors``.
     """
     units = unit_rows(as_matrix(vectors, device), mean)  # (M, D)
-    enrol, test = as_rows(enrol, units), as_rows(test, units)  # (N,)
-    if enrol.shape != test.shape:
-        raise ValueError(f"{tuple(enrol.shape)} enrolment rows, but {tuple(test.shape)} test rows")
-    scores = units.new_empty(len(enrol))  # (N,)
-    left, right = (units.new_empty(min(block, len(enrol)), units.shape[1]) for _ in range(2))
-    for start in range(0, len(enrol), block):
-        part = slice(start, start + block)
-        n = len(scores[part])
-        torch.index_select(units, 0, enrol[part], out=left[:n])
-        torch.index_select(units, 0, test[part], out=right[:n])
-        torch.sum(left[:n].mul_(right[:n]), 1, out=scores[part])
+    scores = row_products(units, units, as_rows(enrol, units), as_rows(test, units), block)
     scores.clamp_(-1.0, 1.0)  # rounding may step over the ends
     return scores if isinstance(vectors, torch.Tensor) else scores.double().cpu().numpy()
 
 
-def unit_rows(matrix: torch.Tensor, mean: Array | None = None) -> torch.Tensor:
-    """(row - mean) / its length, row by row; an all-zero row stays zero. (M, D) to (M, D)."""
-    if mean is not None:
-        mean = torch.as_tensor(mean).to(matrix)
-        if mean.shape != matrix.shape[1:]:
-            raise ValueError(
-                f"the mean has shape {tuple(mean.shape)}, the vectors {matrix.shape[1]} values each"
-            )
-        matrix = matrix - mean
-    return torch.nn.functional.normalize(matrix, dim=1, eps=torch.finfo(matrix.dtype).tiny)
+class Cosine:
+    """Cosine back end (see ``backend.Backend``), with or without mean subtraction.
 
+    ``subtract_mean=True`` takes the mean of the training embeddings off every embedding. A model of
+    several enrolment utterances is the mean of their unit-length vectors.
+    """
 
-def as_matrix(vectors: Array, device: torch.device | str | None = None) -> torch.Tensor:
-    """(M, D) float32 or float64 tensor, on ``device`` if given; numpy input is not copied."""
-    if not isinstance(vectors, torch.Tensor):
-        vectors = torch.from_numpy(np.ascontiguousarray(vectors))
-    if vectors.ndim != 2:
-        raise ValueError(f"vectors must be (M, D), not {tuple(vectors.shape)}")
-    dtype = torch.float64 if vectors.dtype == torch.float64 else torch.float32
-    return vectors.detach().to(device=device, dtype=dtype)
+    def __init__(self, subtract_mean: bool = False) -> None:
+        self.needs_training = subtract_mean
+        self.mean: torch.Tensor | None = None  # (D,)
 
+    def fit(self, vectors: torch.Tensor, speakers: torch.Tensor | None = None) -> None:
+        """Take the mean of the training embeddings (M, D)."""
+        if self.needs_training:
+            self.mean = vectors.double().mean(0)
 
-def as_rows(rows: Array, matrix: torch.Tensor) -> torch.Tensor:
-    """int64 row numbers on the device of ``matrix``; ``ValueError`` for one outside it."""
-    rows = torch.as_tensor(rows).to(device=matrix.device, dtype=torch.int64)
-    if rows.numel() and (int(rows.min()) < 0 or int(rows.max()) >= len(matrix)):
-        raise ValueError(f"row numbers must lie in 0 ... {len(matrix) - 1}")
-    return rows
+    def sides(
+        self, enrol: torch.Tensor, test: torch.Tensor, models: torch.Tensor | None = None
+    ) -> Sides:
+        """Unit-length vectors of both sides; the biases are 0."""
+        if self.needs_training and self.mean is None:
+            raise ValueError("cosine scores with mean subtraction need training embeddings")
+        left = right = unit_rows(as_matrix(test), self.mean)
+        if enrol is not test:
+            left = unit_rows(as_matrix(enrol), self.mean)
+        if models is not None:
+            left = unit_rows(group_means(left, models)[0])
+        return Sides(left, right, left.new_zeros(len(left)), right.new_zeros(len(right)))

@@ -1,0 +1,155 @@
+"""Score normalisation against a cohort: Z-, T-, S- and adaptive S-norm.
+
+A raw score is judged against the scores that its enrolled model, or its test utterance, or both,
+get with a cohort of other speakers:
+
+- Z-norm: z = (s - mean_e) / std_e, over the cohort scored against the enrolled model
+- T-norm: t = (s - mean_t) / std_t, over the cohort scored against the test utterance
+- S-norm: (z + t) / 2 (P. Kenny, "Bayesian Speaker Verification with Heavy-Tailed Priors", 2010)
+- adaptive S-norm: S-norm with both means and deviations over the ``top_k`` highest cohort scores of
+  either side only (P. Matejka et al., "Analysis of Score Normalization in Multilingual Speaker
+  Recognition", 2017, AS-norm1)
+
+Deviations are of a sample (divided by k - 1). The cohort is best made of speaker means (see
+``speaker_means``). Cohort scores are computed once for every utterance that occurs in a trial, in
+blocks of utterances under a limit of memory.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from acorl_sb.scoring.backend import Backend, Sides
+from acorl_sb.scoring.rows import Array, as_matrix, as_rows, group_means
+
+
+class Normalisation:
+    """Base of the normalisations: which sides they look at, over how many cohort scores.
+
+    Called with raw scores (N,), the trials' rows, the back end and the cohort it returns the
+    normalised scores (N,); see ``__call__``.
+    """
+
+    use_enrol = use_test = True
+
+    def __init__(self, top_k: int | None = None, memory: int = 1 << 28) -> None:
+        if top_k is not None and top_k < 2:
+            raise ValueError(f"top_k must be at least 2, not {top_k}")
+        self.top_k, self.memory = top_k, memory
+
+    def __call__(
+        self,
+        scores: torch.Tensor,
+        enrol: torch.Tensor,
+        test: torch.Tensor,
+        backend: Backend,
+        cohort: torch.Tensor,
+        enrol_vectors: torch.Tensor,
+        test_vectors: torch.Tensor,
+        models: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Normalise scores (N,) of the trials (``enrol``, ``test``), (N,) rows of the two sides.
+
+        ``cohort`` (C, D), ``enrol_vectors`` (E, D), ``test_vectors`` (T, D) and ``models`` (E,) are
+        embeddings as the back end takes them. Raises ``ValueError`` when the cohort has fewer than
+        2 (or ``top_k``) members, or gives an utterance the same score throughout.
+        """
+        if len(cohort) < max(2, self.top_k or 2):
+            needed = f"top_k {self.top_k}" if self.top_k else "a deviation"
+            raise ValueError(f"a cohort of {len(cohort)} is too small for {needed}")
+        parts = []
+        if models is None and enrol_vectors is test_vectors:
+            # Single sessions score the same on either side: one pass serves both.
+            sides = backend.sides(test_vectors, cohort)
+            used = ((enrol, self.use_enrol), (test, self.use_test))
+            rows = torch.cat([rows for rows, wanted in used if wanted])
+            mean, std = self._statistics(sides, rows)
+            parts = [(mean[rows], std[rows]) for rows, wanted in used if wanted]
+        else:
+            if self.use_enrol:
+                sides = backend.sides(enrol_vectors, cohort, models)
+                mean, std = self._statistics(sides, enrol)
+                parts.append((mean[enrol], std[enrol]))
+            if self.use_test:
+                sides = backend.sides(cohort, test_vectors).swapped()
+                mean, std = self._statistics(sides, test)
+                parts.append((mean[test], std[test]))
+        normalised = [(scores - mean.to(scores)) / std.to(scores) for mean, std in parts]
+        return sum(normalised) / len(normalised)
+
+    def _statistics(self, sides: Sides, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation of the cohort scores of ``rows``: (E,) each, NaN for other rows."""
+        rows = torch.unique(as_rows(rows, sides.left))
+        found = cohort_statistics(sides, rows, self.top_k, self.memory)
+        full = [value.new_full((len(sides.left),), float("nan")) for value in found]
+        for value, part in zip(full, found, strict=True):
+            value[rows] = part
+        if not bool((found[1] > 0).all()):
+            raise ValueError("the cohort gives some utterance the same score throughout")
+        return full[0], full[1]
+
+
+class ZNorm(Normalisation):
+    """Z-norm: over the cohort scored against the enrolled model."""
+
+    use_test = False
+
+    def __init__(self, memory: int = 1 << 28) -> None:
+        super().__init__(None, memory)
+
+
+class TNorm(Normalisation):
+    """T-norm: over the cohort scored against the test utterance."""
+
+    use_enrol = False
+
+    def __init__(self, memory: int = 1 << 28) -> None:
+        super().__init__(None, memory)
+
+
+class SNorm(Normalisation):
+    """S-norm: the mean of Z-norm and T-norm over the whole cohort."""
+
+    def __init__(self, memory: int = 1 << 28) -> None:
+        super().__init__(None, memory)
+
+
+class AdaptiveSNorm(Normalisation):
+    """Adaptive S-norm: S-norm over the ``top_k`` highest cohort scores of either side."""
+
+    def __init__(self, top_k: int = 300, memory: int = 1 << 28) -> None:
+        super().__init__(top_k, memory)
+
+
+def cohort_statistics(
+    sides: Sides, rows: torch.Tensor, top_k: int | None = None, memory: int = 1 << 28
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and sample deviation of the cohort scores of each of ``rows``, (R,) float64 each.
+
+    ``sides.right`` holds the cohort. Only the ``top_k`` highest scores of a row count, if given.
+    Scores are held for as many rows at a time as fit into ``memory`` bytes, one row at least.
+    """
+    cohort, size = len(sides.right), sides.left.element_size()
+    kept = top_k or cohort
+    # Held at once: the scores, and of each score kept its value, its index and its float64 copy.
+    bytes_a_row = 2 * size * cohort + kept * (size + 8 + 2 * 8)
+    block = max(1, int(memory // bytes_a_row))
+    mean = sides.left.new_empty(len(rows), dtype=torch.float64)
+    std = torch.empty_like(mean)
+    for start in range(0, len(rows), block):
+        part = slice(start, start + block)
+        scores = sides.matrix(rows[part])  # (B, C)
+        if top_k is not None and top_k < cohort:
+            scores = torch.topk(scores, top_k, dim=1, sorted=False).values  # (B, k)
+        std[part], mean[part] = torch.std_mean(scores.double(), dim=1)
+    return mean, std
+
+
+def speaker_means(vectors: Array, speakers: Array) -> torch.Tensor:
+    """Mean embedding (S, D) of each speaker, from vectors (M, D) and speakers (M,), any numbers.
+
+    The rows are in the order of the speakers' numbers.
+    """
+    vectors = as_matrix(vectors)
+    speakers = torch.as_tensor(speakers, device=vectors.device)
+    return group_means(vectors, torch.unique(speakers, return_inverse=True)[1])[0]

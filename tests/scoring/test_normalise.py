@@ -1,0 +1,151 @@
+"""Score normalisation against plain loops; memory blocks; each utterance once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from acorl_sb.scoring import normalise
+from acorl_sb.scoring.backend import Sides
+from acorl_sb.scoring.cosine import Cosine
+from acorl_sb.scoring.normalise import AdaptiveSNorm, SNorm, TNorm, ZNorm
+from acorl_sb.scoring.plda import PLDA
+
+RNG = np.random.default_rng(0)
+VECTORS, COHORT = RNG.normal(size=(30, 6)), RNG.normal(size=(25, 6)) + 0.3
+ENROL, TEST = RNG.integers(0, 20, 80), RNG.integers(0, 30, 80)
+
+
+def cosine(a, b):
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+def by_a_loop(kind, top_k=None):
+    """Trial by trial, as a recipe would write it."""
+    result = []
+    for e, t in zip(ENROL, TEST, strict=True):
+        s, sides = cosine(VECTORS[e], VECTORS[t]), []
+        for row in (e, t):
+            cohort = np.sort([cosine(VECTORS[row], c) for c in COHORT])[::-1][:top_k]
+            sides.append((s - np.mean(cohort)) / np.std(cohort, ddof=1))
+        z, t_norm = sides
+        result.append({"z": z, "t": t_norm, "s": (z + t_norm) / 2}[kind])
+    return np.array(result)
+
+
+def run(normalisation, backend, device, vectors=VECTORS, test_vectors=None, models=None):
+    def put(x):
+        return torch.tensor(np.asarray(x), device=device)
+
+    enrol_vectors = put(vectors)
+    test_vectors = enrol_vectors if test_vectors is None else put(test_vectors)
+    models = None if models is None else put(models)
+    enrol, test = put(ENROL), put(TEST)
+    scores = backend.sides(enrol_vectors, test_vectors, models).trials(enrol, test)
+    arguments = scores, enrol, test, backend, put(COHORT), enrol_vectors, test_vectors, models
+    return normalisation(*arguments).cpu().numpy()
+
+
+CASES = {
+    "z": (ZNorm, "z", {}),
+    "t": (TNorm, "t", {}),
+    "s": (SNorm, "s", {}),
+    "adaptive": (AdaptiveSNorm, "s", {"top_k": 7}),
+    "adaptive, all": (AdaptiveSNorm, "s", {"top_k": 25}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_normalised_scores_are_those_of_a_loop(name, device):
+    kind, letter, options = CASES[name]
+    expected = by_a_loop(letter, options.get("top_k"))
+    for memory in (1 << 28, 3000, 1):  # one block, several, one row at a time
+        found = run(kind(**options, memory=memory), Cosine(), device)
+        assert found == pytest.approx(expected, abs=1e-9)
+    # The same when the two sides are two sets of embeddings.
+    found = run(kind(**options), Cosine(), device, test_vectors=VECTORS)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def plda():
+    model = PLDA.from_parameters(np.full(6, 0.1), np.diag(np.arange(1.0, 7)), np.eye(6))
+    return model
+
+
+@pytest.mark.parametrize(
+    "models", [None, np.repeat(np.arange(20), 2), np.r_[np.arange(20), [3] * 9]]
+)
+def test_any_back_end_and_models_of_many_sessions(models, device):
+    """PLDA cohort scores, checked one by one through the back end itself."""
+    vectors = VECTORS if models is None else RNG.normal(size=(len(models), 6))
+    backend, found = plda(), run(AdaptiveSNorm(7), plda(), device, vectors, VECTORS, models)
+    groups = None if models is None else torch.tensor(models)
+    enrol, test = torch.tensor(vectors), torch.tensor(VECTORS)
+    rows = torch.arange(20 if models is not None else 30)
+    raw = backend.sides(enrol, test, groups).matrix(rows).numpy()
+    model_side = backend.sides(enrol, torch.tensor(COHORT), groups).matrix(rows).numpy()
+    test_side = backend.sides(torch.tensor(COHORT), test).matrix(torch.arange(25)).numpy().T
+    top = [np.sort(side, axis=1)[:, -7:] for side in (model_side, test_side)]
+    (mz, sz), (mt, st) = [(t.mean(1), t.std(1, ddof=1)) for t in top]
+    s = raw[ENROL, TEST]
+    expected = ((s - mz[ENROL]) / sz[ENROL] + (s - mt[TEST]) / st[TEST]) / 2
+    assert found == pytest.approx(expected, abs=1e-8)
+
+
+def test_cohort_scores_are_computed_once_per_utterance_that_occurs(monkeypatch):
+    asked, original = [], Sides.matrix
+
+    def counted(self, rows):
+        asked.extend(rows.tolist())
+        return original(self, rows)
+
+    monkeypatch.setattr(Sides, "matrix", counted)
+    run(SNorm(memory=3000), Cosine(), "cpu")
+    assert sorted(asked) == sorted({*ENROL.tolist(), *TEST.tolist()})
+    asked.clear()
+    run(ZNorm(), Cosine(), "cpu")
+    assert sorted(asked) == sorted(set(ENROL.tolist()))
+
+
+@pytest.mark.parametrize("top_k", [None, 40])
+def test_blocks_keep_within_the_memory(monkeypatch, top_k):
+    sides = Sides(*(torch.randn(n, 8) for n in (500, 400)), torch.zeros(500), torch.zeros(400))
+    sizes, original = [], Sides.matrix
+
+    def measured(self, rows):
+        scores = original(self, rows)
+        sizes.append(scores.numel() * scores.element_size())
+        return scores
+
+    monkeypatch.setattr(Sides, "matrix", measured)
+    limit = 100_000
+    mean, std = normalise.cohort_statistics(sides, torch.arange(500), top_k, limit)
+    assert max(sizes) <= limit
+    assert len(sizes) > 5
+    expected = (
+        original(sides, torch.arange(500)).double().sort(1, descending=True).values[:, :top_k]
+    )
+    assert mean.numpy() == pytest.approx(expected.mean(1).numpy(), abs=1e-6)
+    assert std.numpy() == pytest.approx(expected.std(1).numpy(), abs=1e-6)
+
+
+def test_speaker_means(device):
+    speakers = np.array([7, 2, 7, 2, 2, 9])
+    found = normalise.speaker_means(torch.tensor(VECTORS[:6], device=device), speakers)
+    expected = [VECTORS[[1, 3, 4]].mean(0), VECTORS[[0, 2]].mean(0), VECTORS[5]]
+    assert found.cpu().numpy() == pytest.approx(np.array(expected))
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="a cohort of 25 is too small for top_k 26"):
+        run(AdaptiveSNorm(26), Cosine(), "cpu")
+    with pytest.raises(ValueError, match="at least 2"):
+        AdaptiveSNorm(1)
+    vectors, rows = torch.tensor(VECTORS), torch.zeros(1, dtype=torch.int64)
+    for cohort, words in (
+        (vectors[:1], "a cohort of 1 is too small"),
+        (vectors[:1].repeat(4, 1), "the same score throughout"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ZNorm()(torch.zeros(1), rows, rows, Cosine(), cohort, vectors, vectors)
