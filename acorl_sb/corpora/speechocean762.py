@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from acorl_sb.corpora.listing import require_folder, utterances
+from acorl_sb.corpora.listing import is_audio, require_folder, utterances
 from acorl_sb.corpora.manifest import Utterance
 from acorl_sb.corpora.preparation import Corpus
 from acorl_sb.errors import UserError
@@ -25,14 +25,23 @@ def collect(data_folder: Path | None) -> Corpus:
 def _subset(root: Path, name: str) -> list[Utterance]:
     wav = _table(root / name / "wav.scp")
     speaker = _table(root / name / "utt2spk")
-    gender = _table(root / name / "spk2gender")
+    genders = root / name / "spk2gender"
+    gender = _table(genders) if genders.is_file() else {}
     rows = []
     for utterance, path in wav.items():
         if utterance not in speaker:
             raise UserError(f"{root / name / 'utt2spk'}: no speaker for utterance {utterance}")
         spk = speaker[utterance]
-        rows.append((utterance, root / path, spk, "", gender.get(spk, "")))
+        rows.append((utterance, _locate(root / path), spk, "", gender.get(spk, "")))
     return utterances(rows)
+
+
+def _locate(path: Path) -> Path:
+    """The file, or the one that it has been converted to: of its name with another extension."""
+    if path.is_file() or not path.parent.is_dir():
+        return path
+    other = sorted(p for p in path.parent.glob(f"{path.stem}.*") if is_audio(p))
+    return other[0] if other else path
 
 
 def _table(path: Path) -> dict[str, str]:

@@ -39,6 +39,15 @@ def test_tables_become_utterances(root):
     assert found.train[0].wav == str(root / "WAVE" / "SPEAKER0001" / "00011.ogg")
 
 
+def test_converted_audio_is_found_and_genders_may_be_absent(root):
+    table = root / "train" / "wav.scp"
+    table.write_text(table.read_text().replace(".ogg", ".WAV"))
+    (root / "train" / "spk2gender").unlink()
+    found = speechocean762.collect(root).train
+    assert found[0].wav == str(root / "WAVE" / "SPEAKER0001" / "00011.ogg")
+    assert {u.gender for u in found} == {""}
+
+
 def test_faults_are_named(root):
     table = root / "train" / "utt2spk"
     table.write_text("00011\t0001\n00012\n")
