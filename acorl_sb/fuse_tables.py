@@ -34,24 +34,20 @@ def signed(value: float, interval: Sequence[float] | None, scale: float, digits:
 def main_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
     """Header and rows of every member and fusion, with intervals and the difference to the best."""
     points = [f"{p['p_target']:g}" for p in results["cost_points"]]
-    header = ["system", "EER %"]
+    header = ["system", "EER %", f"EER % minus {results['best_member']}"]
     for p in points:
         header += [f"minDCF({p})", f"actDCF({p})"]
-    header += ["Cllr", "minCllr", f"EER % minus {results['best_member']}"]
+    header += ["Cllr", "minCllr"]
     rows = []
     for row in results["table"]:
-        spread = row["intervals"]
-        cells = [row["name"], with_interval(row["eer"], spread.get("eer"), 100, 2)]
+        spread, against = row["intervals"], row["against_best"]
+        cells = [row["name"], with_interval(row["eer"], spread.get("eer"), 100, 2), ""]
+        if against is not None:
+            cells[2] = signed(against["eer"]["change"], against["eer"]["interval"], 100, 2)
         for p in points:
             cells.append(with_interval(row["min_dcf"][p], spread.get(f"min_dcf({p})"), 1, 3))
             cells.append(f"{row['act_dcf'][p]:.3f}")
         cells += [f"{row['cllr']:.3f}", f"{row['min_cllr']:.3f}"]
-        against = row["against_best"]
-        cells.append(
-            ""
-            if against is None
-            else signed(against["eer"]["change"], against["eer"]["interval"], 100, 2)
-        )
         rows.append(cells)
     return header, rows
 
@@ -61,17 +57,17 @@ def step_table(results: dict[str, Any], which: str) -> tuple[Row, list[Row]]:
     names = results["systems"]
     points = [f"{p['p_target']:g}" for p in results["cost_points"]]
     figures = ["eer", *(f"min_dcf({p})" for p in points)]
-    header = ["to", "add", "EER %", *(f"minDCF({p})" for p in points), "does it help?"]
+    header = ["add", "to", "EER %", "does it help?", *(f"minDCF({p})" for p in points)]
     rows = []
     for step in results["contributions"]["steps"]:
         if which != "all" and not step[which]:
             continue
-        cells = [" + ".join(names[m] for m in step["without"]), names[step["member"]]]
+        cells = [names[step["member"]], " + ".join(names[m] for m in step["without"])]
         for figure in figures:
             change = step["change"][figure]
             scale, digits = (100, 2) if figure == "eer" else (1, 3)
             cells.append(signed(change["change"], change["interval"], scale, digits))
-        cells.append(verdict(step["change"]["eer"]))
+        cells.insert(3, verdict(step["change"]["eer"]))
         rows.append(cells)
     return header, rows
 

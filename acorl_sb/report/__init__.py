@@ -33,21 +33,26 @@ nav a{display:inline-block;margin-right:1.1em;padding:.25em 0}
 a{color:var(--c0)}
 a:focus-visible,.scroll:focus-visible,summary:focus-visible{outline:2px solid var(--c0);
 outline-offset:2px}
-.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,340px),1fr));gap:20px}
+.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,350px),1fr));gap:20px}
 figure{margin:0;padding:14px 14px 8px;background:var(--panel);border:1px solid var(--rule);
-border-radius:8px;min-width:0;max-width:620px}
+border-radius:8px;min-width:0;max-width:560px}
 figcaption{margin-bottom:.6em}
 figcaption strong{display:block}
 figcaption p{font-size:.88rem;margin:.2em 0 0}
 .scroll{overflow-x:auto;border:1px solid var(--rule);border-radius:8px;margin:.6em 0}
 table{border-collapse:collapse;width:100%;font-size:.92rem;font-variant-numeric:tabular-nums}
-th,td{text-align:right;padding:.45em .8em;white-space:nowrap;border-bottom:1px solid var(--rule)}
-th{color:var(--soft);font-weight:600;vertical-align:bottom}
+th,td{text-align:right;padding:.45em .7em;border-bottom:1px solid var(--rule);vertical-align:top}
+td,tbody th{white-space:nowrap}
+thead th{color:var(--soft);font-weight:600;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left}
 .words td,.words th{text-align:left}
-tbody th{color:var(--ink);font-weight:500}
+tbody th{font-weight:500}
+.words td:nth-child(2){white-space:normal;min-width:9em}
 tbody tr:last-child>*{border-bottom:0}
 tr.best>*{font-weight:700}
+td small{display:block;color:var(--soft);font-weight:400}
+.beside{display:grid;grid-template-columns:minmax(0,1fr);gap:0 24px}
+@media (min-width:1000px){.beside{grid-template-columns:minmax(0,5fr) minmax(0,6fr)}}
 .yes{color:var(--good);font-weight:600}.no{color:var(--bad);font-weight:600}
 pre{overflow-x:auto;padding:.8em 1em;border:1px solid var(--rule);border-radius:8px;
 background:var(--panel);font-size:.86rem;white-space:pre-wrap;overflow-wrap:anywhere}
@@ -102,12 +107,12 @@ def render(
     fused = results["fused_name"]
     sections: list[tuple[str, str, str]] = [
         ("Results", "results", _main_table(results)),
-        ("Detection error trade-off", "det-section", grid([drawn.det(results, curves)])),
         (
-            "Calibration and decisions",
-            "calibration",
-            _decisions(results) + grid([drawn.bayes(results, curves, fused)]),
+            "Errors and calibration",
+            "errors",
+            grid([drawn.det(results, curves), drawn.bayes(results, curves, fused)]),
         ),
+        ("Decisions", "decisions", _decisions(results)),
         ("Scores", "scores", grid(drawn.histograms(results, curves))),
     ]
     if results["contributions"]:
@@ -115,7 +120,9 @@ def render(
             (
                 "What each member gives",
                 "members",
-                grid([drawn.subsets(results)]) + _steps(results),
+                '<div class="beside"><div>'
+                + grid([drawn.subsets(results)])
+                + f"</div><div>{_steps(results)}</div></div>",
             ),
             (
                 "How alike the members are",
@@ -194,9 +201,10 @@ def _main_table(results: dict[str, Any]) -> str:
 def _decisions(results: dict[str, Any]) -> str:
     return (
         "<p>Accept a trial where its log-likelihood ratio is at least the threshold of the "
-        "operating point. The actual cost at that threshold and the least possible one are in the "
-        "table above and, for every prior, in the plot: what lies between both lines is lost by "
-        "calibration.</p>" + _table("Decision thresholds", *fuse_tables.decision_table(results))
+        "operating point. The actual cost at that threshold (actDCF) and the least possible one "
+        "(minDCF) are in the table of results and, for every prior, in the plot of the Bayes error "
+        "rate: what lies between both lines is lost by calibration.</p>"
+        + _table("Decision thresholds", *fuse_tables.decision_table(results))
     )
 
 
@@ -263,13 +271,19 @@ def _table(
     lines = []
     for number, row in enumerate(rows):
         mark = ' class="best"' if number in (best or ()) else ""
-        cells = "".join(f"<td{_colour(cell)}>{escape(cell)}</td>" for cell in row[1:])
+        cells = "".join(f"<td{_colour(cell)}>{_cell(cell)}</td>" for cell in row[1:])
         lines.append(f'<tr{mark}><th scope="row">{escape(row[0])}</th>{cells}</tr>')
     kind = ' class="words"' if words else ""
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
     )
+
+
+def _cell(text: str) -> str:
+    """The cell's text, an interval small and on a line of its own."""
+    figure, bracket, interval = text.partition(" [")
+    return escape(figure) + (f" <small>[{escape(interval)}</small>" if bracket else "")
 
 
 def _colour(cell: str) -> str:

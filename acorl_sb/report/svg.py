@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH = 400
-FONT = 11.5
+FONT = 12.5
+_LETTER = 0.59 * FONT  # about as wide as a letter is on the widest of the fonts
 MEMBER_COLOURS = 8
 
 _LIGHT = {
@@ -26,6 +27,7 @@ _LIGHT = {
     "grid": "#e6e9ed",
     "heat": "#0b5cad",
     "heat-ink": "#ffffff",
+    "heat-mid": "#1c2128",
     "good": "#0b6b45",
     "bad": "#b42318",
     "target": "#0b6fb8",
@@ -48,6 +50,7 @@ _DARK = {
     "grid": "#2a3037",
     "heat": "#6cb6ff",
     "heat-ink": "#0b1016",
+    "heat-mid": "#0b1016",
     "good": "#5fd3a0",
     "bad": "#ff8f85",
     "target": "#6cb6ff",
@@ -81,14 +84,15 @@ STYLE = (
     "svg.figure .fused{stroke:var(--ink);stroke-width:2.6}"
     "svg.figure .fused.second{stroke-width:1.6;stroke-dasharray:4 3}"
     "svg.figure .dot.fused,svg.figure .bar.fused{fill:var(--ink);stroke:none}"
-    "svg.figure .bar{fill:var(--c7);fill-opacity:.75}"
-    "svg.figure .bar.fused{fill-opacity:.85}"
-    "svg.figure .whisker{stroke:var(--soft);stroke-width:1.6}"
+    "svg.figure .bar{fill:var(--c7);fill-opacity:.6}"
+    "svg.figure .bar.fused{fill-opacity:.6}"
+    "svg.figure .halo{stroke:var(--panel);stroke-width:3.6;fill:none}"
+    "svg.figure .whisker{stroke:var(--ink);stroke-width:1.5;fill:none}"
     "svg.figure .target{stroke:var(--target)}svg.figure .nontarget{stroke:var(--nontarget)}"
     "svg.figure .area{fill-opacity:.25;stroke-width:1.5}"
     "svg.figure .area.target{fill:var(--target)}svg.figure .area.nontarget{fill:var(--nontarget)}"
     "svg.figure .cell{fill:var(--heat);stroke:var(--rule);stroke-width:1}"
-    "svg.figure text.on{fill:var(--heat-ink)}"
+    "svg.figure text.on{fill:var(--heat-ink)}svg.figure text.mid{fill:var(--heat-mid)}"
     + "".join(
         f"svg.figure .c{n}{{stroke:var(--c{n});stroke-dasharray:{dash or 'none'}}}"
         f"svg.figure .dot.c{n},svg.figure .bar.c{n}{{fill:var(--c{n});stroke:none}}"
@@ -208,7 +212,7 @@ def line_chart(
     levels: Sequence[tuple[float, str]] = (),
 ) -> Figure:
     """Lines over two axes. ``marks`` are labelled vertical, ``levels`` horizontal, lines."""
-    left, right, top = 50.0, WIDTH - 12.0, 12.0
+    left, right, top = 54.0, WIDTH - 12.0, 12.0
     bottom = top + ((right - left) if square else 230.0)
     canvas = _Canvas(key, title, description, 0)
     _axes(canvas, x_axis, y_axis, left, right, top, bottom)
@@ -243,7 +247,7 @@ def line_chart(
                 f"<title>{escape(text)}</title></circle>"
             )
     canvas.add("</g>")
-    canvas.height = _legend(canvas, [(s.name, s.style) for s in series], left, bottom + 44)
+    canvas.height = _legend(canvas, [(s.name, s.style) for s in series], left, bottom + 48)
     return canvas.finish()
 
 
@@ -260,7 +264,7 @@ def histogram_chart(
     left, right, top, bottom = 16.0, WIDTH - 12.0, 12.0, 200.0
     highest = max((max(d) for _, _, d in densities), default=0.0) or 1.0
     x_axis = Axis(x_label, edges[0], edges[-1], ticks(edges[0], edges[-1]))
-    y_axis = Axis("density", 0.0, 1.08 * highest, [])
+    y_axis = Axis("density", 0.0, 1.3 * highest, [])
     canvas = _Canvas(key, title, description, 0)
     _axes(canvas, x_axis, y_axis, left, right, top, bottom)
     for name, style, density in densities:
@@ -283,7 +287,7 @@ def histogram_chart(
             text,
             "end" if near_end else "start",
         )
-    canvas.height = _legend(canvas, [(n, s) for n, s, _ in densities], left, bottom + 44)
+    canvas.height = _legend(canvas, [(n, s) for n, s, _ in densities], left, bottom + 48)
     return canvas.finish()
 
 
@@ -293,14 +297,14 @@ def bar_chart(key: str, title: str, description: str, label: str, bars: Sequence
     highest = max([b.value for b in bars] + [b.interval[1] for b in bars if b.interval] + [1e-9])
     bottom = top + row * len(bars)
     axis = Axis(label, 0.0, 1.04 * highest, ticks(0.0, 1.04 * highest))
-    canvas = _Canvas(key, title, description, bottom + 38)
+    canvas = _Canvas(key, title, description, bottom + 40)
     for value, _ in axis.ticks:
         x = axis.place(value, left, right)
         canvas.rule(x, top, x, bottom, "grid")
     for number, bar in enumerate(bars):
         y = top + row * number
         end = axis.place(bar.value, left, right)
-        room = int((right - left - 6.3 * len(bar.text)) / 6.1)
+        room = int((right - left - 8 - _LETTER * len(bar.text)) / _LETTER)
         canvas.add(f"<g><title>{escape(f'{bar.name}: {bar.text}')}</title>")
         canvas.text(left, y + 12, _short(bar.name, room))
         canvas.text(right, y + 12, bar.text, "end", "soft")
@@ -311,13 +315,13 @@ def bar_chart(key: str, title: str, description: str, label: str, bars: Sequence
         if bar.interval:
             low, high = (axis.place(v, left, right) for v in bar.interval)
             middle = y + 22
-            canvas.add(
-                f'<path class="whisker" d="M{low:.1f} {middle:.1f}H{high:.1f}'
-                f'M{low:.1f} {middle - 4:.1f}v8M{high:.1f} {middle - 4:.1f}v8"/>'
+            line = (
+                f"M{low:.1f} {middle}H{high:.1f}M{low:.1f} {middle - 4}v8M{high:.1f} {middle - 4}v8"
             )
+            canvas.add(f'<path class="halo" d="{line}"/><path class="whisker" d="{line}"/>')
         canvas.add("</g>")
     _tick_labels(canvas, axis, left, right, bottom)
-    canvas.text((left + right) / 2, bottom + 32, label, "middle", "soft")
+    canvas.text((left + right) / 2, bottom + 34, label, "middle", "soft")
     return canvas.finish()
 
 
@@ -332,12 +336,12 @@ def heat_map(
     """A square matrix in [-1, 1]: colour is the absolute value, the number stands in its cell."""
     count = len(names)
     longest = max(len(name) for name in names)
-    left = min(130.0, 26 + 6.4 * longest)
-    room = int((left - 26) / 6.1)
+    left = min(140.0, 28 + _LETTER * longest)
+    room = int((left - 28) / _LETTER)
     size = min(60.0, (WIDTH - 6 - left) / count)
     top = 20.0
     canvas = _Canvas(key, title, description, top + size * count + 6)
-    small = f' style="font-size:{min(12.0, size / 3.1):.1f}px"'
+    small = f' style="font-size:{min(FONT, size / 3.1):.1f}px"'
     for row, name in enumerate(names):
         y = top + size * (row + 0.5)
         canvas.text(left - 8, y + 4, f"{_short(name, room)}  {row + 1}", "end")
@@ -352,7 +356,7 @@ def heat_map(
                 f'<g><title>{pair}</title><rect class="cell" x="{x:.1f}" y="{y - size / 2:.1f}" '
                 f'width="{size:.1f}" height="{size:.1f}" fill-opacity="{shade:.3f}"/>'
             )
-            style = "on" if shade > 0.6 else ""
+            style = "on" if shade > 0.78 else "mid" if shade > 0.55 else ""
             canvas.text(x + size / 2, y + 4, label, "middle", style, small)
             canvas.add("</g>")
     return canvas.finish()
@@ -389,7 +393,7 @@ def _axes(canvas, x_axis, y_axis, left, right, top, bottom) -> None:
     canvas.add(
         f'<rect class="frame" x="{left}" y="{top}" width="{right - left}" height="{bottom - top}"/>'
     )
-    canvas.text((left + right) / 2, bottom + 31, x_axis.label, "middle")
+    canvas.text((left + right) / 2, bottom + 33, x_axis.label, "middle")
     middle = (top + bottom) / 2
     canvas.text(11, middle, y_axis.label, "middle", "", f' transform="rotate(-90 11 {middle:.1f})"')
 
@@ -397,7 +401,7 @@ def _axes(canvas, x_axis, y_axis, left, right, top, bottom) -> None:
 def _tick_labels(canvas, axis, left, right, bottom) -> None:
     for value, text in axis.ticks:
         x = axis.place(value, left, right)
-        half = 3.2 * len(text)
+        half = 0.5 * _LETTER * len(text)
         anchor = "start" if x - half < 0 else "end" if x + half > WIDTH else "middle"
         canvas.text(x, bottom + 15, text, anchor, "soft")
 
@@ -407,7 +411,7 @@ def _legend(canvas, entries: Sequence[tuple[str, str]], left: float, y: float) -
     x = left
     for name, style in entries:
         name = _short(name, 52)
-        width = 34 + 6.3 * len(name) + 12
+        width = 32 + _LETTER * len(name) + 14
         if x > left and x + width > WIDTH:
             x, y = left, y + 18
         if "target" in style:
