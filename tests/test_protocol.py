@@ -91,14 +91,21 @@ def test_what_else_a_speaker_scored_has_no_part_in_a_trial_of_that_speaker():
 
 
 def test_cross_validation_is_honest_where_resubstitution_flatters():
-    # Thirty systems of noise: fitted on its own trials a fusion seems to work, held out it is chance.
+    # Thirty systems of noise: fitted on its own trials a fusion seems to work, held out it is
+    # chance (0.51 over many seeds, with a deviation of 0.05 from one to the next).
     one = score_set(5, speakers=12, utterances=3, share=0.15)
-    noise = replace(one, scores=np.random.default_rng(0).standard_normal((30, len(one.trials))))
-    names = [str(n) for n in range(30)]
-    flattered = DevTest(noise, noise).run(Recipe(l2=1e-2), range(30), names)
-    held_out = CrossValidation(noise, 4).run(Recipe(l2=1e-2), range(30), names)
-    assert metrics.eer_interpolated(flattered.score, one.labels) < 0.35
-    assert metrics.eer_interpolated(held_out.score, one.labels) > 0.4
+    names, flattered, held_out = [str(n) for n in range(30)], [], []
+    for seed in range(6):
+        noise = np.random.default_rng(seed).standard_normal((30, len(one.trials)))
+        noise = replace(one, scores=noise)
+        for way, errors in (
+            (DevTest(noise, noise), flattered),
+            (CrossValidation(noise, 4, seed), held_out),
+        ):
+            outcome = way.run(Recipe(l2=1e-2), range(30), names)
+            errors.append(metrics.eer_interpolated(outcome.score, one.labels))
+    assert np.mean(flattered) < 0.35
+    assert np.mean(held_out) > 0.45
 
 
 def test_folds_that_choose_differently_are_pooled_as_llrs():
