@@ -188,9 +188,9 @@ def deletion_curve(
     return curves
 
 
-def mean_drop(curves: torch.Tensor) -> np.ndarray:
-    """Mean loss of score along each deletion curve (N, P) whose first point is the whole input."""
-    return (curves[:, :1] - curves[:, 1:]).mean(1).numpy()
+def mean_drop(whole: torch.Tensor, curves: torch.Tensor) -> np.ndarray:
+    """Mean loss of score along each deletion curve: whole (N,), curves (N, P) -> (N,)."""
+    return (whole[:, None] - curves).mean(1).numpy()
 
 
 def _captum():

@@ -6,6 +6,8 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from acorl_sb.bootstrap import interval
+
 
 def speaker_index(speakers: Sequence[Hashable]) -> np.ndarray:
     """Speaker names of N rows -> (N,) int64 in [0, number of speakers), in order of names."""
@@ -38,3 +40,28 @@ def resample_weights(groups: int, replicates: int = 1000, seed: int = 0) -> np.n
     """How often each of ``groups`` speakers is drawn in each bootstrap replicate: (R, groups)."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(groups, np.full(groups, 1 / groups), size=replicates)
+
+
+def trial_mean(
+    values: np.ndarray, enrol_speaker: np.ndarray, test_speaker: np.ndarray, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean over trials (N,) with its 95 % interval: (mean, low, high); NaN values are left out.
+
+    The bootstrap draws speakers; a trial counts as often as its speaker is drawn, or as the
+    product of both where they differ. The ends are NaN with too few speakers.
+    """
+    kept = np.isfinite(values)
+    values = np.asarray(values, dtype=np.float64)[kept]
+    if not len(values):
+        return (float("nan"),) * 3
+    index = speaker_index(np.concatenate([enrol_speaker[kept], test_speaker[kept]]))
+    first, second = index[: len(values)], index[len(values) :]
+    draws = resample_weights(index.max() + 1, seed=seed)  # (R, S)
+    weights = np.where(first == second, draws[:, first], draws[:, first] * draws[:, second])
+    total = weights.sum(1)
+    replicates = np.full(len(total), np.nan)
+    np.divide(weights @ values, total, out=replicates, where=total > 0)
+    try:
+        return (float(values.mean()), *interval(replicates))
+    except ValueError:
+        return float(values.mean()), float("nan"), float("nan")

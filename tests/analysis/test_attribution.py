@@ -145,10 +145,10 @@ def test_marked_cells_hurt_more_than_random_ones_and_a_random_map_does_not(devic
     encoder, (x, v) = linear(device), inputs(40, device)
     cells = attribution.integrated_gradients(encoder, x, v, steps=2).maps
     generator = torch.Generator().manual_seed(5)
-    shares = (0.0, 0.1, 0.2)
+    shares, whole = (0.1, 0.2), attribution.score(encoder, x, v).detach().cpu()
     drops = {
         name: attribution.mean_drop(
-            attribution.deletion_curve(encoder, x, v, ranking, shares, batch_size=7)
+            whole, attribution.deletion_curve(encoder, x, v, ranking, shares, batch_size=7)
         )
         for name, ranking in (
             ("map", cells),

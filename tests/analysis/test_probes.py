@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from pairs import SPEAKERS, noise, pair
 from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
 from acorl_sb.analysis import probes
+from tests.analysis.pairs import SPEAKERS, noise, pair
 
 
 @pytest.mark.parametrize(

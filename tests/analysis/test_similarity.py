@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from pairs import SPEAKERS, noise, pair
 
 from acorl_sb.analysis.folds import resample_weights, speaker_folds
 from acorl_sb.analysis.similarity import canonical_correlations, linear_cka, within_speaker
+from tests.analysis.pairs import SPEAKERS, noise, pair
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,285 @@
+"""How members of a finished run differ, and what their scores rest on.
+
+    python -m acorl_sb.analyse hparams/analyse.yaml --run_folder results/my_run [--key value ...]
+
+Writes ``analysis.json``, ``analysis.md``, the same as ``analysis.html``, and pictures;
+docs/analysis.md says how to read them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from speechbrain.utils.distributed import infer_device
+from tqdm import tqdm
+
+from acorl_sb.analysis import pictures, trials
+from acorl_sb.analysis.compare import (
+    compare_embeddings,
+    compare_scores,
+    read_out_attributes,
+    without_nan,
+)
+from acorl_sb.analysis.inputs import Inputs, read_attributes, read_inputs
+from acorl_sb.analysis.page import as_html, page
+from acorl_sb.errors import UserError, run_cli
+from acorl_sb.files import write_json, write_text
+from acorl_sb.hparams import load_hparams
+from acorl_sb.logs import log_to
+from acorl_sb.members import load_member
+
+KEYS = [
+    *("run_folder", "output_folder", "part", "members", "reference_run", "reference_members"),
+    *(
+        "seed",
+        "folds",
+        "probe_steps",
+        "max_utterances",
+        "attributes",
+        "trials",
+        "crop_seconds",
+        "steps",
+    ),
+    *("deletion_trials", "occlusion_trials", "neighbourhood", "report"),
+]
+
+logger = logging.getLogger("acorl_sb.analyse")
+
+
+def main() -> int:
+    loaded = load_hparams(sys.argv[1:], KEYS)
+    options = loaded.hparams
+    check_options(options)
+    if not options["run_folder"]:
+        raise UserError("say which run to look at: --run_folder <output folder of train.py>")
+    run_folder = Path(options["run_folder"])
+    folder = Path(options["output_folder"] or run_folder / "analysis")
+    inputs = read_inputs(
+        run_folder,
+        options["part"],
+        options["members"],
+        options["reference_run"],
+        options["reference_members"],
+    )
+    extra = read_attributes(
+        run_folder / "manifest" / f"{options['part']}.csv",
+        inputs.side.utterances,
+        options["attributes"] or {},
+    )
+    if len(set(inputs.speakers)) < 3:
+        raise UserError(
+            f"{run_folder}: the {options['part']} part has {len(set(inputs.speakers))} speakers; "
+            "cross-validation by speaker needs three"
+        )
+    log_to(folder / "analyse_log.txt")
+    device = torch.device(loaded.run_opts.device or infer_device())
+    labels = inputs.side.trials.labels
+    results: dict[str, Any] = {
+        "run_folder": str(run_folder),
+        "reference_run": options["reference_run"] and str(options["reference_run"]),
+        "part": options["part"],
+        "utterances": len(inputs.side.utterances),
+        "speakers": len(set(inputs.speakers)),
+        "trials": {"target": int(labels.sum()), "nontarget": int((~labels).sum())},
+        "settings": {key: options[key] for key in KEYS if key not in ("run_folder", "report")},
+        **compare_members(inputs, extra, options),
+    }
+    attributed, figures = attribute_members(inputs, options, device)
+    results["attribution"] = attributed
+    results = without_nan(results)
+    figures = {**likeness_pictures(results), **figures}
+    pictures.write_all(folder, figures)
+    write_json(folder / "analysis.json", results)
+    write_text(folder / "analysis.md", page(results))
+    write_text(folder / "analysis.html", as_html(page(results)))
+    for report in [
+        options["report"],
+        run_folder / "report.html",
+        run_folder / "fusion/report.html",
+    ]:
+        if report and Path(report).is_file():
+            link_from(Path(report), folder / "analysis.html")
+    logger.info("the analysis is in %s", folder / "analysis.md")
+    return 0
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Raise ``UserError`` for a figure that is none or out of range."""
+    lowest = {"folds": 2, "probe_steps": 1, "max_utterances": 8, "trials": 2, "steps": 1, "seed": 0}
+    lowest |= {"deletion_trials": 2, "occlusion_trials": 2}
+    for key, least in lowest.items():
+        if type(options[key]) is not int or options[key] < least:
+            raise UserError(f"{key} must be a whole number from {least} on, not {options[key]!r}")
+    seconds = options["crop_seconds"]
+    if not isinstance(seconds, int | float) or not 0.1 <= seconds < 1000:
+        raise UserError(f"crop_seconds must be a number of seconds from 0.1 on, not {seconds!r}")
+    area = options["neighbourhood"]
+    if not isinstance(area, list) or len(area) != 2 or not all(type(n) is int for n in area):
+        raise UserError(f"neighbourhood must be two whole numbers, frames and bands, not {area!r}")
+    if not isinstance(options["attributes"] or {}, dict):
+        raise UserError("attributes must map names to files, such as {age: path/to/spk2age}")
+
+
+def compare_members(inputs: Inputs, extra: dict[str, list[str]], options) -> dict[str, Any]:
+    """``pairs`` and ``members`` of the results: everything but attribution."""
+    folds, seed = options["folds"], options["seed"]
+    chosen = np.arange(len(inputs.side.utterances))
+    if len(chosen) > options["max_utterances"]:
+        rng = np.random.default_rng(seed)
+        chosen = np.sort(rng.choice(len(chosen), options["max_utterances"], replace=False))
+    rows = torch.from_numpy(chosen)
+    vectors = {name: member.vectors[rows].double() for name, member in inputs.members.items()}
+    scores = {name: inputs.side.scores(m.vectors.numpy()) for name, m in inputs.members.items()}
+    speakers, labels = inputs.speakers[chosen], inputs.side.trials.labels
+    utterances = [inputs.side.utterances[i] for i in chosen]
+    extra = {name: [texts[i] for i in chosen] for name, texts in extra.items()}
+    pairs, members = [], {}
+    with tqdm(total=4 * len(inputs.pairs) + len(vectors), desc="probes", disable=None) as bar:
+        for pair in inputs.pairs:
+            first, second = pair.first, pair.second
+            pairs.append(
+                {
+                    "name": pair.name,
+                    "first": first,
+                    "second": second,
+                    "role": pair.role,
+                    "embeddings": compare_embeddings(
+                        vectors[first],
+                        vectors[second],
+                        speakers,
+                        folds,
+                        options["probe_steps"],
+                        seed,
+                        tick=bar.update,
+                    ),
+                    "scores": compare_scores(scores[first], scores[second], labels),
+                }
+            )
+        for name in inputs.members:
+            readings = read_out_attributes(vectors[name], utterances, extra, folds, seed)
+            members[name] = {"attributes": readings}
+            bar.update()
+    return {"pairs": pairs, "members": members}
+
+
+def attribute_members(inputs: Inputs, options, device: torch.device):
+    """``attribution`` of the results, and its pictures by name."""
+    seed, seconds = options["seed"], options["crop_seconds"]
+    neighbourhood = tuple(options["neighbourhood"])
+    sides = trials.choose_trials(inputs.side, options["trials"], seconds, seed)
+    count = (options["deletion_trials"], options["occlusion_trials"])
+    made, skipped = {}, {}
+    total = len(inputs.members) * trials.sides_to_do(sides, *count)
+    with tqdm(total=total, desc="attribution", unit="side", disable=None) as bar:
+        for name, member in inputs.members.items():
+            bar.set_description(f"attribution {name}")
+            try:
+                made[name] = trials.attribute_member(
+                    load_member(member.folder),
+                    inputs.side.utterances,
+                    sides,
+                    seconds,
+                    options["steps"],
+                    *count,
+                    seed=seed,
+                    device=device,
+                    tick=bar.update,
+                )
+            except trials.NoMelInput as reason:
+                skipped[name] = str(reason)
+    summaries = {name: trials.summarise_member(maps, sides, seed) for name, maps in made.items()}
+    pairs, values = {}, {}
+    for pair in inputs.pairs:
+        if pair.first in made and pair.second in made:
+            pairs[pair.name], values[pair.name] = trials.compare_maps(
+                made[pair.first], made[pair.second], sides, neighbourhood, seed
+            )
+    reference = next((p.name for p in inputs.pairs if p.role == "reference"), None)
+    against = {
+        pair.name: trials.less_alike(values[pair.name], values[reference], sides, seed)
+        for pair in inputs.pairs
+        if reference in values and pair.name in values and pair.role == "examined"
+    }
+    figures, shown = {}, {}
+    if made:
+        figures = {
+            "deletion": pictures.deletion(summaries),
+            "profiles": pictures.profiles(summaries),
+        }
+        for kind, target in (("target", True), ("nontarget", False)):
+            row = _telling_trial(made, sides, target)
+            title = f"A {kind.replace('nont', 'non-t')} trial"
+            figures[f"maps_{kind}"] = pictures.trial_maps(
+                made, row, int(sides.opposite[row]), title, neighbourhood, seconds
+            )
+            shown[f"maps_{kind}.png"] = title
+    return {
+        "trials": len(sides.labels) // 2,
+        "crop_seconds": seconds,
+        "members": summaries,
+        "skipped": skipped,
+        "pairs": pairs,
+        "against_reference": against,
+        "trial_pictures": shown,
+    }, figures
+
+
+def _telling_trial(made: dict[str, trials.MemberMaps], sides: trials.Sides, target: bool) -> int:
+    """The enrolment row of the trial whose mean score over members is the median of its class."""
+    rows = np.flatnonzero(sides.labels[: len(sides.labels) // 2] == target)
+    score = np.mean([maps.found.score.numpy()[rows] for maps in made.values()], axis=0)
+    return int(rows[np.argsort(score)[len(rows) // 2]])
+
+
+def likeness_pictures(results: dict[str, Any]) -> dict[str, Any]:
+    """Heat maps of members by members, and the canonical spectra of the pairs."""
+    names = list(results["members"])
+    titles = ("CKA", "CKA within speakers", "R² (MLP), row from column", "non-target scores, r",
+              "errors in common")  # fmt: skip
+    tables = {title: np.full((len(names), len(names)), np.nan) for title in titles}
+    for pair in results["pairs"]:
+        i, j = names.index(pair["first"]), names.index(pair["second"])
+        embeddings, scores = pair["embeddings"], pair["scores"]
+        within = embeddings["within_speaker"] or {"cka": None}
+        both = (
+            embeddings["cka"],
+            within["cka"],
+            None,
+            scores["correlation"]["nontarget"],
+            scores["common_errors"]["share"],
+        )
+        for title, value in zip(titles, both, strict=True):
+            tables[title][[i, j], [j, i]] = np.nan if value is None else value
+        tables[titles[2]][j, i] = embeddings["r2"]["second_from_first"]["mlp"]["value"]
+        tables[titles[2]][i, j] = embeddings["r2"]["first_from_second"]["mlp"]["value"]
+    for table in tables.values():
+        np.fill_diagonal(table, 1.0)
+    spectra = {
+        pair["name"]: {
+            "whole": pair["embeddings"]["canonical_spectrum"],
+            "within": (pair["embeddings"]["within_speaker"] or {}).get("canonical_spectrum"),
+        }
+        for pair in results["pairs"]
+    }
+    return {"likeness": pictures.likeness(names, tables), "canonical": pictures.spectra(spectra)}
+
+
+def link_from(report: Path, target: Path) -> None:
+    """Put a link to the analysis at the end of a report page, once."""
+    html = report.read_text(encoding="utf-8")
+    if 'id="analysis"' in html or "</main>" not in html:
+        return
+    where = Path(os.path.relpath(target, report.parent)).as_posix()
+    line = f'<p id="analysis"><a href="{where}">How the members differ, and why</a></p>\n'
+    before, after = html.rsplit("</main>", 1)
+    write_text(report, f"{before}{line}</main>{after}")
+
+
+if __name__ == "__main__":
+    run_cli(main)

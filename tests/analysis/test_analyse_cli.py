@@ -1,0 +1,187 @@
+"""The script on a tiny finished run, and what people bring wrong."""
+
+import json
+import sys
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from acorl_sb import analyse
+from acorl_sb.errors import UserError
+from tests.analysis import runs
+
+pytest.importorskip("captum")
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    *("--trials", "10", "--crop_seconds", "0.5", "--deletion_trials", "6"),
+    *(
+        "--occlusion_trials",
+        "2",
+        "--steps",
+        "8",
+        "--folds",
+        "3",
+        "--device",
+        "cpu",
+        "--probe_steps",
+        "20",
+    ),
+]
+
+
+def run(*args):
+    options = dict(zip(SMALL[::2], SMALL[1::2], strict=True))
+    options |= dict(zip(args[::2], map(str, args[1::2]), strict=True))
+    flags = [part for option in options.items() for part in option]
+    arguments = ["analyse", str(ROOT / "hparams" / "analyse.yaml"), *flags]
+    before = sys.argv
+    sys.argv = arguments
+    try:
+        return analyse.main()
+    finally:
+        sys.argv = before
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A run of two members, and a reference run that shares the first of them."""
+    root = tmp_path_factory.mktemp("runs")
+    speech = runs.utterances(root / "speech", speakers=6, each=4)
+    (root / "age").write_text("".join(f"s{s} {20 + 5 * s}\n" for s in range(6)))
+    return (
+        runs.finished(root / "acorl", speech, {"first": 1, "second": 2}),
+        runs.finished(root / "independent", speech, {"first": 1, "second": 3}),
+    )
+
+
+@pytest.fixture(scope="module")
+def done(folders):
+    main, reference = folders
+    (main / "fusion").mkdir()
+    report = main / "fusion" / "report.html"
+    report.write_text("<html><body><main><p>table</p></main></body></html>")
+    ages = f"{{age: {main.parent / 'age'}}}"
+    assert run("--run_folder", main, "--reference_run", reference, "--attributes", ages) == 0
+    return main / "analysis"
+
+
+def test_results(done):
+    results = json.loads((done / "analysis.json").read_text())
+    assert list(results["members"]) == ["first", "second", "reference second"]
+    assert [(p["name"], p["role"]) for p in results["pairs"]] == [
+        ("first + second", "examined"),
+        ("first + reference second", "reference"),
+    ]
+    for pair in results["pairs"]:
+        assert -0.5 < pair["embeddings"]["cka"] <= 1
+        assert len(pair["embeddings"]["canonical_spectrum"]) == 12
+        assert pair["embeddings"]["r2"]["first_from_second"]["mlp"]["value"] <= 1
+        assert 0 <= pair["scores"]["common_errors"]["share"] <= 1
+        assert pair["scores"]["bounds"]["linear"] <= pair["scores"]["eer"]["first"]
+    attributes = results["members"]["first"]["attributes"]
+    assert set(attributes) == {"gender", "age", "session", "log duration"}
+    assert attributes["gender"]["measure"] == "auc" and attributes["age"]["measure"] == "r2"
+    made = results["attribution"]
+    assert made["trials"] == 10 and not made["skipped"]
+    for member in made["members"].values():
+        assert member["completeness"]["largest_gap"] <= 0.01
+        assert sum(member["frequency"]["all"]) == pytest.approx(1)
+        assert sum(kind["share"] for kind in member["time"]["all"].values()) == pytest.approx(1)
+        assert len(member["deletion"]["curves"]["map"]) == len(member["deletion"]["shares"])
+    assert set(made["against_reference"]) == {"first + second"}
+
+
+def test_score_measures_are_those_of_the_embeddings(done, folders):
+    """Correlation of non-target scores, from the files alone."""
+    main, _ = folders
+    vectors = {}
+    for name in ("first", "second"):
+        folder = main / "embeddings" / name / "test"
+        rows = np.load(folder / "embeddings.npy").astype(float)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        vectors[name] = dict(zip((folder / "ids.txt").read_text().split(), rows, strict=True))
+    lines = (main / "manifest" / "test_trials.txt").read_text().splitlines()
+    trials = [line.split() for line in lines]
+    scores = [
+        [np.dot(v[enrol], v[test]) for label, enrol, test in trials if label == "0"]
+        for v in vectors.values()
+    ]
+    results = json.loads((done / "analysis.json").read_text())
+    found = results["pairs"][0]["scores"]["correlation"]["nontarget"]
+    assert found == pytest.approx(np.corrcoef(*scores)[0, 1], abs=1e-4)
+
+
+def test_page_and_pictures(done):
+    text, html = (done / "analysis.md").read_text(), (done / "analysis.html").read_text()
+    assert "first + second (examined)" in text and "minus the independent pair" in text
+    pictures = sorted(path.name for path in done.glob("*.png"))
+    names = ["canonical", "deletion", "likeness", "maps_nontarget", "maps_target", "profiles"]
+    assert pictures == [f"{name}.png" for name in names]
+    for name in pictures:
+        assert f"({name})" in text and f'src="{name}"' in html
+        pixels = matplotlib.image.imread(done / name)
+        assert min(pixels.shape[:2]) > 200 and pixels[..., :3].std() > 0.02
+    assert html.count("<table>") == text.count("\n|---|") > 3
+    assert "nan" not in text.lower()
+
+
+def test_the_report_links_to_it_once(done):
+    report = done.parent / "fusion" / "report.html"
+    analyse.link_from(report, done / "analysis.html")
+    html = report.read_text()
+    assert html.count('href="../analysis/analysis.html"') == 1
+    assert html.index("table") < html.index("href") < html.index("</main>")
+
+
+def test_the_same_run_gives_the_same_figures(done, folders, tmp_path):
+    main, _ = folders
+    for folder in ("a", "b"):
+        run("--run_folder", main, "--output_folder", tmp_path / folder, "--trials", "4")
+    first, second = (json.loads((tmp_path / f / "analysis.json").read_text()) for f in "ab")
+    first["settings"].pop("output_folder"), second["settings"].pop("output_folder")
+    assert first == second
+    assert first["reference_run"] is None and first["attribution"]["against_reference"] == {}
+
+
+def test_what_people_bring_wrong(folders, tmp_path):
+    main, _ = folders
+    odd = tmp_path / "odd"
+    odd.write_text("s0 twenty five\n")
+    strangers = tmp_path / "strangers"
+    strangers.write_text("x 1\n")
+    words = tmp_path / "words"
+    words.write_text("s0 red\ns1 green\ns2 blue\n")
+    elsewhere = runs.utterances(tmp_path / "speech", speakers=3, each=2)
+    renamed = [type(u)(f"x{u.id}", *list(_values(u))[1:]) for u in elsewhere]
+    other = runs.finished(tmp_path / "other", renamed, {"first": 1, "second": 2})
+    few = [u for u in elsewhere if u.spk_id != "s2"]
+    small = runs.finished(tmp_path / "small", few, {"first": 1, "second": 2})
+    lone = runs.finished(tmp_path / "lone", elsewhere, {"first": 1})
+    cases = {
+        "say which run": [],
+        "no output folder of train.py": ["--run_folder", tmp_path],
+        "part must be dev or test": ["--run_folder", main, "--part", "train"],
+        "no member 'third'; it has first, second": ["--run_folder", main, "--members", "[third]"],
+        "two members are needed": ["--run_folder", lone],
+        "speakers; cross-validation": ["--run_folder", small],
+        "have no embedding": ["--run_folder", main, "--reference_run", other],
+        "no such folder": ["--run_folder", main, "--reference_run", tmp_path / "none"],
+        "odd line 1": ["--run_folder", main, "--attributes", f"{{age: {odd}}}"],
+        "none of the utterances": ["--run_folder", main, "--attributes", f"{{age: {strangers}}}"],
+        "neither numbers nor of two kinds": [
+            *("--run_folder", main, "--attributes", f"{{colour: {words}}}")
+        ],
+        "trials must be a whole number": ["--run_folder", main, "--trials", "many"],
+        "crop_seconds must be": ["--run_folder", main, "--crop_seconds", "0"],
+        "neighbourhood must be": ["--run_folder", main, "--neighbourhood", "5"],
+        "the key 'trails'": ["--run_folder", main, "--trails", "5"],
+    }
+    for sentence, args in cases.items():
+        with pytest.raises(UserError, match=sentence):
+            run(*args)
+
+
+def _values(utterance):
+    return (getattr(utterance, name) for name in utterance.__slots__)
