@@ -5,7 +5,7 @@ Cosine and two-covariance PLDA alike score enrolled model e against test utteran
     score(e, t) = <left_e, right_t> + left_bias_e + right_bias_t
 
 so trials are row products and cohorts are matrix products, whatever the back end. A new back end is
-a class with ``needs_training``, ``fit`` and ``sides``, named in the YAML.
+a class with the parts of ``Backend``, named in the YAML.
 """
 
 from __future__ import annotations
@@ -48,6 +48,8 @@ class Backend(Protocol):
 
     needs_training: bool
     """Whether ``fit`` must be called before ``sides``."""
+    scores_are_llrs: bool
+    """Whether raw scores are natural-log likelihood ratios, so that actual costs mean something."""
 
     def fit(self, vectors: torch.Tensor, speakers: torch.Tensor) -> None:
         """Learn from training embeddings (M, D) and the numbers (M,) of their speakers."""

@@ -45,6 +45,8 @@ class Cosine:
     several enrolment utterances is the mean of their unit-length vectors.
     """
 
+    scores_are_llrs = False
+
     def __init__(self, subtract_mean: bool = False) -> None:
         self.needs_training = subtract_mean
         self.mean: torch.Tensor | None = None  # (D,)

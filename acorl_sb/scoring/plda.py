@@ -58,6 +58,8 @@ class PLDA:
     torch.Size([2, 60])
     """
 
+    scores_are_llrs = True
+
     def __init__(
         self,
         lda_dim: int | None = None,

@@ -1,0 +1,151 @@
+"""What is reported of scored systems: figures, intervals, one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from acorl_sb import metrics
+from acorl_sb.bootstrap import interval, speaker_bootstrap, standard_measures
+from acorl_sb.fuse_tables import markdown, signed, with_interval
+from acorl_sb.scoring.trials import TrialList
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How scores are judged; one for all systems, so that their replicates are paired.
+
+    ``speakers`` are the names of both sides' speakers, (N,) each, or None for no intervals.
+    """
+
+    labels: np.ndarray
+    speakers: tuple[np.ndarray, np.ndarray] | None
+    points: Sequence[float] = (0.01, 0.05)
+    c_miss: float = 1.0
+    c_fa: float = 1.0
+    replicates: int = 1000
+    level: float = 0.95
+    seed: int = 0
+
+    def figures(self, scores: np.ndarray, calibrated: bool) -> dict[str, Any]:
+        """``metrics.evaluate`` with cost points as text keys, ready for JSON."""
+        found = metrics.evaluate(
+            scores, self.labels, self.points, self.c_miss, self.c_fa, calibrated
+        )
+        for kind in ("min_dcf", "act_dcf"):
+            if kind in found:
+                found[kind] = {f"{p:g}": value for p, value in found[kind].items()}
+        return found
+
+    def replicate(self, scores: np.ndarray, calibrated: bool) -> dict[str, np.ndarray]:
+        """Bootstrap replicates (R,) by the names of ``flat``; empty where there are none."""
+        if self.speakers is None or not self.replicates:
+            return {}
+        measures = standard_measures(self.points, self.c_miss, self.c_fa, calibrated)
+        made = speaker_bootstrap(
+            scores, self.labels, *self.speakers, measures, self.replicates, self.seed
+        )
+        names = [
+            m.kind if m.kind in ("eer", "cllr") else f"{m.kind}({m.p_target:g})" for m in measures
+        ]
+        made = {name: made[str(m)][0] for name, m in zip(names, measures, strict=True)}
+        few = any(np.isfinite(values).mean() < 0.9 for values in made.values())
+        return {} if few else made
+
+    def note(self, any_replicates: bool) -> str:
+        """What stands in brackets."""
+        if any_replicates:
+            return (
+                f"In brackets: {100 * self.level:g} % intervals, {self.replicates} bootstrap draws "
+                "of speakers, jointly on both sides of a trial, the same draws for every row."
+            )
+        if self.speakers is None:
+            return "No intervals: the speakers are not known (give speakers or speaker_pattern)."
+        if not self.replicates:
+            return "No intervals: switched off (replicates: 0)."
+        return "No intervals: too few speakers, most draws of them miss a class of trials."
+
+
+def flat(figures: dict[str, Any]) -> dict[str, float]:
+    """Figures of ``Judge.figures`` by one name each: ``eer``, ``min_dcf(0.01)``, ..."""
+    named = {key: figures[key] for key in ("eer", "cllr") if key in figures}
+    for kind in ("min_dcf", "act_dcf"):
+        named |= {f"{kind}({p})": value for p, value in figures.get(kind, {}).items()}
+    return named
+
+
+class Results:
+    """Rows of one scoring run; the first row is what the others are compared with."""
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+        self.rows: list[dict[str, Any]] = []
+        self._first: dict[str, np.ndarray] = {}
+
+    def add(self, names: dict[str, str], scores: np.ndarray, calibrated: bool) -> dict[str, Any]:
+        """Judge scores (N,); ``names`` are the row's system, backend and normalisation."""
+        figures = self.judge.figures(scores, calibrated)
+        replicates = self.judge.replicate(scores, calibrated)
+        level = self.judge.level
+        row = {**names, **figures, "llr": calibrated, "against_first": None}
+        row["intervals"] = {k: list(interval(v, level)) for k, v in replicates.items()}
+        if self.rows:
+            mine, first = flat(figures), flat(self.rows[0])
+            row["against_first"] = {
+                key: {
+                    "change": mine[key] - first[key],
+                    "interval": list(interval(replicates[key] - self._first[key], level))
+                    if key in replicates and key in self._first
+                    else None,
+                }
+                for key in mine
+                if key in first
+            }
+        else:
+            self._first = replicates
+        self.rows.append(row)
+        return row
+
+    def table(self) -> str:
+        """The rows as Markdown, with what the figures mean below."""
+        points = [f"{p:g}" for p in self.judge.points]
+        calibrated = any(row["llr"] for row in self.rows)
+        header = ["system", "back end", "normalisation", "EER %", "EER % minus first row"]
+        header += [f"minDCF({p})" for p in points]
+        if calibrated:
+            header += [*(f"actDCF({p})" for p in points), "Cllr", "minCllr"]
+        body = []
+        for row in self.rows:
+            spread, against = row["intervals"], row["against_first"]
+            cells = [row["system"], row["backend"], row["normalisation"]]
+            cells.append(with_interval(row["eer"], spread.get("eer"), 100, 2))
+            change = against and against["eer"]
+            cells.append(signed(change["change"], change["interval"], 100, 2) if change else "")
+            cells += [
+                with_interval(row["min_dcf"][p], spread.get(f"min_dcf({p})"), 1, 3) for p in points
+            ]
+            if calibrated:
+                cells += [f"{row['act_dcf'][p]:.3f}" if row["llr"] else "" for p in points]
+                cells += [f"{row[k]:.3f}" if row["llr"] else "" for k in ("cllr", "min_cllr")]
+            body.append(cells)
+        return markdown(header, body) + "\n" + self.notes() + "\n"
+
+    def notes(self) -> str:
+        """What the figures mean."""
+        judge = self.judge
+        target = int(judge.labels.sum())
+        return (
+            f"{len(judge.labels)} trials, {target} of them target trials. EER on the ROC convex "
+            f"hull. DCF(p): p the prior of a target trial, C_miss = {judge.c_miss:g}, C_fa = "
+            f"{judge.c_fa:g}, normalised by min(p C_miss, (1 - p) C_fa). "
+            + judge.note(any(row["intervals"] for row in self.rows))
+        )
+
+
+def trial_speakers(trials: TrialList, speaker_of: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Names of both sides' speakers, (N,) each, from those of ``trials.ids``."""
+    names = np.asarray(speaker_of)
+    return names[trials.enrol], names[trials.test]

@@ -1,0 +1,123 @@
+"""The scoring stage on arrays: one system's scores by one back end and one normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from acorl_sb.errors import UserError
+from acorl_sb.scoring.backend import Backend
+from acorl_sb.scoring.embeddings import Embeddings
+from acorl_sb.scoring.normalise import Normalisation, speaker_means
+from acorl_sb.scoring.trials import TrialList
+from acorl_sb.speakers import number
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """Trials resolved to what is enrolled and what is tested, the same for every system.
+
+    ``enrol`` and ``test`` (N,) are rows of the two sides. Without models both sides are the
+    utterances of the trials; with models the enrolment side has the utterances ``enrol_ids``, row
+    by row of the model ``models`` (E,).
+    """
+
+    enrol_ids: list[str]
+    test_ids: list[str]
+    enrol: np.ndarray
+    test: np.ndarray
+    models: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, trials: TrialList, enrolment: dict[str, list[str]] | None, where: str) -> Lineup:
+        """Resolve ``trials``; ``enrolment`` gives the utterances of each enrolled model.
+
+        Raises ``UserError`` naming the first few trials' models that are not enrolled.
+        """
+        if enrolment is None:
+            return cls(trials.ids, trials.ids, trials.enrol, trials.test)
+        used, enrol = np.unique(trials.enrol, return_inverse=True)
+        names = [trials.ids[row] for row in used]
+        unknown = [name for name in names if name not in enrolment]
+        if unknown:
+            shown = ", ".join(f"'{name}'" for name in unknown[:3])
+            raise UserError(f"{where}: {len(unknown)} models are not enrolled, first {shown}")
+        models = np.repeat(np.arange(len(names)), [len(enrolment[name]) for name in names])
+        utterances = [utterance for name in names for utterance in enrolment[name]]
+        tested, test = np.unique(trials.test, return_inverse=True)
+        return cls(utterances, [trials.ids[row] for row in tested], enrol, test, models)
+
+    @property
+    def utterances(self) -> list[str]:
+        """All utterances that need an embedding, each once."""
+        return list(dict.fromkeys([*self.enrol_ids, *self.test_ids]))
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """One system's embeddings, as float32 tensors on the working device.
+
+    ``enrol`` and ``test`` are one object where the lineup has no models, which saves their
+    preparation twice.
+    """
+
+    enrol: torch.Tensor  # (E, D)
+    test: torch.Tensor  # (T, D)
+
+    @classmethod
+    def of(cls, lineup: Lineup, made: Embeddings, name: str, device) -> Vectors:
+        """Pick the lineup's rows; ``UserError`` naming the first few that have no embedding."""
+        test = torch.from_numpy(made.vectors[made.index(lineup.test_ids, name)]).to(device)
+        if lineup.models is None:
+            return cls(test, test)
+        enrol = torch.from_numpy(made.vectors[made.index(lineup.enrol_ids, name)]).to(device)
+        return cls(enrol, test)
+
+
+def fit(backend: Backend, vectors: np.ndarray, speakers: Sequence[str] | None, device) -> None:
+    """Train a back end on vectors (M, D) and their speakers' names (M,)."""
+    if speakers is None:
+        speakers = range(len(vectors))  # enough for what needs no speakers, such as a mean
+    (numbers,) = number(list(speakers))
+    backend.fit(torch.from_numpy(vectors).to(device), torch.from_numpy(numbers).to(device))
+
+
+def make_cohort(
+    vectors: np.ndarray, speakers: Sequence[str] | None, size: int | None, seed: int, device
+) -> torch.Tensor:
+    """Cohort (C, D): the mean of each speaker, or every vector where no speakers are known.
+
+    ``size`` draws that many of them, the same ones for one seed.
+    """
+    cohort = torch.from_numpy(vectors).to(device)
+    if speakers is not None:
+        (numbers,) = number(list(speakers))
+        cohort = speaker_means(cohort, numbers)
+    if size is not None and size < len(cohort):
+        rows = np.random.default_rng(seed).choice(len(cohort), size, replace=False)
+        cohort = cohort[torch.from_numpy(np.sort(rows)).to(cohort.device)]
+    return cohort
+
+
+def score(
+    lineup: Lineup,
+    vectors: Vectors,
+    backend: Backend,
+    normalisation: Normalisation | None = None,
+    cohort: torch.Tensor | None = None,
+) -> np.ndarray:
+    """Scores of all trials, float64 (N,). Raises ``ValueError`` for a cohort that is missing."""
+    device = vectors.test.device
+    enrol, test = (torch.from_numpy(rows).to(device) for rows in (lineup.enrol, lineup.test))
+    models = None if lineup.models is None else torch.from_numpy(lineup.models).to(device)
+    scores = backend.sides(vectors.enrol, vectors.test, models).trials(enrol, test)
+    if normalisation is not None:
+        if cohort is None:
+            raise ValueError("score normalisation needs a cohort: give cohort or training data")
+        scores = normalisation(
+            scores, enrol, test, backend, cohort, vectors.enrol, vectors.test, models
+        )
+    return scores.double().cpu().numpy()

@@ -1,0 +1,83 @@
+"""Trials resolved to rows, models of many utterances, cohorts: the stage on arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from acorl_sb.errors import UserError
+from acorl_sb.scoring import stage
+from acorl_sb.scoring.cosine import Cosine
+from acorl_sb.scoring.embeddings import Embeddings
+from acorl_sb.scoring.normalise import SNorm
+from acorl_sb.scoring.trials import TrialList
+
+RNG = np.random.default_rng(0)
+MADE = Embeddings([f"u{k}" for k in range(8)], RNG.normal(size=(8, 5)).astype(np.float32))
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def test_trials_without_models(device):
+    trials = TrialList(["u3", "u1", "u6"], np.array([0, 2, 1]), np.array([1, 2, 0]))
+    lineup = stage.Lineup.of(trials, None, "")
+    vectors = stage.Vectors.of(lineup, MADE, "mine", device)
+    assert lineup.utterances == ["u3", "u1", "u6"]
+    expected = [unit(MADE.vectors[a]) @ unit(MADE.vectors[b]) for a, b in ((3, 1), (6, 6), (1, 3))]
+    found = stage.score(lineup, vectors, Cosine())
+    assert found.dtype == np.float64
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_trials_that_name_models(device):
+    trials = TrialList(["m2", "u5", "m1", "u0"], np.array([0, 2, 0]), np.array([1, 1, 3]))
+    enrolment = {"m1": ["u1", "u2", "u3"], "m2": ["u4"], "unused": ["nowhere"]}
+    lineup = stage.Lineup.of(trials, enrolment, "enrol.txt")
+    assert sorted(lineup.utterances) == ["u0", "u1", "u2", "u3", "u4", "u5"]
+    vectors = stage.Vectors.of(lineup, MADE, "mine", device)
+    m1 = unit(unit(MADE.vectors[1:4]).mean(0))
+    u = unit(MADE.vectors)
+    expected = [u[4] @ u[5], m1 @ u[5], u[4] @ u[0]]
+    assert stage.score(lineup, vectors, Cosine()) == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(UserError, match=r"enrol\.txt: 1 models are not enrolled, first 'm1'"):
+        stage.Lineup.of(trials, {"m2": ["u4"]}, "enrol.txt")
+
+
+def test_unknown_utterances_are_named():
+    trials = TrialList(["u3", "x"], np.array([0]), np.array([1]))
+    with pytest.raises(UserError, match="mine: 1 ids have no embedding: 'x'"):
+        stage.Vectors.of(stage.Lineup.of(trials, None, ""), MADE, "mine", "cpu")
+
+
+def test_back_ends_learn_from_names(device):
+    backend = Cosine(subtract_mean=True)
+    stage.fit(backend, MADE.vectors, None, device)
+    assert backend.mean.cpu().numpy() == pytest.approx(MADE.vectors.mean(0), abs=1e-6)
+    trials = TrialList(["u3", "u1"], np.array([0]), np.array([1]))
+    lineup = stage.Lineup.of(trials, None, "")
+    centred = unit(MADE.vectors - MADE.vectors.mean(0))
+    found = stage.score(lineup, stage.Vectors.of(lineup, MADE, "", device), backend)
+    assert found == pytest.approx([centred[3] @ centred[1]], abs=1e-6)
+    with pytest.raises(ValueError, match="need training embeddings"):
+        stage.score(lineup, stage.Vectors.of(lineup, MADE, "", device), Cosine(True))
+
+
+def test_cohorts_are_speaker_means_drawn_by_seed(device):
+    speakers = ["b", "a", "b", "a", "c", "c", "d", "d"]
+    whole = stage.make_cohort(MADE.vectors, speakers, None, 0, device).cpu().numpy()
+    expected = [MADE.vectors[[k for k, s in enumerate(speakers) if s == n]].mean(0) for n in "bacd"]
+    assert whole == pytest.approx(np.array(expected), abs=1e-6)
+    few = [stage.make_cohort(MADE.vectors, speakers, 2, seed, device) for seed in (1, 1, 2, 3, 4)]
+    assert torch.equal(few[0], few[1]) and len(few[0]) == 2
+    assert not all(torch.equal(few[0], other) for other in few[2:])
+    assert len(stage.make_cohort(MADE.vectors, None, None, 0, device)) == 8
+
+
+def test_normalisation_needs_a_cohort():
+    trials = TrialList(["u3", "u1"], np.array([0]), np.array([1]))
+    lineup = stage.Lineup.of(trials, None, "")
+    with pytest.raises(ValueError, match="needs a cohort"):
+        stage.score(lineup, stage.Vectors.of(lineup, MADE, "", "cpu"), Cosine(), SNorm())
