@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from acorl_sb import fusion, speakers
 from acorl_sb.alignment import align
@@ -18,17 +19,20 @@ from acorl_sb.protocol import ScoreSet
 from acorl_sb.scoring.cosine import cosine_scores
 from acorl_sb.scoring.embeddings import Embeddings, concatenate, read_embeddings
 from acorl_sb.scoring.lines import some
+from acorl_sb.scoring.plda import PLDA
 from acorl_sb.scoring.scorefiles import read_scores
 from acorl_sb.scoring.trials import TrialList, read_trials
 
 PARTS = ("dev", "test", "scores")
 QUALITY = ("duration", "magnitude", "cohort")
-CONCATENATION = "embedding concatenation"
 
 
 @dataclass(frozen=True)
 class System:
-    """Where one system's files lie: by part (``dev``, ``test``; or ``scores``, the only set)."""
+    """Where one system's files lie: by part (``dev``, ``test``; or ``scores``, the only set).
+
+    ``embeddings`` may also have the part ``train``, from which a PLDA learns.
+    """
 
     name: str
     scores: dict[str, str]
@@ -38,10 +42,13 @@ class System:
 
 @dataclass(frozen=True)
 class Part:
-    """All that is known of one part: the aligned scores, and those of the joined embeddings."""
+    """All that is known of one part: the aligned scores, and those of the joined embeddings.
+
+    ``concatenated`` are scores (N,) of the members' concatenated embeddings, by the back end.
+    """
 
     set: ScoreSet
-    concatenated: np.ndarray | None = None  # (N,)
+    concatenated: dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -135,18 +142,16 @@ def load(
 
     durations = _durations(speaker_files) if "duration" in quality else {}
     quality_names: list[str] = []
+    whole = len(systems) > 1 and all({*sets} <= {*s.embeddings} for s in systems)
+    plda = _train_plda(systems, speaker_files, sets) if whole else None
     result = {}
     for part, scored in sets.items():
         embeddings = [read_embeddings(s.embeddings[part]) for s in systems if part in s.embeddings]
         columns, quality_names = _quality(
             systems, scored.trials, quality, durations, embeddings, cohort_top, speaker_files
         )
-        joined = _concatenated(scored.trials, embeddings) if len(embeddings) > 1 else None
-        if len(embeddings) != len(systems):
-            joined = None
+        joined = _concatenated(scored.trials, embeddings, plda) if whole else {}
         result[part] = Part(replace(scored, quality=columns), joined)
-    if any(part.concatenated is None for part in result.values()):
-        result = {name: replace(part, concatenated=None) for name, part in result.items()}
     return Inputs([s.name for s in systems], result, quality_names, source, shared, files)
 
 
@@ -199,11 +204,7 @@ def _with_speakers(
     sets: dict[str, ScoreSet], files: Sequence[str], pattern: str | None
 ) -> tuple[dict[str, ScoreSet], str, int | None]:
     """Put the speakers' numbers in, one numbering for all parts."""
-    table: dict[str, str] = {}
-    for path in files:
-        for utterance, speaker in speakers.read_speakers(path).items():
-            if table.setdefault(utterance, speaker) != speaker:
-                raise UserError(f"{path}: '{utterance}' has two speakers")
+    table = _speaker_table(files)
     guessed = not files and pattern is None
     if files:
         source = " and ".join(str(path) for path in files)
@@ -235,6 +236,15 @@ def _with_speakers(
         for (part, scored), number in zip(sets.items(), numbers, strict=True)
     }
     return sets, source, shared
+
+
+def _speaker_table(files: Sequence[str]) -> dict[str, str]:
+    table: dict[str, str] = {}
+    for path in files:
+        for utterance, speaker in speakers.read_speakers(path).items():
+            if table.setdefault(utterance, speaker) != speaker:
+                raise UserError(f"{path}: '{utterance}' has two speakers")
+    return table
 
 
 def _durations(files: Sequence[str]) -> dict[str, float]:
@@ -292,8 +302,44 @@ def _quality(
     return np.concatenate(columns), names
 
 
-def _concatenated(trials: TrialList, embeddings: Sequence[Embeddings]) -> np.ndarray:
-    """Cosine scores (N,) of the members' embeddings, each of unit length, side by side."""
+def _concatenated(
+    trials: TrialList, embeddings: Sequence[Embeddings], plda: PLDA | None
+) -> dict[str, np.ndarray]:
+    """Scores (N,) of the members' embeddings, each of unit length, side by side."""
     joined = concatenate(embeddings)
     rows = joined.index(trials.ids)
-    return np.asarray(cosine_scores(joined.vectors, rows[trials.enrol], rows[trials.test]))
+    enrol, test = rows[trials.enrol], rows[trials.test]
+    made = {
+        "embedding concatenation, cosine": np.asarray(cosine_scores(joined.vectors, enrol, test))
+    }
+    if plda is not None:
+        vectors = torch.from_numpy(joined.vectors)
+        scores = plda.sides(vectors, vectors).trials(*map(torch.from_numpy, (enrol, test)))
+        made["embedding concatenation, PLDA"] = scores.numpy()
+    return made
+
+
+def _train_plda(
+    systems: Sequence[System], speaker_files: Sequence[str], sets: dict[str, ScoreSet]
+) -> PLDA | None:
+    """A PLDA of the concatenated training embeddings, where every system has some."""
+    given = [system.embeddings["train"] for system in systems if "train" in system.embeddings]
+    if len(given) != len(systems):
+        return None
+    joined = concatenate([read_embeddings(path) for path in given])
+    where = " and ".join(map(str, speaker_files)) or "no manifest is given"
+    table = _speaker_table(speaker_files)
+    names = speakers.by_table(joined.ids, table, f"training embeddings ({where})")
+    tested = {table[u] for scored in sets.values() for u in scored.trials.ids if u in table}
+    leaked = sorted(tested & set(names))
+    if leaked:
+        raise UserError(
+            f"training embeddings: {len(leaked)} of their speakers are in the trials: "
+            f"{some(leaked)}; train the PLDA on others"
+        )
+    plda = PLDA()
+    try:
+        plda.fit(torch.from_numpy(joined.vectors), torch.from_numpy(speakers.number(names)[0]))
+    except ValueError as error:
+        raise UserError(f"training embeddings: {error}") from None
+    return plda

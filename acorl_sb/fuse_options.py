@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from acorl_sb.errors import UserError
 from acorl_sb.fuse_inputs import System, from_run_folder, name_systems
-from acorl_sb.fuse_results import Settings
+from acorl_sb.fuse_results import LABELS, Settings
 from acorl_sb.protocol import Recipe
 
 # Key: (kind, default, help). A kind ending in "s" takes several values.
@@ -40,6 +40,7 @@ KEYS: dict[str, tuple[str, Any, str]] = {
     "dev_embeddings": ("texts", None, "development embeddings, one per system"),
     "test_embeddings": ("texts", None, "test embeddings, one per system"),
     "embeddings": ("texts", None, "embeddings for the one set, one per system"),
+    "train_embeddings": ("texts", None, "training embeddings, one per system, for a PLDA"),
     "cohorts": ("texts", None, "cohort embeddings, one per system"),
     "cohort_top": ("whole", 100, "nearest cohort members that a cohort mean is taken over"),
     "folds": ("whole", 5, "folds of speakers in cross-validation"),
@@ -50,7 +51,13 @@ KEYS: dict[str, tuple[str, Any, str]] = {
     "report": ("switch", True, "write report.html and its figures"),
     "output_folder": ("text", "results/fusion", "where everything is written"),
 }
-SYSTEM_KEYS = ("dev", "test", "scores", "dev_embeddings", "test_embeddings", "embeddings", "cohort")
+EMBEDDING_KEYS = {
+    "dev": "dev_embeddings",
+    "test": "test_embeddings",
+    "scores": "embeddings",
+    "train": "train_embeddings",
+}
+SYSTEM_KEYS = ("dev", "test", "scores", *EMBEDDING_KEYS.values(), "cohort")
 _FLAGS = [key for key in KEYS if key not in ("systems", "scores")]
 
 
@@ -93,9 +100,19 @@ def read_options(argv: Sequence[str], description: str | None = None) -> dict[st
 def find_systems(options: dict[str, Any]) -> list[System]:
     """The systems that the options name; a run folder's manifests are added to ``speakers``.
 
-    Raises ``UserError`` when there are none, when lists differ in length, or when the lists of
+    Their names differ from each other and from those of the fusions in the table. Raises
+    ``UserError`` when there are none, when lists differ in length, or when the lists of
     development and test files seem to be in different orders.
     """
+    systems = _find_systems(options)
+    names = [system.name for system in systems]
+    for name in names:
+        if names.count(name) > 1 or name in LABELS.values():
+            raise UserError(f"the name '{name}' is taken; give other --names")
+    return systems
+
+
+def _find_systems(options: dict[str, Any]) -> list[System]:
     ways = [key for key in ("run_folder", "systems", "scores") if options[key]] + (
         ["dev/test"] if options["dev"] or options["test"] else []
     )
@@ -128,7 +145,7 @@ def find_systems(options: dict[str, Any]) -> list[System]:
     lists.update(
         {
             key: options[key]
-            for key in ("names", "dev_embeddings", "test_embeddings", "embeddings", "cohorts")
+            for key in ("names", *EMBEDDING_KEYS.values(), "cohorts")
             if options[key]
         }
     )
@@ -140,12 +157,11 @@ def find_systems(options: dict[str, Any]) -> list[System]:
                 "one per system is needed, in the same order"
             )
     names = options["names"] or _names(lists)
-    embeddings = {"dev": "dev_embeddings", "test": "test_embeddings", "scores": "embeddings"}
     return [
         System(
             names[n],
             {part: lists[part][n] for part in ("dev", "test", "scores") if part in lists},
-            {part: lists[key][n] for part, key in embeddings.items() if key in lists},
+            {part: lists[key][n] for part, key in EMBEDDING_KEYS.items() if key in lists},
             lists["cohorts"][n] if "cohorts" in lists else None,
         )
         for n in range(count)
@@ -228,21 +244,23 @@ def _systems_of_yaml(tree: Any) -> list[System]:
             raise UserError(f"systems, {name}: give dev and test, or scores")
         if systems and set(scores) != set(systems[0].scores):
             raise UserError(f"systems, {name}: has other parts than {systems[0].name}")
-        embeddings = {"dev": "dev_embeddings", "test": "test_embeddings", "scores": "embeddings"}
-        systems.append(
-            System(
-                str(name),
-                scores,
-                {part: str(entry[key]) for part, key in embeddings.items() if entry.get(key)},
-                str(entry["cohort"]) if entry.get("cohort") else None,
-            )
-        )
+        embeddings = {
+            part: str(entry[key]) for part, key in EMBEDDING_KEYS.items() if entry.get(key)
+        }
+        cohort = str(entry["cohort"]) if entry.get("cohort") else None
+        systems.append(System(str(name), scores, embeddings, cohort))
     return systems
 
 
 def _names(lists: dict[str, list[str]]) -> list[str]:
     """Names from the file names; the two parts must not contradict each other."""
-    made = [name_systems(lists[part]) for part in ("dev", "test", "scores") if part in lists]
+    given = [lists[part] for part in ("dev", "test", "scores") if part in lists]
+    if len(given) == 2 and len(given[0]) == 1:
+        # Nothing to tell apart: what both paths share, a folder of the system's, is the name.
+        dev, test = (Path(paths[0]).with_suffix("").parts for paths in given)
+        shared = [d for d, t in zip(dev, test, strict=False) if d == t and d not in ("/", "..")]
+        return [shared[-1] if shared else dev[-1]]
+    made = [name_systems(paths) for paths in given]
     if len(made) == 2 and made[0] != made[1] and sorted(made[0]) == sorted(made[1]):
         raise UserError(
             f"--dev names {', '.join(made[0])} but --test names {', '.join(made[1])}: "

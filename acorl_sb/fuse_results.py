@@ -10,7 +10,7 @@ import numpy as np
 
 from acorl_sb import bootstrap, calibration, contribution, metrics, resampling
 from acorl_sb.bootstrap import Measure
-from acorl_sb.fuse_inputs import CONCATENATION, Inputs
+from acorl_sb.fuse_inputs import Inputs
 from acorl_sb.protocol import CrossValidation, DevTest, FusedSystem, Outcome, Recipe, ScoreSet
 from acorl_sb.report import curves as drawn
 
@@ -35,10 +35,6 @@ class Settings:
     folds: int = 5
     exhaustive: int = 8
 
-    @property
-    def figure_names(self) -> list[str]:
-        return ["eer", *(dcf_name(p) for p in self.points)]
-
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -60,9 +56,13 @@ def dcf_name(p_target: float) -> str:
 
 def make_protocol(inputs: Inputs, settings: Settings) -> DevTest | CrossValidation:
     """Development and test where both are there, else cross-validation of the one set."""
-    if "scores" in inputs.parts:
-        return CrossValidation(inputs.parts["scores"].set, settings.folds, settings.seed)
-    return DevTest(inputs.parts["dev"].set, inputs.parts["test"].set)
+    return _protocol_of({name: part.set for name, part in inputs.parts.items()}, settings)
+
+
+def _protocol_of(sets: dict[str, ScoreSet], settings: Settings) -> DevTest | CrossValidation:
+    if "scores" in sets:
+        return CrossValidation(sets["scores"], settings.folds, settings.seed)
+    return DevTest(sets["dev"], sets["test"])
 
 
 def evaluate(
@@ -146,7 +146,7 @@ def evaluate(
     results["contributions"] = _contributions(
         protocol, inputs, settings, outcomes, rows, replicates, resample, progress
     )
-    made = _curves(outcomes, reported.labels, settings) if with_curves else {}
+    made = _curves(outcomes, reported.labels) if with_curves else {}
     return Evaluated(results, made, fused, chosen.model)
 
 
@@ -184,7 +184,6 @@ def _outcomes(
     recipe, names = settings.recipe, inputs.names
     single = replace(recipe, fusion="best_single")
     outcomes = {("member", name): protocol.run(single, (m,), names) for m, name in enumerate(names)}
-    joined = {name: part.concatenated for name, part in inputs.parts.items()}
     if len(names) > 1:
         for kind, label in LABELS.items():
             outcomes["fusion", label] = (
@@ -192,17 +191,13 @@ def _outcomes(
                 if kind == recipe.fusion
                 else protocol.run(replace(recipe, fusion=kind), range(len(names)), names)
             )
-        if all(scores is not None for scores in joined.values()):
+        for label in next(iter(inputs.parts.values())).concatenated:
             parts = {
-                name: replace(part.set, scores=joined[name][None], quality=None)
+                name: replace(part.set, scores=part.concatenated[label][None], quality=None)
                 for name, part in inputs.parts.items()
             }
-            alone = (
-                CrossValidation(parts["scores"], settings.folds, settings.seed)
-                if "scores" in parts
-                else DevTest(parts["dev"], parts["test"])
-            )
-            outcomes["fusion", CONCATENATION] = alone.run(single, (0,), [CONCATENATION])
+            alone = _protocol_of(parts, settings)
+            outcomes["fusion", label] = alone.run(single, (0,), [label])
     elif inputs.quality_names and recipe.fusion == "logistic":
         outcomes["fusion", LABELS[recipe.fusion]] = chosen
     return outcomes
@@ -358,9 +353,7 @@ def _parameters(model: FusedSystem, names: Sequence[str], quality: Sequence[str]
     return made
 
 
-def _curves(
-    outcomes: dict[tuple[str, str], Outcome], labels: np.ndarray, settings: Settings
-) -> dict[str, Any]:
+def _curves(outcomes: dict[tuple[str, str], Outcome], labels: np.ndarray) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for (kind, name), outcome in outcomes.items():
         made[name] = {

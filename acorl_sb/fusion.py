@@ -70,15 +70,15 @@ def check_scores(scores: np.ndarray, names: Sequence[str] | None = None) -> np.n
     return scores
 
 
-def check_labels(labels: np.ndarray, trials: int) -> np.ndarray:
-    """Return ``labels`` as bool ``(N,)`` holding both classes.
+def check_labels(labels: np.ndarray, trials: int, what: str = "development") -> np.ndarray:
+    """Return ``labels`` as bool ``(N,)`` holding both classes; ``what`` trials, for messages.
 
     Raises:
-        UserError: labels are missing, of another length, or of one class only.
+        UserError: labels are missing, or of one class only.
     """
     if labels is None:
         raise UserError(
-            "the development trials have no labels; give a trial list that says which are target"
+            f"the {what} trials have no labels; give a trial list that says which are target"
         )
     labels = np.asarray(labels)
     if labels.dtype != bool:
@@ -90,9 +90,7 @@ def check_labels(labels: np.ndarray, trials: int) -> np.ndarray:
     targets = int(labels.sum())
     if targets in (0, trials):
         kind = "target" if targets else "non-target"
-        raise UserError(
-            f"all {trials} development trials are {kind} trials; fitting needs both classes"
-        )
+        raise UserError(f"all {trials} {what} trials are {kind} trials; both classes are needed")
     return labels
 
 

@@ -142,6 +142,8 @@ class DevTest:
     def __init__(self, dev: ScoreSet, test: ScoreSet) -> None:
         self.dev, self.reported = dev, test
         fusions.check_labels(dev.labels, len(dev.trials))
+        if test.labels is not None:
+            fusions.check_labels(test.labels, len(test.trials), "test")
 
     @property
     def sentence(self) -> str:
@@ -173,7 +175,7 @@ class CrossValidation:
 
     def __init__(self, trials: ScoreSet, folds: int = 5, seed: int = 0) -> None:
         self.reported = trials
-        labels = fusions.check_labels(trials.labels, len(trials.trials))
+        labels = fusions.check_labels(trials.labels, len(trials.trials), "given")
         if trials.speaker is None:
             raise UserError(
                 "one set of trials is cross-validated over speakers, so their speakers must be "
