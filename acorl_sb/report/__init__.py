@@ -104,32 +104,22 @@ def render(
         figures.extend(made)
         return '<div class="grid">' + "".join(map(_figure, made)) + "</div>"
 
-    fused = results["fused_name"]
-    sections: list[tuple[str, str, str]] = [
+    errors = [drawn.det(results, curves), drawn.bayes(results, curves, results["fused_name"])]
+    sections = [
         ("Results", "results", _main_table(results)),
-        (
-            "Errors and calibration",
-            "errors",
-            grid([drawn.det(results, curves), drawn.bayes(results, curves, fused)]),
-        ),
+        ("Errors and calibration", "errors", grid(errors)),
+    ]
+    if results["contributions"]:
+        gives = f"<div>{grid([drawn.subsets(results)])}</div><div>{_steps(results)}</div>"
+        alike = _pairs(results) + grid(drawn.heat_maps(results))
+        sections += [
+            ("What each member gives", "members", f'<div class="beside">{gives}</div>'),
+            ("How alike the members are", "alike", alike),
+        ]
+    sections += [
         ("Decisions", "decisions", _decisions(results)),
         ("Scores", "scores", grid(drawn.histograms(results, curves))),
     ]
-    if results["contributions"]:
-        sections[2:2] = [
-            (
-                "What each member gives",
-                "members",
-                '<div class="beside"><div>'
-                + grid([drawn.subsets(results)])
-                + f"</div><div>{_steps(results)}</div></div>",
-            ),
-            (
-                "How alike the members are",
-                "alike",
-                _pairs(results) + grid(drawn.heat_maps(results)),
-            ),
-        ]
     if training:
         sections.append(("Training", "training", grid(drawn.training(training))))
     sections.append(("How this was made", "made", _made_by(results)))

@@ -26,8 +26,9 @@ _LIGHT = {
     "rule": "#d5dae0",
     "grid": "#e6e9ed",
     "heat": "#0b5cad",
-    "heat-ink": "#ffffff",
-    "heat-mid": "#1c2128",
+    "heat-low": "#000000",
+    "heat-mid": "#000000",
+    "heat-high": "#ffffff",
     "good": "#0b6b45",
     "bad": "#b42318",
     "target": "#0b6fb8",
@@ -49,8 +50,9 @@ _DARK = {
     "rule": "#39414a",
     "grid": "#2a3037",
     "heat": "#6cb6ff",
-    "heat-ink": "#0b1016",
-    "heat-mid": "#0b1016",
+    "heat-low": "#ffffff",
+    "heat-mid": "#000000",
+    "heat-high": "#000000",
     "good": "#5fd3a0",
     "bad": "#ff8f85",
     "target": "#6cb6ff",
@@ -65,6 +67,9 @@ _DARK = {
     "c7": "#a8b3bd",
 }
 _DASHES = ("", "7 3", "2 2.5", "9 3 2 3", "5 2", "12 3", "1.5 3.5", "6 2 1.5 2 1.5 2")
+
+
+_HEAT_INKS = ("heat-low", "heat-mid", "heat-high")
 
 
 def _variables(palette: dict[str, str]) -> str:
@@ -92,7 +97,7 @@ STYLE = (
     "svg.figure .area{fill-opacity:.25;stroke-width:1.5}"
     "svg.figure .area.target{fill:var(--target)}svg.figure .area.nontarget{fill:var(--nontarget)}"
     "svg.figure .cell{fill:var(--heat);stroke:var(--rule);stroke-width:1}"
-    "svg.figure text.on{fill:var(--heat-ink)}svg.figure text.mid{fill:var(--heat-mid)}"
+    + "".join(f"svg.figure text.{n}{{fill:var(--{n})}}" for n in _HEAT_INKS)
     + "".join(
         f"svg.figure .c{n}{{stroke:var(--c{n});stroke-dasharray:{dash or 'none'}}}"
         f"svg.figure .dot.c{n},svg.figure .bar.c{n}{{fill:var(--c{n});stroke:none}}"
@@ -356,7 +361,8 @@ def heat_map(
                 f'<g><title>{pair}</title><rect class="cell" x="{x:.1f}" y="{y - size / 2:.1f}" '
                 f'width="{size:.1f}" height="{size:.1f}" fill-opacity="{shade:.3f}"/>'
             )
-            style = "on" if shade > 0.78 else "mid" if shade > 0.55 else ""
+            # Where black on the cell is as legible as white, in the light and in the dark palette.
+            style = _HEAT_INKS[(shade > 0.6) + (shade > 0.82)]
             canvas.text(x + size / 2, y + 4, label, "middle", style, small)
             canvas.add("</g>")
     return canvas.finish()
