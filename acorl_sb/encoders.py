@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 
 import torch
+from speechbrain.nnet.CNN import Conv1d
 from torch import nn
 
 
@@ -48,6 +49,7 @@ class SpeakerEncoder(nn.Module):
         self.embedding_dim = embedding_dim
         self.sample_rate = sample_rate
         # A plain torch module has no use for SpeechBrain's second argument.
+        skip_empty_padding(embedding_model)
         self._takes_lengths = len(inspect.signature(embedding_model.forward).parameters) > 1
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
@@ -91,3 +93,33 @@ class SpeakerEncoder(nn.Module):
         else:
             z = self.embedding_model(x)
         return z.squeeze(1) if z.dim() == 3 else z  # (B, D)
+
+
+def skip_empty_padding(model: nn.Module) -> None:
+    """Let SpeechBrain's convolutions of kernel size 1 leave out their padding of nothing.
+
+    They copy their whole input to pad it by zero frames, a fifth of an ECAPA-TDNN's forward
+    pass on a CPU. The result is the same to the bit.
+    """
+    for module in model.modules():
+        if isinstance(module, Conv1d) and module.kernel_size == 1 and module.padding == "same":
+            module.padding = "valid"
+
+
+@torch.no_grad()
+def same_features(a: nn.Module, b: nn.Module) -> bool:
+    """Whether two encoders see a wave through the same features, so that one can lend them.
+
+    Judged on a probe of noise. False for encoders without features of their own, and for a
+    normalisation whose statistics move while it is trained.
+    """
+    for encoder in (a, b):
+        norm = getattr(encoder, "mean_var_norm", None)
+        if getattr(encoder, "compute_features", None) is None:
+            return False
+        if getattr(norm, "norm_type", "sentence") == "global":
+            return False
+    probe = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    probe = probe.to(next(a.parameters()).device)
+    of_a, of_b = a.features(probe), b.features(probe)
+    return of_a.shape == of_b.shape and torch.equal(of_a, of_b)

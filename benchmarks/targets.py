@@ -1,4 +1,4 @@
-"""The one form that every benchmark reports in: a row per target, exit code 1 when one is missed."""
+"""The form that every benchmark reports in: a row per target, exit code 1 when one is missed."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from hyperpyyaml import resolve_references
 from torch import nn
 from torch.nn import functional as F
 
-from acorl_sb.encoders import SpeakerEncoder
+from acorl_sb.encoders import SpeakerEncoder, same_features
 from acorl_sb.errors import UserError
 from acorl_sb.members import build_encoder
 
@@ -77,3 +77,13 @@ def test_any_module_on_waves():
 def test_a_missing_key_is_named():
     with pytest.raises(UserError, match=r"mine: the encoder's key 'embedding_model' is missing"):
         build_encoder({"embedding_dim": 3}, "mine")
+
+
+def test_features_are_lent_only_where_they_are_the_same():
+    ecapa, resnet = (small(name, channels=8) for name in ("ecapa", "resnet"))
+    assert same_features(ecapa, resnet)
+    assert not same_features(ecapa, small("ecapa", channels=8, n_mels=30))
+    assert not same_features(ecapa, SpeakerEncoder(nn.Linear(8000, 3), 3))
+    assert not same_features(ecapa, nn.Linear(3, 3))
+    resnet.mean_var_norm.norm_type = "global"
+    assert not same_features(ecapa, resnet)

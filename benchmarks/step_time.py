@@ -1,0 +1,125 @@
+"""What a frozen prior costs: a member's training step with one against a plain step.
+
+    python benchmarks/step_time.py [--steps N] [--threads N] [--json FILE]
+
+CPU seconds are counted, and the three kinds of step take turns, so that whatever else the machine
+does meets all of them alike; each figure is a ratio of medians.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import speechbrain as sb
+import torch
+from hyperpyyaml import resolve_references
+from ruamel.yaml import YAML
+from speechbrain.utils.run_opts import RunOptions
+from targets import Rows
+
+from acorl_sb.alliance import Alliance, EmbeddingTable
+from acorl_sb.brain import AllianceBrain, SpeakerBrain
+from acorl_sb.complementarity import Adversarial, Ramp
+from acorl_sb.dataset import Batch, StepSampler
+from acorl_sb.heads import AAMHead
+from acorl_sb.members import build_encoder
+from acorl_sb.memory import keep_freed_memory
+
+HPARAMS = Path(__file__).resolve().parents[1] / "hparams"
+BATCH, SECONDS, SPEAKERS, ITEMS = 48, 1.5, 100, 1000
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=30, help="steps of each kind")
+    parser.add_argument("--threads", type=int, default=1, help="more make CPU seconds vague")
+    parser.add_argument("--json", help="also write the rows here")
+    args = parser.parse_args()
+    keep_freed_memory()  # as train.py does
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    prior = encoder()
+    alliance = Alliance()
+    alliance.add("prior", prior)
+    table = EmbeddingTable([torch.randn(ITEMS, prior.embedding_dim)])
+    with tempfile.TemporaryDirectory() as folder:
+        brains = {
+            "plain": brain(folder, None),
+            "crop": brain(folder, alliance),
+            "utterance": brain(folder, table),
+        }
+        times = measure(brains, args.steps)
+    for name, values in times.items():
+        print(f"{name}: median {np.median(values):.4f} CPU s over {len(values)} steps")
+    plain = np.median(times["plain"])
+    rows = Rows()
+    rows.at_most("step with a prior, view crop / plain", np.median(times["crop"]) / plain, 1.40)
+    rows.at_most(
+        "step with a prior, view utterance / plain", np.median(times["utterance"]) / plain, 1.05
+    )
+    return rows.finish(args.json)
+
+
+def encoder():
+    """The front door's ECAPA."""
+    with open(HPARAMS / "encoders" / "ecapa.yaml", encoding="utf-8") as file:
+        return build_encoder(YAML().load(resolve_references(file).getvalue()), "ecapa.yaml")
+
+
+def brain(folder: str, priors) -> SpeakerBrain:
+    """A Brain as the front door makes it, without augmentation."""
+    member = encoder()
+    sampler = StepSampler(ITEMS, BATCH, 10**6, seed=0)
+    hparams = {
+        "name": "member",
+        "seed": 0,
+        "total_steps": 10**6,
+        "lr_schedule": lambda optimizer, step: None,
+        "augment": None,
+        "dev_error": lambda encoder: 0.0,
+        "sampler": sampler,
+        "log_file": Path(folder) / "log.jsonl",
+    }
+    modules = {"encoder": member, "head": AAMHead(member.embedding_dim, SPEAKERS)}
+    adam = partial(torch.optim.Adam, lr=0.001)
+    options = RunOptions(device="cpu", overridden_args={"device"})
+    if priors is None:
+        made = SpeakerBrain(modules, adam, hparams, options)
+    else:
+        dims = [member.embedding_dim]
+        modules["objective"] = Adversarial(dims[0], dims, SPEAKERS, Ramp(1.0))
+        made = AllianceBrain(
+            modules, adam, hparams, options, priors=priors, adversary_opt_class=adam
+        )
+    made.on_fit_start()
+    made.on_stage_start(sb.Stage.TRAIN, epoch=1)
+    made.modules.train()
+    return made
+
+
+def measure(brains: dict[str, SpeakerBrain], steps: int) -> dict[str, list[float]]:
+    """CPU seconds of each step of each kind, in turns; the first round warms up and is dropped."""
+    times: dict[str, list[float]] = {name: [] for name in brains}
+    for step in range(steps + 1):
+        batch = Batch(
+            0.1 * torch.randn(BATCH, int(16000 * SECONDS)),
+            torch.randint(SPEAKERS, (BATCH,)),
+            torch.randint(ITEMS, (BATCH,)),
+        )
+        for name, made in brains.items():
+            made.step += 1
+            started = time.process_time()
+            made.fit_batch(batch)
+            if step:
+                times[name].append(time.process_time() - started)
+    return times
+
+
+if __name__ == "__main__":
+    sys.exit(main())
