@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import random
@@ -19,6 +20,9 @@ from speechbrain.utils.checkpoints import (
 from torch import nn
 
 from acorl_sb.alliance import Alliance, EmbeddingTable
+from acorl_sb.batchnorm import share_batch_statistics
+from acorl_sb.distributed import mean_over_ranks, rank_and_world, sum_over_ranks
+from acorl_sb.encoders import same_features
 from acorl_sb.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -34,12 +38,13 @@ class SpeakerBrain(sb.Brain):
     ``log_file``, a path that gets one JSON line per epoch.
 
     Random numbers of a step follow from the seed and the step's number, so an interrupted
-    training goes on as if it had never stopped.
+    training goes on as if it had never stopped. On several ranks they follow from the rank too.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.means = RunningMeans()
+        self.told: dict[str, torch.Tensor | float] = {}
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("means", self.means)
 
@@ -48,12 +53,16 @@ class SpeakerBrain(sb.Brain):
         if stage == sb.Stage.TRAIN and self.hparams.augment is not None:
             ones = torch.ones(len(inputs), device=inputs.device)
             inputs, _ = self.hparams.augment(inputs, ones)
-        return self.modules.encoder(inputs), inputs
+        encoder = unwrapped(self.modules["encoder"])
+        # Features are computed apart so that a prior with the same ones can be lent them.
+        seen = encoder.features(inputs) if hasattr(encoder, "features") else inputs
+        # Losses on embeddings are computed in full precision, whatever the encoder's.
+        return self.modules.encoder(seen).float(), inputs, seen
 
     def compute_objectives(self, predictions, batch, stage):
-        z, _ = predictions
+        z, *_ = predictions
         loss = self.modules.head(z, batch.labels)
-        self.means.add(task_loss=loss)
+        self.told = {"task_loss": loss}
         return loss
 
     @property
@@ -74,16 +83,30 @@ class SpeakerBrain(sb.Brain):
                 self.means.clear()
 
     def fit_batch(self, batch):
-        seed_step(self.hparams.seed, self.global_step, self.rank)
+        seed_step(self.hparams.seed, self.global_step, rank_and_world()[0])
         self.hparams.lr_schedule(self.optimizer, self.global_step)
         return super().fit_batch(batch.to(self.device))
 
-    @property
-    def rank(self) -> int:
-        return torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        self.means.add(loss=loss)
+        figures = mean_over_ranks({**self.told, "loss": loss}, self.device)
+        self.means.add(**figures)
+        self.step_ended(figures)
+
+    def step_ended(self, figures: dict[str, float]) -> None:
+        """Called after each step with what it told, means over ranks."""
+
+    def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
+        # Gradients that are still being gathered are not part of a checkpoint.
+        if self.step % self.grad_accumulation_factor:
+            return False
+        return super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
+
+    def _wrap_distributed(self):
+        if self.distributed_launch and self.device_type == "cpu":
+            # SpeechBrain's own wrapping converts to SyncBatchNorm, which is for GPUs only.
+            for name, module in self.modules.items():
+                self.modules[name] = share_batch_statistics(module)
+        super()._wrap_distributed()
 
     def check_loss_isfinite(self, loss):
         if not torch.isfinite(loss):
@@ -140,9 +163,8 @@ class RunningMeans:
     def clear(self) -> None:
         self.sums = {}
 
-    def add(self, **values: torch.Tensor | float) -> None:
+    def add(self, **values: float) -> None:
         for key, value in values.items():
-            value = value.item() if isinstance(value, torch.Tensor) else value
             total, count = self.sums.get(key, (0.0, 0))
             self.sums[key] = [total + value, count + 1]
 
@@ -188,18 +210,26 @@ class AllianceBrain(SpeakerBrain):
     def objective(self) -> nn.Module:
         return unwrapped(self.modules["objective"])
 
-    def embed_priors(self, inputs, batch) -> list[torch.Tensor]:
+    def embed_priors(self, inputs, seen, batch) -> list[torch.Tensor]:
         if isinstance(self.priors, EmbeddingTable):
             return self.priors.embed(batch.items)
-        return self.priors.embed(inputs)
+        return [
+            member(seen if lent else inputs)
+            for member, lent in zip(self.priors.members, self.lends_features, strict=True)
+        ]
+
+    @functools.cached_property
+    def lends_features(self) -> list[bool]:
+        """For each prior, whether it sees inputs through the new member's very features."""
+        encoder = unwrapped(self.modules["encoder"])
+        return [same_features(encoder, member.encoder) for member in self.priors.members]
 
     def compute_objectives(self, predictions, batch, stage):
         task_loss = super().compute_objectives(predictions, batch, stage)
-        z, inputs = predictions
-        priors = self.embed_priors(inputs, batch)
+        z, inputs, seen = predictions
+        priors = [v.float() for v in self.embed_priors(inputs, seen, batch)]
         term = self.modules.objective(z, priors, batch.labels, self.progress)
-        self.means.add(**term.logs)
-        self.objective.observe(task_loss=task_loss.item())
+        self.told |= term.logs
         self.last_batch = (z.detach(), priors, batch.labels)
         return term.total(task_loss)
 
@@ -226,22 +256,24 @@ class AllianceBrain(SpeakerBrain):
             self.adversary_optimizer.step()
             self.adversary_optimizer.zero_grad()  # nothing may leak into the next batch
 
+    def step_ended(self, figures):
+        self.objective.observe(task_loss=figures["task_loss"])
+
     def epoch_ended(self, dev_error):
         self.objective.observe(dev_error=dev_error)
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The module inside SpeechBrain's DistributedDataParallel wrapper, if there is one."""
-    return getattr(module, "module", module)
+    """The module inside DistributedDataParallel's and torch.compile's wrappers, if any."""
+    if isinstance(module, nn.parallel.DistributedDataParallel):
+        module = module.module
+    return getattr(module, "_orig_mod", module)
 
 
 def average_gradients(parameters) -> None:
     """Mean of the gradients over ranks, for steps that bypass DistributedDataParallel."""
-    if not torch.distributed.is_initialized():
-        return
     for parameter in parameters:
-        torch.distributed.all_reduce(parameter.grad)
-        parameter.grad /= torch.distributed.get_world_size()
+        sum_over_ranks(parameter.grad).div_(rank_and_world()[1])
 
 
 def seed_step(seed: int, step: int, rank: int = 0) -> None:

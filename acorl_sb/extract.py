@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from acorl_sb.audio import read_audio
 from acorl_sb.corpora import Utterance
+from acorl_sb.distributed import rank_and_world, sum_over_ranks
 from acorl_sb.encoders import SpeakerEncoder
 
 
@@ -21,6 +22,7 @@ def embed_utterances(
     batch_size: int = 32,
     device: torch.device | str = "cpu",
     progress: str | None = None,
+    shared: bool = False,
 ) -> torch.Tensor:
     """Embed every utterance, (N, D) float32 on the CPU.
 
@@ -37,18 +39,26 @@ def embed_utterances(
     device : torch device
     progress : str or None
         Title of a progress bar; None shows none.
+    shared : bool
+        Share the work among the ranks of a distributed run: all must call this, all get the
+        whole result.
     """
     encoder = encoder.to(device).eval()
     spans = [centre(u, seconds, encoder.sample_rate) for u in utterances]
     order = sorted(range(len(spans)), key=lambda i: spans[i][1] - spans[i][0])
     z = torch.zeros(len(spans), encoder.embedding_dim)
-    quiet = True if progress is None else None  # None: silent where no terminal watches
+    rank, world = rank_and_world() if shared else (0, 1)
+    # None: silent where no terminal watches
+    quiet = True if progress is None or rank > 0 else None
     with tqdm(total=len(spans), desc=progress, disable=quiet, unit="utt") as bar:
-        for rows in _equal_lengths(order, spans, batch_size):
+        for number, rows in enumerate(_equal_lengths(order, spans, batch_size)):
+            bar.update(len(rows))
+            if number % world != rank:
+                continue
             waves = [read_audio(utterances[i].wav, *spans[i], encoder.sample_rate) for i in rows]
             z[rows] = encoder(torch.from_numpy(np.stack(waves)).to(device)).float().cpu()
-            bar.update(len(rows))
-    return z
+    # Every row is one rank's and zero elsewhere, so that the sum is that row to the bit.
+    return sum_over_ranks(z.to(device)).cpu() if world > 1 else z
 
 
 def centre(utterance: Utterance, seconds: float | None, sample_rate: int) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from acorl_sb.checkpoint import AtomicCheckpointer
 from acorl_sb.complementarity import Independent
 from acorl_sb.corpora import Utterance
 from acorl_sb.dataset import CropDataset, StepSampler, collate
+from acorl_sb.distributed import rank_and_world
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError
 from acorl_sb.extract import embed_utterances
@@ -216,7 +217,7 @@ def train_member(
     if encoder.sample_rate != 16000:
         raise UserError(f"members[{index}].encoder: manifests count samples at 16000 Hz")
     head = settings.head(dim=encoder.embedding_dim, n_classes=len(data.speakers))
-    rank, world = _rank_and_world()
+    rank, world = rank_and_world()
     sampler = StepSampler(
         len(data.utterances), settings.batch_size, settings.epoch_steps, seed, rank, world
     )
@@ -260,6 +261,11 @@ def train_member(
             adversary_opt_class=settings.adversary_optimizer,
         )
     checkpointer.add_recoverables(modules)
+    if settings.epoch_steps % brain.grad_accumulation_factor:
+        raise UserError(
+            f"--grad_accumulation_factor {brain.grad_accumulation_factor} must divide the key "
+            f"'epoch_steps', {settings.epoch_steps}: gradients of the rest would be lost"
+        )
     parameters = sum(p.numel() for p in encoder.parameters())
     logger.info(
         "%s: training %.2f M parameters on %d speakers, seed %d",
@@ -274,6 +280,7 @@ def train_member(
         # A loader process hands on its whole traceback as the message; its last line is ours.
         raise UserError(str(error).strip().splitlines()[-1].split("UserError: ")[-1]) from None
     best = checkpointer.recover_if_possible(min_key="dev_eer")
+    ddp_barrier()  # every rank has read it before it is removed
     if if_main_process():
         save_member(
             folder,
@@ -289,6 +296,11 @@ def train_member(
                 "dev_eer": best.meta["dev_eer"],
                 "best_epoch": best.meta["epoch"],
                 "seconds": round(time.time() - started, 1),
+                "run": {
+                    "ranks": world,
+                    "precision": brain.precision,
+                    "grad_accumulation_factor": brain.grad_accumulation_factor,
+                },
                 "settings": member_settings(spec, index, settings, alliance),
             },
         )
@@ -320,15 +332,11 @@ def make_priors(
     if view == "crop":
         return alliance
     return EmbeddingTable(
-        embed_utterances(m.encoder, utterances, device=device, progress=f"prior {m.name}")
+        embed_utterances(
+            m.encoder, utterances, device=device, progress=f"prior {m.name}", shared=True
+        )
         for m in alliance.members
     )
-
-
-def _rank_and_world() -> tuple[int, int]:
-    if not torch.distributed.is_initialized():
-        return 0, 1
-    return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
 
 def dev_error_function(
@@ -343,6 +351,7 @@ def dev_error_function(
     """
 
     def dev_error(encoder: SpeakerEncoder) -> float:
-        return score(embed_utterances(encoder, utterances, seconds, device=device).numpy())
+        z = embed_utterances(encoder, utterances, seconds, device=device, shared=True)
+        return score(z.numpy())
 
     return dev_error
