@@ -15,6 +15,7 @@ from acorl_sb.analysis.compare import as_numbers
 from acorl_sb.corpora import Utterance, read_manifest
 from acorl_sb.errors import UserError
 from acorl_sb.evaluate import Side, read_side
+from acorl_sb.hparams import read_tree
 from acorl_sb.members import WEIGHTS
 from acorl_sb.scoring.cosine import unit_rows
 from acorl_sb.scoring.embeddings import read_embeddings
@@ -118,10 +119,8 @@ def read_part(root: Path, part: str) -> Side:
 
 
 def member_names(root: Path) -> list[str]:
-    """Finished members with embeddings, in the order of results.json where there is one."""
-    present = sorted(
-        p.name for p in (root / "embeddings").glob("*") if (root / "members" / p.name).is_dir()
-    )
+    """Members with embeddings, priors too, in the order of results.json where there is one."""
+    present = sorted(path.name for path in (root / "embeddings").glob("*") if path.is_dir())
     results = root / "results.json"
     if results.is_file():
         try:
@@ -155,7 +154,26 @@ def _read_member(root: Path, name: str, part: str, side: Side) -> Member:
     embeddings = read_embeddings(where)
     rows = embeddings.index([u.id for u in side.utterances], str(where))
     vectors = unit_rows(torch.from_numpy(embeddings.vectors[rows]))
-    return Member(name, root / "members" / name, vectors)
+    return Member(name, member_folder(root, name), vectors)
+
+
+def member_folder(root: Path, name: str) -> Path:
+    """Where a member's weights lie: in the run itself, or where its YAML says the prior is.
+
+    Raises ``UserError`` where neither is the case.
+    """
+    folder = root / "members" / name
+    if folder.is_dir():
+        return folder
+    yaml = root / "hyperparams.yaml"
+    priors = (read_tree(yaml).get("priors") or []) if yaml.is_file() else []
+    for prior in priors:
+        if prior.get("name") == name and Path(str(prior.get("folder"))).is_dir():
+            return Path(str(prior["folder"]))
+    raise UserError(
+        f"{root}: the weights of {name!r} are neither in members/{name} nor in the folder of a "
+        f"prior of that name in {yaml.name}"
+    )
 
 
 def _same_weights(first: Member, second: Member) -> bool:

@@ -26,13 +26,16 @@ def utterances(folder: Path, **sizes):
     return made
 
 
-def finished(folder: Path, speech: list, seeds: dict[str, int]) -> Path:
-    """An output folder with one untrained member per seed, embeddings and trials."""
+def finished(folder: Path, speech: list, seeds: dict[str, int], **size) -> Path:
+    """An output folder with one untrained member per seed, embeddings and trials.
+
+    ``size`` overrides keys of the tiny encoder.
+    """
     write_manifest(folder / "manifest" / "test.csv", speech)
     write_trials(folder / "manifest" / "test_trials.txt", make_trials(speech, 0))
     for name, seed in seeds.items():
         torch.manual_seed(seed)
-        tree = tiny.encoder_tree()
+        tree = tiny.encoder_tree(**size)
         encoder = build_encoder(tree, name).eval()
         head = Classifier(input_size=encoder.embedding_dim, out_neurons=2)
         save_member(folder / "members" / name, encoder, tree, head, ["a", "b"], {"name": name})

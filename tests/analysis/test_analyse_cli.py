@@ -1,6 +1,7 @@
 """The script on a tiny finished run, and what people bring wrong."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from acorl_sb import analyse
+from acorl_sb.analysis.inputs import read_inputs
 from acorl_sb.errors import UserError
 from tests.analysis import runs
 
@@ -143,6 +145,21 @@ def test_the_same_run_gives_the_same_figures(done, folders, tmp_path):
     first["settings"].pop("output_folder"), second["settings"].pop("output_folder")
     assert first == second
     assert first["reference_run"] is None and first["attribution"]["against_reference"] == {}
+
+
+def test_a_prior_of_the_run_is_a_member_too(folders, tmp_path):
+    """As train.py leaves it: embeddings of the prior, weights where the YAML says."""
+    main, _ = folders
+    later = tmp_path / "later"
+    for part in ("manifest", "embeddings", "members/second"):
+        shutil.copytree(main / part, later / part)
+    with pytest.raises(UserError, match="weights of 'first'"):
+        read_inputs(later)
+    yaml = f"priors:\n- {{name: first, folder: {main / 'members' / 'first'}}}\n"
+    (later / "hyperparams.yaml").write_text(yaml)
+    inputs = read_inputs(later)
+    assert inputs.members["first"].folder == main / "members" / "first"
+    assert inputs.members["second"].folder == later / "members" / "second"
 
 
 def test_what_people_bring_wrong(folders, tmp_path):
