@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
+from torchaudio.functional import resample
 
 from acorl_sb.audio import read_audio
 from acorl_sb.corpora import Utterance
 
 
 class Batch(NamedTuple):
-    """``inputs`` (B, T) waves, ``labels`` (B,) int64, ``items`` (B,) int64 rows of the manifest."""
+    """``inputs`` (B, T) waves, ``labels`` (B,) int64, ``items`` (B,) int64 of ``CropDataset``."""
 
     inputs: torch.Tensor
     labels: torch.Tensor
@@ -35,17 +38,20 @@ class CropDataset(Dataset):
 
     Indexed with ``(draw, item)``: the item's row and the number of the draw, from which together
     with the seed the place of the crop follows. Shorter utterances are repeated to the length.
+    Item ``i * len(utterances) + j`` is utterance j at the i-th speed: faster and higher above 1,
+    slower and lower below, by resampling.
 
     Arguments
     ---------
     utterances : sequence of Utterance
     labels : sequence of int
-        Speaker index of each.
+        Speaker index of each item.
     crop_seconds : float
     seed : int
     sample_rate : int, Hz
     cache_mb : float
         Keep decoded utterances in memory up to this many megabytes; 0 reads each crop anew.
+    speeds : sequence of float
     """
 
     def __init__(
@@ -56,7 +62,9 @@ class CropDataset(Dataset):
         seed: int,
         sample_rate: int = 16000,
         cache_mb: float = 0,
+        speeds: Sequence[float] = (1.0,),
     ):
+        self.speeds = [Fraction(speed).limit_denominator(100) for speed in speeds]
         self.utterances = utterances
         self.labels = labels
         self.crop = round(crop_seconds * sample_rate)
@@ -66,18 +74,24 @@ class CropDataset(Dataset):
         self._cached: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
-        return len(self.utterances)
+        return len(self.utterances) * len(self.speeds)
 
     def __getitem__(self, index: tuple[int, int]) -> tuple[torch.Tensor, int, int]:
         draw, item = index
-        utterance = self.utterances[item]
+        number, row = divmod(item, len(self.utterances))
+        speed = self.speeds[number]
+        wanted = math.ceil(self.crop * speed)  # samples that become the crop at this speed
+        utterance = self.utterances[row]
         length = utterance.stop - utterance.start
-        spare = max(0, length - self.crop)
+        spare = max(0, length - wanted)
         offset = int(np.random.default_rng((self.seed, draw)).integers(spare + 1))
-        wave = self._read(item, utterance, offset, min(offset + self.crop, length))
-        if len(wave) < self.crop:
-            wave = np.resize(wave, self.crop)
-        return torch.from_numpy(wave), self.labels[item], item
+        wave = self._read(row, utterance, offset, min(offset + wanted, length))
+        if len(wave) < wanted:
+            wave = np.resize(wave, wanted)
+        crop = torch.from_numpy(wave)
+        if speed != 1:
+            crop = resample(crop, speed.numerator, speed.denominator)[: self.crop]
+        return crop, self.labels[item], item
 
     def _read(self, item: int, utterance: Utterance, first: int, last: int) -> np.ndarray:
         start = utterance.start

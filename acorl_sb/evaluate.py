@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from speechbrain.utils.distributed import if_main_process
 
 from acorl_sb import fusion, metrics
-from acorl_sb.alliance import Alliance
+from acorl_sb.alliance import Alliance, FrozenMember
 from acorl_sb.corpora import Utterance
 from acorl_sb.errors import UserError
 from acorl_sb.extract import embed_utterances
@@ -73,8 +74,11 @@ def evaluate_alliance(
     folder: Path,
     seconds: float | None,
     device: torch.device | str,
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
     """Score all members and fusions; write embeddings, score files, results.json, results.md.
+
+    The ranks of a distributed run share the extraction of embeddings, so all must call this;
+    the first scores and writes, the others get None.
 
     Fusion weights are fitted on the development trials; the test trials only report. Returns
     the content of results.json: ``systems``, a list of rows with ``name``, ``kind``,
@@ -86,20 +90,14 @@ def evaluate_alliance(
     sides = {"dev": dev, "test": test}
     rows: list[dict[str, Any]] = []
     for member in alliance.members:
-        started = time.perf_counter()
-        for part, side in sides.items():
-            z = embed_utterances(
-                member.encoder,
-                side.utterances,
-                seconds,
-                device=device,
-                progress=f"embed {member.name} {part}",
-            ).numpy()
-            ids = [u.id for u in side.utterances]
+        embedded, elapsed = _embed(member, sides, seconds, device)
+        if not if_main_process():
+            continue
+        for part, z in embedded.items():
+            ids = [u.id for u in sides[part].utterances]
             write_embeddings(folder / "embeddings" / member.name / part, Embeddings(ids, z))
             vectors[part].append(z)
-            scores[part].append(side.scores(z))
-        elapsed = time.perf_counter() - started
+            scores[part].append(sides[part].scores(z))
         record = records.get(member.name, {})
         rows.append(
             {
@@ -112,6 +110,8 @@ def evaluate_alliance(
             }
         )
         _write(folder, member.name, sides, {part: scores[part][-1] for part in sides})
+    if not if_main_process():
+        return None
     for name, fused in fuse_all(vectors, scores, sides, folder).items():
         rows.append(
             {
@@ -134,6 +134,25 @@ def evaluate_alliance(
     write_json(folder / "results.json", results)
     write_text(folder / "results.md", table(rows))
     return results
+
+
+def _embed(
+    member: FrozenMember, sides: dict[str, Side], seconds: float | None, device
+) -> tuple[dict[str, np.ndarray], float]:
+    """A member's embeddings of each side, and the seconds that they took."""
+    started = time.perf_counter()
+    embedded = {
+        part: embed_utterances(
+            member.encoder,
+            side.utterances,
+            seconds,
+            device=device,
+            progress=f"embed {member.name} {part}",
+            shared=True,
+        ).numpy()
+        for part, side in sides.items()
+    }
+    return embedded, time.perf_counter() - started
 
 
 def fuse_all(

@@ -41,21 +41,35 @@ VIEWS = ("crop", "utterance")
 
 @dataclass
 class TrainingSet:
-    """Training utterances and the development check that every member shares."""
+    """Training utterances and the development check that every member shares.
+
+    Every utterance counts once at each of ``speeds``; ``labels`` are those of all utterances at
+    the first speed, then at the second, and so on.
+    """
 
     utterances: Sequence[Utterance]
     dev_error: Callable[[SpeakerEncoder], float]
+    speeds: Sequence[float] = (1.0,)
     speakers: list[str] = field(init=False)
     labels: list[int] = field(init=False)
 
     def __post_init__(self):
-        self.speakers = sorted({u.spk_id for u in self.utterances})
-        if len(self.speakers) < 2:
+        natural = sorted({u.spk_id for u in self.utterances})
+        if len(natural) < 2:
             raise UserError(
-                f"the training manifest has {len(self.speakers)} speaker; at least two are needed"
+                f"the training manifest has {len(natural)} speaker; at least two are needed"
             )
-        index = {speaker: label for label, speaker in enumerate(self.speakers)}
-        self.labels = [index[u.spk_id] for u in self.utterances]
+        # A voice at another speed has another pitch: it counts as another speaker.
+        self.speakers = [
+            speaker if speed == 1 else f"{speaker} x{speed:g}"
+            for speed in self.speeds
+            for speaker in natural
+        ]
+        index = {speaker: label for label, speaker in enumerate(natural)}
+        of_utterance = [index[u.spk_id] for u in self.utterances]
+        self.labels = [
+            len(natural) * i + label for i in range(len(self.speeds)) for label in of_utterance
+        ]
 
 
 @dataclass
@@ -67,7 +81,8 @@ class Settings:
     ``lr_schedule`` is called with the optimizer and the step; ``head`` is a callable
     (dim, n_classes) -> module; ``augment`` a SpeechBrain Augmenter or None; ``view`` is ``crop``
     or ``utterance``; ``cache_mb`` megabytes of audio kept in memory; ``workers`` loader
-    processes; ``plain`` is all of them as the YAML says them, for the member's record.
+    processes; ``speeds`` at which every utterance is trained on, each a speaker of its own;
+    ``plain`` is all of them as the YAML says them, for the member's record.
     """
 
     seed: int
@@ -84,6 +99,7 @@ class Settings:
     cache_mb: float
     workers: int
     plain: dict[str, Any]
+    speeds: Sequence[float] = (1.0,)
 
     def __post_init__(self):
         if self.view not in VIEWS:
@@ -91,6 +107,15 @@ class Settings:
         for key in ("crop_seconds", "batch_size", "epochs", "epoch_steps"):
             if not getattr(self, key) > 0:
                 raise UserError(f"the key {key!r} must be above 0, not {getattr(self, key)}")
+        speeds = self.speeds
+        if not isinstance(speeds, Sequence) or not speeds or len({*speeds}) < len(speeds):
+            raise UserError(f"the key 'speeds' must list speeds, each once, not {speeds!r}")
+        if not all(0.5 <= speed <= 2 for speed in speeds):
+            raise UserError(f"the key 'speeds' holds a speed outside of [0.5, 2]: {speeds}")
+        if list(speeds) != [1.0] and self.view == "utterance":
+            raise UserError(
+                "the key 'speeds' needs view: crop; cached embeddings are of the natural speed"
+            )
 
 
 def check_specs(members: Any, priors: Any) -> None:
@@ -219,10 +244,15 @@ def train_member(
     head = settings.head(dim=encoder.embedding_dim, n_classes=len(data.speakers))
     rank, world = rank_and_world()
     sampler = StepSampler(
-        len(data.utterances), settings.batch_size, settings.epoch_steps, seed, rank, world
+        len(data.labels), settings.batch_size, settings.epoch_steps, seed, rank, world
     )
     dataset = CropDataset(
-        data.utterances, data.labels, settings.crop_seconds, seed, cache_mb=settings.cache_mb
+        data.utterances,
+        data.labels,
+        settings.crop_seconds,
+        seed,
+        cache_mb=settings.cache_mb,
+        speeds=data.speeds,
     )
     loader = DataLoader(
         dataset,
