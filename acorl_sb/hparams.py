@@ -46,9 +46,11 @@ def load_hparams(argv: Sequence[str], known: Iterable[str], lazy: Iterable[str] 
     path, run_opts, overrides = RunOptions.from_command_line_args(list(argv))
     known, lazy = set(known), set(lazy)
     try:
-        tree = read_tree(Path(path))
+        tree, referred = _read(Path(path))
         given = ruamel.yaml.YAML().load(overrides) or {}
-        allowed = known | lazy | set(_referred(tree))
+        if not isinstance(given, dict):
+            raise UserError(f"the command line: {overrides!r} is not of the form --key value")
+        allowed = known | lazy | referred
         _check_keys(path, set(tree), allowed, "read by this script")
         _check_keys("the command line", set(given), set(tree), f"in {path}")
         tree.update(given)
@@ -97,6 +99,11 @@ def read_tree(path: Path) -> Any:
     Includes are made absolute, since they are relative to the file that they stand in.
     Raises ``UserError`` for a missing file and for keys that the inherited file does not have.
     """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[Any, set[str]]:
+    """The tree, and all keys that it or a file that it inherits refers to."""
     if not path.is_file():
         raise UserError(f"{path}: no such YAML file")
     beside = f"!include:{path.resolve().parent}/"
@@ -104,14 +111,14 @@ def read_tree(path: Path) -> Any:
     tree = ruamel.yaml.YAML().load(text)
     if not isinstance(tree, dict):
         raise UserError(f"{path}: a YAML of keys and values is needed")
+    referred = set(_referred(tree))
     parent = tree.pop("inherit", None)
     if parent is None:
-        return tree
-    inherited = read_tree(path.parent / parent)
-    allowed = set(inherited) | set(_referred(tree))
-    _check_keys(path, set(tree), allowed, f"in {parent}, which it inherits")
+        return tree, referred
+    inherited, referred_before = _read(path.parent / parent)
+    _check_keys(path, set(tree), set(inherited) | referred, f"in {parent}, which it inherits")
     inherited.update(tree)
-    return inherited
+    return inherited, referred | referred_before
 
 
 def dump(tree: Any) -> str:
