@@ -121,34 +121,39 @@ def top_cells(maps: np.ndarray, share: float) -> np.ndarray:
 class Overlap(NamedTuple):
     """Agreement of two members' maps, one value per map: (N,) each.
 
-    ``rank`` and ``top`` on the same input; ``rank_chance`` and ``top_chance`` with the second
-    member's map of *another* trial, which keeps what all maps have in common (more weight on some
-    bands) and nothing of this input.
+    ``rank`` and ``top`` on the same input. Chance twice: ``..._chance`` with the second member's
+    map of *another* trial, which keeps what all maps have in common (more weight on some bands) and
+    nothing of this input; ``..._input`` with the second member's mean gradients on another trial
+    times *this* input, which keeps that cells far from neutral stand out in any member's map.
     """
 
     rank: np.ndarray
     top: np.ndarray
     rank_chance: np.ndarray
     top_chance: np.ndarray
+    rank_input: np.ndarray
+    top_input: np.ndarray
 
 
 def overlap(
     first: np.ndarray,
     second: np.ndarray,
+    contrast: np.ndarray,
     other: np.ndarray,
     neighbourhood: tuple[int, int] = (5, 3),
     share: float = 0.1,
 ) -> Overlap:
     """Overlap of two members' maps (N, F, M) of the same inputs.
 
-    ``other`` (N,) int is, for each map, the row of a map of another trial to stand for chance.
-    Both are averaged over ``neighbourhood`` (frames, bands) first: how a network shares out
-    attribution between neighbouring cells is an accident of its initialisation.
+    ``contrast`` (as ``second``) is the second member's input minus its neutral input; ``other``
+    (N,) int is, for each map, the row of another trial to stand for chance. Maps are averaged over
+    ``neighbourhood`` (frames, bands) first: how a network shares out attribution between
+    neighbouring cells is an accident of its initialisation.
     """
-    first, second = (smooth(maps, *neighbourhood) for maps in common_grid(first, second))
-    return Overlap(
-        rank_correlation(first, second),
-        top_intersection(first, second, share),
-        rank_correlation(first, second[other]),
-        top_intersection(first, second[other], share),
-    )
+    gradient = np.divide(second, contrast, out=np.zeros_like(second), where=contrast != 0)
+    candidates = (second, second[other], gradient[other] * contrast)
+    values = []
+    for candidate in candidates:
+        pair = [smooth(maps, *neighbourhood) for maps in common_grid(first, candidate)]
+        values += [rank_correlation(*pair), top_intersection(*pair, share)]
+    return Overlap(*values)

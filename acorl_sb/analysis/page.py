@@ -186,9 +186,11 @@ def _overlaps(made: dict[str, Any]) -> str:
     rows = []
     for title, key in (
         ("rank correlation", "rank"),
-        ("… another trial's map (chance)", "rank_chance"),
+        ("… chance: another trial's map", "rank_chance"),
+        ("… chance: this input, another trial's gradients", "rank_input"),
         ("top 10 % in common", "top"),
-        ("… another trial's map (chance)", "top_chance"),
+        ("… chance: another trial's map", "top_chance"),
+        ("… chance: this input, another trial's gradients", "top_input"),
     ):
         rows.append([title, *(_reading(pair["all"][key], 3) for pair in made["pairs"].values())])
     for kind in ("target", "non-target"):
@@ -200,8 +202,9 @@ def _overlaps(made: dict[str, Any]) -> str:
         )
     text = [
         _table(["", *made["pairs"]], rows),
-        "Of two unrelated maps the rank correlation is 0 and the top 10 % have 0.1 in common; "
-        "another trial's map keeps what all maps of the members share.",
+        "Of two unrelated maps the rank correlation is 0 and the top 10 % have 0.1 in common. "
+        "Chance keeps what the members' maps always share: their bands (another trial's map), or "
+        "that the input's own extremes stand out (this input, another trial's gradients).",
     ]
     for name, gap in made["against_reference"].items():
         text.append(

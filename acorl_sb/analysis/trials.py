@@ -280,8 +280,13 @@ def compare_maps(
     seed: int = 0,
 ) -> tuple[dict[str, Any], maps.Overlap]:
     """Overlap of two members' maps: figures by class of trial, and the values they come from."""
+    contrast = second.features - attribution.neutral(second.features)
     values = maps.overlap(
-        first.found.maps.numpy(), second.found.maps.numpy(), sides.elsewhere, neighbourhood
+        first.found.maps.numpy(),
+        second.found.maps.numpy(),
+        contrast.numpy(),
+        sides.elsewhere,
+        neighbourhood,
     )
     labels = sides.labels
     names = {"target": labels, "non-target": ~labels, "all": np.ones_like(labels)}
@@ -290,9 +295,6 @@ def compare_maps(
         made[name] = {
             key: _mean(getattr(values, key)[part], sides, part, seed) for key in values._fields
         }
-        made[name]["rank_over_chance"] = _mean(
-            (values.rank - values.rank_chance)[part], sides, part, seed
-        )
     return made, values
 
 

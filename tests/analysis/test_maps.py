@@ -55,7 +55,7 @@ def test_top_cells_and_their_intersection():
 def test_overlap_of_known_pairs(kind):
     first, other = random_maps(1, (40, 30, 40)), random_maps(2, (40, 30, 40))
     second = {"identical": first, "independent": other, "half-shared": first + other}[kind]
-    found = maps.overlap(first, second, elsewhere(40), neighbourhood=(1, 1))
+    found = maps.overlap(first, second, np.ones_like(first), elsewhere(40), (1, 1))
     # Spearman of Gaussians with correlation r: 6 / pi asin(r / 2).
     rank = {"identical": 1, "independent": 0, "half-shared": 6 / np.pi * np.arcsin(0.5**0.5 / 2)}
     assert found.rank.mean() == pytest.approx(rank[kind], abs=0.02)
@@ -71,10 +71,22 @@ def test_chance_keeps_what_all_maps_share():
     """Members that both weigh the same bands overlap whatever the input; chance must say so."""
     band = np.linspace(0, 3, 12)
     first, second = random_maps(1) + band, random_maps(2) + band
-    found = maps.overlap(first, second, elsewhere(20), neighbourhood=(1, 1))
+    found = maps.overlap(first, second, np.ones_like(first), elsewhere(20), (1, 1))
     assert found.rank.mean() > 0.3
     assert found.rank.mean() == pytest.approx(found.rank_chance.mean(), abs=0.02)
     assert found.top.mean() == pytest.approx(found.top_chance.mean(), abs=0.03)
+
+
+def test_chance_knows_that_extremes_of_the_input_stand_out():
+    """Unrelated gradients times one input: more in common than 10 %, and no likeness at all."""
+    contrast = random_maps(3, (40, 30, 40)) ** 3
+    first, second = (random_maps(seed, (40, 30, 40)) * contrast for seed in (1, 2))
+    found = maps.overlap(first, second, contrast, elsewhere(40), (1, 1))
+    assert found.top.mean() > 0.15 > found.top_chance.mean()
+    assert found.top_input.mean() == pytest.approx(found.top.mean(), abs=0.02)
+    assert found.rank_input.mean() == pytest.approx(0, abs=0.02)
+    same = maps.overlap(first, first, contrast, elsewhere(40), (1, 1))
+    assert same.top.mean() == 1 and same.top_input.mean() < 0.4
 
 
 def test_smoothing_finds_neighbours():
