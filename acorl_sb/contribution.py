@@ -8,7 +8,7 @@ subset is a tuple of rising member indices.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,7 @@ def contributions(
     judge: Callable[[Subset], Judged],
     exhaustive: int = 8,
     level: float = 0.95,
+    mapper: Callable[..., Iterable[Judged]] = map,
 ) -> dict[str, Any]:
     """Judge subsets and say what every member adds.
 
@@ -72,6 +73,7 @@ def contributions(
         exhaustive: up to this many members all subsets are judged; beyond, the greedy path, the
             single members and the full set without each member.
         level: of the intervals of the paired differences.
+        mapper: like ``map``; may judge several at a time.
 
     Returns a dict of plain lists and numbers:
         ``search``: ``"all"`` or ``"greedy"``.
@@ -91,8 +93,8 @@ def contributions(
     full = tuple(range(members))
     path = []
     if members <= exhaustive:
-        for subset in all_subsets(members):
-            ask(subset)
+        subsets = all_subsets(members)
+        judged.update(zip(subsets, mapper(judge, subsets), strict=True))
     path = greedy_path(members, lambda subset: ask(subset).selection)
     for member in full if members > 1 else ():
         ask(tuple(m for m in full if m != member))
@@ -110,7 +112,7 @@ def contributions(
                     "member": member,
                     "on_path": smaller in path and larger in path,
                     "leave_one_out": larger == full,
-                    "change": _change(judged[smaller], judged[larger], level),
+                    "change": change(judged[smaller], judged[larger], level),
                 }
             )
     return {
@@ -122,7 +124,7 @@ def contributions(
                 "selection": judged[subset].selection,
                 "figures": judged[subset].figures,
                 "intervals": {
-                    name: _interval(values, level)
+                    name: percentile_interval(values, level)
                     for name, values in judged[subset].replicates.items()
                 },
             }
@@ -133,21 +135,24 @@ def contributions(
     }
 
 
-def _change(smaller: Judged, larger: Judged, level: float) -> dict[str, dict[str, Any]]:
+def change(smaller: Judged, larger: Judged, level: float) -> dict[str, dict[str, Any]]:
     """Figure by figure, larger minus smaller (negative: the member helps), paired interval."""
     changes = {}
     for name in larger.figures:
         row: dict[str, Any] = {"change": larger.figures[name] - smaller.figures[name]}
         row["interval"] = row["verdict"] = None
         if name in larger.replicates and name in smaller.replicates:
-            low, high = _interval(larger.replicates[name] - smaller.replicates[name], level)
+            low, high = percentile_interval(
+                larger.replicates[name] - smaller.replicates[name], level
+            )
             row["interval"] = [low, high]
             row["verdict"] = "helps" if high < 0 else "harms" if low > 0 else "not shown"
         changes[name] = row
     return changes
 
 
-def _interval(values: np.ndarray, level: float) -> list[float]:
+def percentile_interval(values: np.ndarray, level: float) -> list[float]:
+    """``bootstrap.interval`` of replicates (R,), as a list for JSON."""
     low, high = bootstrap.interval(values, level)
     return [float(low), float(high)]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from acorl_sb import bootstrap, calibration, contribution, metrics, resampling
+from acorl_sb import calibration, contribution, metrics, resampling
 from acorl_sb.bootstrap import Measure
 from acorl_sb.fuse_inputs import Inputs
 from acorl_sb.protocol import CrossValidation, DevTest, FusedSystem, Outcome, Recipe, ScoreSet
@@ -110,29 +113,41 @@ def evaluate(
     if reported.labels is None:
         return Evaluated(results, {}, fused, chosen.model)
 
-    outcomes = _outcomes(protocol, inputs, settings, chosen)
     resample, method = _resampler(reported, settings)
-    rows, replicates = [], {}
-    for (kind, name), outcome in outcomes.items():
-        progress(f"judge {name}")
-        row = {"name": name, "kind": kind, **_figures(outcome, reported.labels, settings)}
-        known = (n for k, n in outcomes if n in replicates and k == "member")
-        same = next((n for n in known if _equal(outcomes["member", n], outcome)), None)
-        replicates[name] = replicates[same] if same else resample(outcome.score)
-        row["intervals"] = _intervals(replicates[name], settings.level)
-        row["dev_eer"] = _selection_eer(outcome) if protocol.kind == "dev_test" else None
-        rows.append(row)
-    best = min((row for row in rows if row["kind"] == "member"), key=_choice)
-    for row in rows:
-        row["against_best"] = _difference(row, best, replicates, settings)
-    results["best_member"] = best["name"]
-    results["fused_name"] = (
-        LABELS[recipe.fusion] if ("fusion", LABELS[recipe.fusion]) in outcomes else names[0]
-    )
-    results["table"] = rows
+    jobs = _jobs(protocol, inputs, settings, chosen)
+
+    def judge(job: tuple[str, str]) -> Row:
+        progress(f"judge {job[1]}")
+        outcome = jobs[job]()
+        return _judge(outcome, reported.labels, settings, resample, with_curves)
+
+    with ThreadPoolExecutor(_workers(inputs)) as pool:
+        made = dict(zip(jobs, pool.map(judge, jobs), strict=True))
+        judged = {name: row for (_, name), row in made.items()}
+        results["contributions"] = _contributions(
+            protocol, inputs, settings, judged, resample, progress, pool.map
+        )
+    best = min(names, key=lambda name: judged[name].judged.selection)
+    for kind, name in jobs:
+        row = {"name": name, "kind": kind, **judged[name].figures}
+        row["dev_eer"] = judged[name].judged.selection if protocol.kind == "dev_test" else None
+        values = judged[name].judged.replicates
+        row["intervals"] = {
+            figure: contribution.percentile_interval(v, settings.level)
+            for figure, v in values.items()
+        }
+        row["against_best"] = (
+            None
+            if name == best
+            else contribution.change(judged[best].judged, judged[name].judged, settings.level)
+        )
+        results["table"].append(row)
+    results["best_member"] = best
+    label = LABELS[recipe.fusion]
+    results["fused_name"] = label if ("fusion", label) in jobs else names[0]
     results["intervals"] = {
         "level": settings.level,
-        "replicates": settings.replicates if replicates[names[0]] else 0,
+        "replicates": settings.replicates if judged[best].judged.replicates else 0,
         "method": method,
     }
     results["common_errors"] = {
@@ -143,11 +158,8 @@ def evaluate(
         key: _plain(value)
         for key, value in contribution.score_correlations(reported.scores, reported.labels).items()
     }
-    results["contributions"] = _contributions(
-        protocol, inputs, settings, outcomes, rows, replicates, resample, progress
-    )
-    made = _curves(outcomes, reported.labels) if with_curves else {}
-    return Evaluated(results, made, fused, chosen.model)
+    curves = {name: {"kind": kind, **judged[name].curves} for kind, name in jobs if with_curves}
+    return Evaluated(results, curves, fused, chosen.model)
 
 
 # ------------------------------------------------------------------------------------------------
@@ -177,86 +189,76 @@ def _protocol(protocol, inputs: Inputs, settings: Settings) -> dict[str, Any]:
     return made
 
 
-def _outcomes(
+def _workers(inputs: Inputs) -> int:
+    """How many systems are fused and judged at a time: one where memory matters more than time."""
+    trials = max(len(part.set.trials) for part in inputs.parts.values())
+    return 1 if trials > 2_000_000 else min(2, os.cpu_count() or 1)
+
+
+def _jobs(
     protocol, inputs: Inputs, settings: Settings, chosen: Outcome
-) -> dict[tuple[str, str], Outcome]:
-    """Every row of the table: (kind, name) -> outcome; members first."""
+) -> dict[tuple[str, str], Callable[[], Outcome]]:
+    """Every row of the table, (kind, name), and how its outcome is made; members first."""
     recipe, names = settings.recipe, inputs.names
+    everyone = range(len(names))
     single = replace(recipe, fusion="best_single")
-    outcomes = {("member", name): protocol.run(single, (m,), names) for m, name in enumerate(names)}
-    if len(names) > 1:
-        for kind, label in LABELS.items():
-            outcomes["fusion", label] = (
-                chosen
-                if kind == recipe.fusion
-                else protocol.run(replace(recipe, fusion=kind), range(len(names)), names)
-            )
-        for label in next(iter(inputs.parts.values())).concatenated:
-            parts = {
-                name: replace(part.set, scores=part.concatenated[label][None], quality=None)
-                for name, part in inputs.parts.items()
-            }
-            alone = _protocol_of(parts, settings)
-            outcomes["fusion", label] = alone.run(single, (0,), [label])
-    elif inputs.quality_names and recipe.fusion == "logistic":
-        outcomes["fusion", LABELS[recipe.fusion]] = chosen
-    return outcomes
+    jobs: dict[tuple[str, str], Callable[[], Outcome]] = {}
+    for member, name in enumerate(names):
+        jobs["member", name] = partial(protocol.run, single, (member,), names)
+    if len(names) == 1:
+        if inputs.quality_names and recipe.fusion == "logistic":
+            jobs["fusion", LABELS[recipe.fusion]] = lambda: chosen
+        return jobs
+    for kind, label in LABELS.items():
+        make = partial(protocol.run, replace(recipe, fusion=kind), everyone, names)
+        jobs["fusion", label] = (lambda: chosen) if kind == recipe.fusion else make
+    for label in next(iter(inputs.parts.values())).concatenated:
+        parts = {
+            name: replace(part.set, scores=part.concatenated[label][None], quality=None)
+            for name, part in inputs.parts.items()
+        }
+        alone = _protocol_of(parts, settings)
+        jobs["fusion", label] = partial(alone.run, single, (0,), [label])
+    return jobs
 
 
-def _figures(outcome: Outcome, labels: np.ndarray, settings: Settings) -> dict[str, Any]:
-    made = metrics.evaluate(outcome.score, labels, settings.points, settings.c_miss, settings.c_fa)
-    calibrated = metrics.sort_trials(outcome.llr, labels)
+@dataclass(frozen=True)
+class Row:
+    """One system judged: figures for the table, what is compared, what is drawn."""
+
+    figures: dict[str, Any]
+    judged: contribution.Judged
+    curves: dict[str, Any]
+
+
+def _judge(
+    outcome: Outcome,
+    labels: np.ndarray,
+    settings: Settings,
+    resample: Callable[[np.ndarray], dict[str, np.ndarray]],
+    with_curves: bool,
+) -> Row:
     costs = (settings.c_miss, settings.c_fa)
-    return {
+    ranked = metrics.sort_trials(outcome.score, labels)
+    made = metrics.evaluate(ranked, None, settings.points, *costs)
+    llrs = ranked if outcome.llr is outcome.score else metrics.sort_trials(outcome.llr, labels)
+    figures = {
         "eer": made["eer"],
         "min_dcf": {f"{p:g}": made["min_dcf"][p] for p in settings.points},
-        "act_dcf": {
-            f"{p:g}": metrics.act_dcf(calibrated, None, p, *costs) for p in settings.points
-        },
-        "cllr": metrics.cllr(calibrated, None),
-        "min_cllr": metrics.min_cllr(calibrated),
+        "act_dcf": {f"{p:g}": metrics.act_dcf(llrs, None, p, *costs) for p in settings.points},
+        "cllr": metrics.cllr(llrs, None),
+        "min_cllr": metrics.min_cllr(llrs),
     }
-
-
-def _named_figures(row: dict[str, Any], settings: Settings) -> dict[str, float]:
-    return {
-        "eer": row["eer"],
-        **{dcf_name(p): row["min_dcf"][f"{p:g}"] for p in settings.points},
-    }
-
-
-def _equal(one: Outcome, other: Outcome) -> bool:
-    return np.array_equal(one.score, other.score)
-
-
-def _choice(row: dict[str, Any]) -> float:
-    """What the best member is chosen by: development error where there is one."""
-    return row["eer"] if row["dev_eer"] is None else row["dev_eer"]
-
-
-def _selection_eer(outcome: Outcome) -> float:
-    return metrics.eer(*outcome.selection)
-
-
-def _difference(row, best, replicates, settings: Settings) -> dict[str, Any] | None:
-    if row is best:
-        return None
-    made = {}
-    mine, theirs = _named_figures(row, settings), _named_figures(best, settings)
-    for name in mine:
-        interval = None
-        if replicates[row["name"]]:
-            paired = replicates[row["name"]][name] - replicates[best["name"]][name]
-            interval = [float(v) for v in bootstrap.interval(paired, settings.level)]
-        made[name] = {"change": mine[name] - theirs[name], "interval": interval}
-    return made
-
-
-def _intervals(replicates: dict[str, np.ndarray], level: float) -> dict[str, list[float]]:
-    return {
-        name: [float(v) for v in bootstrap.interval(values, level)]
-        for name, values in replicates.items()
-    }
+    named = {"eer": made["eer"], **{dcf_name(p): made["min_dcf"][p] for p in settings.points}}
+    judged = contribution.Judged(metrics.eer(*outcome.selection), named, resample(outcome.score))
+    curves = {}
+    if with_curves:
+        curves = {
+            "det": drawn.det_curve(outcome.score, labels),
+            "histogram": drawn.histogram(outcome.llr, labels),
+            "bayes": drawn.bayes_curve(outcome.llr, labels),
+        }
+    return Row(figures, judged, curves)
 
 
 def _resampler(
@@ -293,43 +295,35 @@ def _contributions(
     protocol,
     inputs: Inputs,
     settings: Settings,
-    outcomes: dict[tuple[str, str], Outcome],
-    rows: Sequence[dict[str, Any]],
-    replicates: dict[str, dict[str, np.ndarray]],
-    resample: Callable,
+    known: dict[str, Row],
+    resample: Callable[[np.ndarray], dict[str, np.ndarray]],
     progress: Callable[[str], None],
+    mapper: Callable,
 ) -> dict[str, Any] | None:
-    names = inputs.names
+    names, labels = inputs.names, protocol.reported.labels
     if len(names) < 2:
         return None
-    labels = protocol.reported.labels
     # A fusion that picks one system has no parts to take away; its subsets are fused all the same.
     kind = settings.recipe.fusion if settings.recipe.fusion != "best_single" else "logistic"
     recipe = replace(settings.recipe, fusion=kind)
-    by_name = {row["name"]: row for row in rows}
 
     def judge(subset: contribution.Subset) -> contribution.Judged:
-        known = None
+        if len(subset) == len(names):
+            return known[LABELS[kind]].judged
         if len(subset) == 1 and not inputs.quality_names:
-            known = names[subset[0]]  # a rising map of one score ranks as the score does
-        elif len(subset) == len(names):
-            known = LABELS[kind]
-        if known is not None:
-            row = by_name[known]
-            outcome = outcomes[row["kind"], known]
-            figures, values = _named_figures(row, settings), replicates[known]
-        else:
-            progress(f"judge {contribution.named(subset, names)}")
-            outcome = protocol.run(recipe, subset, names)
-            made = metrics.evaluate(
-                outcome.score, labels, settings.points, settings.c_miss, settings.c_fa
-            )
-            figures = {"eer": made["eer"]}
-            figures.update({dcf_name(p): made["min_dcf"][p] for p in settings.points})
-            values = resample(outcome.score)
-        return contribution.Judged(_selection_eer(outcome), figures, values)
+            return known[names[subset[0]]].judged  # a rising map of one score ranks as it does
+        progress(f"judge {contribution.named(subset, names)}")
+        outcome = protocol.run(recipe, subset, names)
+        costs = (settings.c_miss, settings.c_fa)
+        made = metrics.evaluate(outcome.score, labels, settings.points, *costs)
+        figures = {"eer": made["eer"]}
+        figures.update({dcf_name(p): made["min_dcf"][p] for p in settings.points})
+        error = metrics.eer(*outcome.selection)
+        return contribution.Judged(error, figures, resample(outcome.score))
 
-    made = contribution.contributions(len(names), judge, settings.exhaustive, settings.level)
+    made = contribution.contributions(
+        len(names), judge, settings.exhaustive, settings.level, mapper
+    )
     made["fusion"] = kind
     return made
 
@@ -350,18 +344,6 @@ def _parameters(model: FusedSystem, names: Sequence[str], quality: Sequence[str]
         made["errors"] = dict(zip(names, state["errors"], strict=True))
     if model.calibration is not None and model.calibration.kind == "linear":
         made["scale"], made["offset"] = model.calibration.scale, model.calibration.offset
-    return made
-
-
-def _curves(outcomes: dict[tuple[str, str], Outcome], labels: np.ndarray) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for (kind, name), outcome in outcomes.items():
-        made[name] = {
-            "kind": kind,
-            "det": drawn.det_curve(outcome.score, labels),
-            "histogram": drawn.histogram(outcome.llr, labels),
-            "bayes": drawn.bayes_curve(outcome.llr, labels),
-        }
     return made
 
 

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import expit, log_expit, logit
+from scipy.special import expit, logit
 
 from acorl_sb import files, metrics
 from acorl_sb.errors import UserError
@@ -439,9 +439,13 @@ def _descend(
             margin += theta[-1]
             margin *= sign
             share = share / len(margin)
-            value -= share * float(log_expit(margin).sum())  # -log sigma(m) = log(1 + e^-m)
-            np.negative(margin, out=margin)
-            slope = expit(margin, out=margin)  # -d loss / d margin
+            # log(1 + e^-m) and its slope from one exponential, which numpy does several at a time
+            # (scipy's log_expit and expit do not); in a sum log(1 + e) is as exact as log1p(e).
+            decay = np.exp(-np.abs(margin))
+            total = 1.0 + decay
+            value += share * float(np.log(total).sum() - np.minimum(margin, 0.0).sum())
+            slope = np.where(margin > 0.0, decay, 1.0)
+            slope /= total  # -d loss / d margin
             gradient[:-1] -= share * sign * (columns @ slope)
             gradient[-1] -= share * sign * float(slope.sum())
         return value, basis.T @ gradient
