@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +178,14 @@ def test_yaml_and_command_line(files, monkeypatch):
 def test_the_shipped_yaml_holds_every_default():
     options = fuse_options.read_options([str(ROOT / "hparams" / "fuse.yaml")])
     assert options == fuse_options.read_options([])
+
+
+def test_the_documentation_names_every_key():
+    text = (ROOT / "docs" / "fusion.md").read_text()
+    for key in fuse_options.KEYS:
+        assert re.search(rf"[`\s]{key}[`\s]", text), key
+    code = re.search(r"```python\n(.*?)```", text, re.S)[1]
+    exec(compile(code, "docs/fusion.md", "exec"), {})
 
 
 def make_run_folder(files):

@@ -46,7 +46,7 @@ td,tbody th{white-space:nowrap}
 thead th{color:var(--soft);font-weight:600;vertical-align:bottom}
 th:first-child,td:first-child{text-align:left}
 .words td,.words th{text-align:left}
-tbody th{font-weight:500}
+tbody th{font-weight:500;white-space:normal;min-width:6em}
 .words td:nth-child(2){white-space:normal;min-width:9em}
 tbody tr:last-child>*{border-bottom:0}
 tr.best>*{font-weight:700}

@@ -22,7 +22,7 @@ def det(results: dict[str, Any], curves: dict[str, Any]) -> Figure:
         or [0.01]
     )
     low = min(0.05, max(1e-5, least, min(errors) / 40))
-    high = min(0.6, max(0.2, 4 * max(errors)))
+    high = min(0.6, max(0.4, 4 * max(errors)))
     axes = [
         Axis(label, low, high, _rate_ticks(low, high), probit)
         for label in ("false alarm rate, %", "miss rate, %")
@@ -44,7 +44,8 @@ def det(results: dict[str, Any], curves: dict[str, Any]) -> Figure:
             else [],
         )
         for name, curve in curves.items()
-        if name != "best single"  # its line is that of a member
+        # The line of the best single system is that of a member.
+        if name != "best single" or name == results["fused_name"]
     ]
     best = min(table.values(), key=lambda row: row["eer"])
     return svg.line_chart(
@@ -64,7 +65,7 @@ def histograms(results: dict[str, Any], curves: dict[str, Any]) -> list[Figure]:
     """Densities of calibrated scores of every system, with the decision thresholds marked."""
     figures = []
     for name, curve in curves.items():
-        if name == "best single":
+        if name == "best single" and name != results["fused_name"]:
             continue
         marks = [(row["llr_threshold"], f"p = {row['p_target']:g}") for row in results["decisions"]]
         made = curve["histogram"]
@@ -225,7 +226,14 @@ def training(members: dict[str, list[dict[str, Any]]]) -> list[Figure]:
 def _style(results: dict[str, Any], name: str) -> str:
     if name in results["systems"]:
         return member_style(results["systems"].index(name))
-    return "fused" if name == results["fused_name"] else "fused second"
+    if name == results["fused_name"]:
+        return "fused"
+    others = [
+        row["name"]
+        for row in results["table"]
+        if row["kind"] == "fusion" and row["name"] not in (results["fused_name"], "best single")
+    ]
+    return ("fused second", "fused third", "fused fourth")[others.index(name) % 3]
 
 
 def _rate_ticks(low: float, high: float) -> list[tuple[float, str]]:

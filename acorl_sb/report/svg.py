@@ -88,6 +88,8 @@ STYLE = (
     "svg.figure .line{fill:none;stroke-width:1.7;stroke-linejoin:round}"
     "svg.figure .fused{stroke:var(--ink);stroke-width:2.6}"
     "svg.figure .fused.second{stroke-width:1.6;stroke-dasharray:4 3}"
+    "svg.figure .fused.third{stroke-width:1.6;stroke-dasharray:1.5 2.5}"
+    "svg.figure .fused.fourth{stroke-width:1.6;stroke-dasharray:8 3 1.5 3}"
     "svg.figure .dot.fused,svg.figure .bar.fused{fill:var(--ink);stroke:none}"
     "svg.figure .bar{fill:var(--c7);fill-opacity:.6}"
     "svg.figure .bar.fused{fill-opacity:.6}"
