@@ -1,0 +1,1 @@
+"""Image classification with the alliance: data, encoders, training, ensembles."""

@@ -1,0 +1,24 @@
+"""The image Brain: the speech recipe's, with accuracy in its log."""
+
+from __future__ import annotations
+
+from acorl_sb.brain import AllianceBrain
+
+
+class ImageBrain(AllianceBrain):
+    """Trains one image encoder, alone or to complement the frozen members of an alliance.
+
+    Everything is ``AllianceBrain``'s; ``modules.head`` is a ``SoftmaxHead``. A member without
+    priors has the objective ``Independent`` and an empty alliance. The log says accuracies.
+    """
+
+    def compute_objectives(self, predictions, batch, stage):
+        loss = super().compute_objectives(predictions, batch, stage)
+        guess = self.modules.head.logits(predictions[0].detach()).argmax(-1)
+        self.told["train_accuracy"] = (guess == batch.labels).float().mean()
+        return loss
+
+    def log_line(self, line):
+        line = dict(line)
+        line["dev_accuracy"] = 1 - line.pop("dev_eer")
+        super().log_line(line)

@@ -1,0 +1,112 @@
+"""Image members on disk: the encoder, its classifier, and what it says of every image."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import ruamel.yaml
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from acorl_sb.errors import UserError
+from acorl_sb.files import atomic_path, write_json, write_text
+from acorl_sb.heads import SoftmaxHead
+from acorl_sb.hparams import build
+from acorl_sb.members import RECORD, WEIGHTS, load_weights
+
+CLASSIFIER, OUTPUTS = "classifier.ckpt", "outputs.npz"
+
+
+class Outputs(NamedTuple):
+    """What a finished member says: embeddings (N, D) of each split, logits (N, C) of two."""
+
+    train: np.ndarray
+    dev: np.ndarray
+    test: np.ndarray
+    dev_logits: np.ndarray
+    test_logits: np.ndarray
+
+
+def build_encoder(tree: Any, where: str) -> nn.Module:
+    """Build an encoder from its resolved YAML; it must say D as ``embedding_dim``."""
+    encoder = build({"encoder": tree}, where)["encoder"]
+    if not isinstance(encoder, nn.Module) or not hasattr(encoder, "embedding_dim"):
+        raise UserError(f"{where}: must be a torch module with the attribute embedding_dim")
+    return encoder
+
+
+@torch.no_grad()
+def embed(
+    encoder: nn.Module,
+    split,
+    device: torch.device | str = "cpu",
+    batch_size: int = 256,
+    workers: int = 0,
+) -> torch.Tensor:
+    """Embeddings (N, D) float32, on the CPU, of every image of a split; no augmentation."""
+    encoder = encoder.to(device).eval()
+    loader = DataLoader(split, batch_size, num_workers=workers)
+    return torch.cat([encoder(images.to(device)).float().cpu() for images in loader])
+
+
+@torch.no_grad()
+def member_outputs(encoder, head: SoftmaxHead, data, device, workers: int = 0) -> Outputs:
+    head = head.to("cpu")
+    train, dev, test = (
+        embed(encoder, split, device, workers=workers)
+        for split in (data.train, data.dev, data.test)
+    )
+    arrays = (train, dev, test, head.logits(dev), head.logits(test))
+    return Outputs(*(array.numpy() for array in arrays))
+
+
+def save_member(
+    folder: str | Path,
+    encoder: nn.Module,
+    encoder_tree: Any,
+    head: SoftmaxHead,
+    classes: Sequence[str],
+    outputs: Outputs,
+    record: dict[str, Any],
+) -> None:
+    """Write a complete member folder; ``member.json``, which says so, comes last."""
+    folder = Path(folder)
+    stream = io.StringIO()
+    ruamel.yaml.YAML().dump({"encoder": encoder_tree}, stream)
+    write_text(folder / "hyperparams.yaml", stream.getvalue())
+    for name, module in ((WEIGHTS, encoder), (CLASSIFIER, head)):
+        with atomic_path(folder / name) as temporary:
+            torch.save({k: v.detach().cpu() for k, v in module.state_dict().items()}, temporary)
+    labels = "".join(f"{name!r} => {label}\n" for label, name in enumerate(classes))
+    write_text(folder / "label_encoder.txt", labels + "================\n'starting_index' => 0\n")
+    with atomic_path(folder / OUTPUTS) as temporary:
+        np.savez(temporary, **outputs._asdict())
+    write_json(folder / RECORD, record)
+
+
+def load_member(folder: str | Path) -> nn.Module:
+    """The encoder of a member folder, in eval mode; ``UserError`` for what does not fit."""
+    folder = Path(folder)
+    path = folder / "hyperparams.yaml"
+    if not path.is_file():
+        raise UserError(f"encoder folder {folder}: {path.name} does not exist")
+    tree = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
+    if "encoder" not in tree:
+        raise UserError(f"{path}: the key 'encoder' is missing")
+    encoder = build_encoder(tree["encoder"], str(path))
+    load_weights(encoder, folder / WEIGHTS)
+    return encoder.eval()
+
+
+def load_outputs(folder: str | Path) -> Outputs:
+    path = Path(folder) / OUTPUTS
+    try:
+        with np.load(path) as arrays:
+            return Outputs(**{key: arrays[key] for key in Outputs._fields})
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: not readable ({error}); delete the member's folder") from None

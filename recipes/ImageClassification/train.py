@@ -1,0 +1,52 @@
+"""Train an alliance of image classifiers one member after another, and fuse it.
+
+    python recipes/ImageClassification/train.py recipes/ImageClassification/hparams/digits.yaml \
+        [--key value ...]
+
+A finished member is not trained again and an interrupted one goes on where it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from images.members import load_outputs
+from images.results import ensemble_table, evaluate_run
+from images.training import RUN_KEYS, RUN_LAZY, Task, train_alliance
+
+from acorl_sb.errors import run_cli
+from acorl_sb.files import write_json, write_text
+from acorl_sb.hparams import load_hparams
+from acorl_sb.logs import log_to
+from acorl_sb.training import check_specs
+
+logger = logging.getLogger("acorl_sb.images")
+
+
+def main() -> int:
+    loaded = load_hparams(sys.argv[1:], RUN_KEYS, RUN_LAZY)
+    specs, priors = loaded.lazy["members"], loaded.lazy["priors"]
+    check_specs(specs, priors)
+    folder = Path(loaded.hparams["output_folder"])
+    log_to(folder / "train_log.txt")
+    write_text(folder / "hyperparams.yaml", loaded.text)
+    task = Task.from_hparams(loaded)
+    chain = train_alliance(specs, priors, task, folder / "members")
+    results = evaluate_run(
+        [load_outputs(member) for member in chain.folders],
+        [member.name for member in chain.folders],
+        task.data,
+        loaded.hparams["replicates"],
+    )
+    write_json(folder / "results.json", results)
+    table = ensemble_table(results)
+    write_text(folder / "results.md", table)
+    print(table)
+    logger.info("results are in %s", folder)
+    return 0
+
+
+if __name__ == "__main__":
+    run_cli(main)
