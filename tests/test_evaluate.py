@@ -1,0 +1,95 @@
+"""Trials joined to utterances, and fusions of members against sums done by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from acorl_sb.corpora import Utterance
+from acorl_sb.errors import UserError
+from acorl_sb.evaluate import Side, fuse_all, read_side, table
+from acorl_sb.scoring.trials import read_trials
+
+UTTERANCES = [Utterance(f"{s}{i}", 1.0, "x.wav", 0, 16000, s) for s in "abc" for i in range(4)]
+
+
+@pytest.fixture()
+def side(tmp_path) -> Side:
+    path = tmp_path / "trials.txt"
+    rows = [(u, v) for i, u in enumerate(UTTERANCES) for v in UTTERANCES[:i]]
+    path.write_text("".join(f"{int(u.spk_id == v.spk_id)} {v.id} {u.id}\n" for u, v in rows))
+    assert len(read_trials(path).labels) == len(rows)
+    return read_side(UTTERANCES, path)
+
+
+def vectors(seed, noise):
+    """Embeddings around one centre per speaker."""
+    generator = np.random.default_rng(seed)
+    centres = generator.standard_normal((3, 6)).repeat(4, 0)
+    return (centres + noise * generator.standard_normal((12, 6))).astype(np.float32)
+
+
+def test_scores_are_cosines_of_the_trials_own_rows(side):
+    z = vectors(0, 0.5)
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    wanted = [
+        unit[int("abc".index(side.trials.ids[e][0])) * 4 + int(side.trials.ids[e][1])]
+        @ unit[int("abc".index(side.trials.ids[t][0])) * 4 + int(side.trials.ids[t][1])]
+        for e, t in zip(side.trials.enrol, side.trials.test, strict=True)
+    ]
+    np.testing.assert_allclose(side.scores(z), wanted, atol=1e-6)
+    assert side.eer(vectors(0, 0.0)) == 0.0
+
+
+def test_fusions_are_what_their_names_say(side, tmp_path):
+    z = {part: [vectors(s, 1.0), vectors(s + 10, 1.0)] for part, s in (("dev", 1), ("test", 2))}
+    scores = {part: [side.scores(v) for v in z[part]] for part in z}
+    fused = fuse_all(z, scores, {"dev": side, "test": side}, tmp_path)
+    assert set(fused) == {"embedding-concatenation", "score-mean", "score-logistic"}
+    a, b = scores["test"]
+    np.testing.assert_allclose(fused["embedding-concatenation"]["test"], (a + b) / 2, atol=1e-6)
+    mean = sum(
+        (test - dev.mean()) / dev.std()
+        for dev, test in zip(scores["dev"], scores["test"], strict=True)
+    )
+    np.testing.assert_allclose(fused["score-mean"]["test"], mean / 2, atol=1e-5)
+    design = np.stack([*scores["dev"], np.ones(len(a))], 1)
+    weights, *_ = np.linalg.lstsq(design, fused["score-logistic"]["dev"], rcond=None)
+    np.testing.assert_allclose(design @ weights, fused["score-logistic"]["dev"], atol=1e-4)
+    applied = np.stack([a, b, np.ones(len(a))], 1) @ weights
+    np.testing.assert_allclose(fused["score-logistic"]["test"], applied, atol=1e-4)
+    assert (weights[:2] > 0).all() and (tmp_path / "fusion" / "score-logistic.json").is_file()
+
+
+def test_a_single_member_has_no_fusion(side, tmp_path):
+    z = {"dev": [vectors(0, 1.0)], "test": [vectors(1, 1.0)]}
+    scores = {part: [side.scores(v[0])] for part, v in z.items()}
+    assert fuse_all(z, scores, {"dev": side, "test": side}, tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 a0 a1\n0 a0 nobody\n", "1 utterances are not in the manifest, first nobody"),
+        ("1 a0 a1\n1 a0 a2\n", "target and non-target trials are both needed"),
+        ("0 a0 b1\n", "target and non-target trials are both needed"),
+    ],
+)
+def test_trials_that_do_not_fit(tmp_path, text, message):
+    path = tmp_path / "mine.txt"
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"mine.txt: {message}"):
+        read_side(UTTERANCES, path)
+
+
+def test_table_is_in_percent():
+    figures = {"eer": 0.0834, "min_dcf": {"0.01": 0.5, "0.05": 0.25}}
+    row = {
+        "name": "m",
+        "test": figures,
+        "dev": figures,
+        "parameters": 540_000,
+        "train_seconds": 61.2,
+        "real_time_factor": 0.00251,
+    }
+    assert "| m | 8.34 | 0.500 | 0.250 | 8.34 | 0.54 M | 61 | 0.0025 |" in table([row])
