@@ -131,6 +131,81 @@ def load_member(folder: str | Path) -> SpeakerEncoder:
     return encoder.eval()
 
 
+def load_prior(spec: dict[str, Any], where: str) -> SpeakerEncoder:
+    """Load a user's own encoder, in eval mode, as an entry of the YAML's ``priors`` says.
+
+    One of these keys says what it is; ``where`` names the entry in messages:
+
+    ``folder``
+        a member folder of ours or of SpeechBrain
+    ``source``
+        such a folder, or the id of one on the Hugging Face hub, which is downloaded once
+    ``encoder``
+        an encoder's keys as in ``hparams/encoders/*.yaml``, so any torch module; its weights are
+        what the module loads itself, or those of the file ``weights``, a plain state dict
+
+    Raises ``UserError`` for what is missing or does not fit.
+    """
+    if "encoder" in spec:
+        encoder = build_encoder(spec["encoder"], f"{where}.encoder")
+        if spec.get("weights") is not None:
+            load_weights(encoder.embedding_model, spec["weights"])
+        return encoder.eval()
+    if "folder" in spec:
+        return load_member(spec["folder"])
+    source = str(spec["source"])
+    return load_member(source if Path(source).is_dir() else _download(source, where))
+
+
+def _download(source: str, where: str) -> str:
+    """The local folder of an encoder on the Hugging Face hub."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        return snapshot_download(source, allow_patterns=["hyperparams.yaml", WEIGHTS])
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{where}: {source!r} is no folder here, and the Hugging Face hub does not give it "
+            f"({reason})"
+        ) from None
+
+
+def load_start(
+    folder: str | Path, encoder: SpeakerEncoder, classifier: nn.Module, speakers: Sequence[str]
+) -> None:
+    """Put a finished member's weights into an encoder and its classifier, to go on from there.
+
+    The classifier takes the rows of ``speakers`` by name, so a member that was trained on more
+    of them (other speeds count as speakers) will do.
+
+    Raises ``UserError`` for weights that do not fit and speakers that the member does not know.
+    """
+    folder = Path(folder)
+    load_weights(encoder.embedding_model, folder / WEIGHTS)
+    known = CategoricalEncoder()
+    for path in (folder / "label_encoder.ckpt", folder / "classifier.ckpt"):
+        if not path.is_file():
+            raise UserError(f"start {folder}: {path} does not exist; name a member's folder")
+    known.load(folder / "label_encoder.ckpt")
+    unknown = [speaker for speaker in speakers if speaker not in known.lab2ind]
+    if unknown:
+        raise UserError(
+            f"start {folder}: {len(unknown)} training speakers are not its own, "
+            f"first {unknown[0]}; start from a member of the same corpus"
+        )
+    rows = [known.lab2ind[speaker] for speaker in speakers]
+    old = torch.load(folder / "classifier.ckpt", map_location="cpu", weights_only=True)
+    new = classifier.state_dict()
+    for key, value in old.items():
+        if key in new and value.dim() and len(value) == len(known.lab2ind):
+            value = value[rows]
+        if key not in new or value.shape != new[key].shape:
+            raise UserError(f"{folder}/classifier.ckpt: {key} does not fit this head")
+        new[key] = value
+    classifier.load_state_dict(new)
+
+
 def load_weights(model: nn.Module, path: str | Path) -> None:
     """Load a plain state dict into ``model``; a ``UserError`` says what does not fit."""
     path = Path(path)

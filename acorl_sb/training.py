@@ -30,12 +30,20 @@ from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError
 from acorl_sb.extract import embed_utterances
 from acorl_sb.hparams import build, plain
-from acorl_sb.members import build_encoder, load_member, read_record, save_member
+from acorl_sb.members import (
+    build_encoder,
+    load_member,
+    load_prior,
+    load_start,
+    read_record,
+    save_member,
+)
 
 logger = logging.getLogger(__name__)
 
-MEMBER_KEYS = {"name", "encoder", "objective", "seed"}
-PRIOR_KEYS = {"name", "folder"}
+MEMBER_KEYS = {"name", "encoder", "objective", "seed", "start"}
+PRIOR_SOURCES = ("folder", "source", "encoder")  # see acorl_sb.members.load_prior
+PRIOR_KEYS = {"name", "weights", *PRIOR_SOURCES}
 VIEWS = ("crop", "utterance")
 
 
@@ -124,7 +132,7 @@ def check_specs(members: Any, priors: Any) -> None:
         raise UserError("the key 'members' must list at least one member")
     names: set[str] = set()
     for kind, specs, keys, needed in (
-        ("priors", priors or [], PRIOR_KEYS, PRIOR_KEYS),
+        ("priors", priors or [], PRIOR_KEYS, {"name"}),
         ("members", members, MEMBER_KEYS, {"name", "encoder"}),
     ):
         for i, spec in enumerate(specs):
@@ -137,6 +145,8 @@ def check_specs(members: Any, priors: Any) -> None:
                 )
             for key in sorted(needed - set(spec)):
                 raise UserError(f"{where}: the key {key!r} is missing")
+            if kind == "priors" and sum(key in spec for key in PRIOR_SOURCES) != 1:
+                raise UserError(f"{where}: one of the keys {', '.join(PRIOR_SOURCES)} is needed")
             name = str(spec["name"])
             if name in names or not name or any(c in name for c in "/\\ \t"):
                 raise UserError(
@@ -160,8 +170,9 @@ def train_members(
 
     Arguments
     ---------
-    specs : resolved ``members`` of the YAML, each with name, encoder, objective, seed
-    prior_specs : resolved ``priors``, each with name and folder: encoders that a user owns
+    specs : resolved ``members`` of the YAML, each with name, encoder, objective, seed and start,
+        a finished member's folder whose weights training goes on from; the last three may lack
+    prior_specs : resolved ``priors``, encoders that a user owns, see ``members.load_prior``
     data : TrainingSet
     settings : Settings
     run_opts : SpeechBrain's run options (precision, ...)
@@ -171,8 +182,8 @@ def train_members(
     check_specs(specs, prior_specs)
     alliance = Alliance()
     errors: list[float] = []
-    for spec in prior_specs or []:
-        encoder = load_member(spec["folder"])
+    for i, spec in enumerate(prior_specs or []):
+        encoder = load_prior(spec, f"priors[{i}]")
         errors.append(data.dev_error(encoder))
         alliance.add(str(spec["name"]), encoder)
         logger.info("%s: loaded as a prior, dev_eer %.4g", spec["name"], errors[-1])
@@ -242,6 +253,8 @@ def train_member(
     if encoder.sample_rate != 16000:
         raise UserError(f"members[{index}].encoder: manifests count samples at 16000 Hz")
     head = settings.head(dim=encoder.embedding_dim, n_classes=len(data.speakers))
+    if spec.get("start") is not None:
+        load_start(spec["start"], encoder, head.classifier, data.speakers)
     rank, world = rank_and_world()
     sampler = StepSampler(
         len(data.labels), settings.batch_size, settings.epoch_steps, seed, rank, world

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
@@ -223,6 +224,57 @@ def test_a_prior_that_the_user_owns(trained, data, tmp_path):
         train(tmp_path / "x", data, [spec("a", ACORL)], missing)
 
 
+def test_a_prior_of_any_kind(trained, data, tmp_path, monkeypatch):
+    folder, specs, alliance = trained
+    kept = torch.load(folder / "a" / "embedding_model.ckpt", weights_only=True)
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda source, **_: {"you/b": folder / "b"}[source]
+    )
+    priors = [
+        {"name": "hub", "source": "you/b"},
+        {"name": "local", "source": str(folder / "b")},
+        {
+            "name": "built",
+            "encoder": specs[0]["encoder"],
+            "weights": str(folder / "a" / "embedding_model.ckpt"),
+        },
+    ]
+    made = train(tmp_path, data, [spec("x", ACORL)], priors)
+    assert made.names == ["hub", "local", "built", "x"]
+    assert same(made.members[0].encoder.state_dict(), alliance.members[1].encoder.state_dict())
+    assert same(made.members[1].encoder.state_dict(), alliance.members[1].encoder.state_dict())
+    assert same(made.members[2].encoder.embedding_model.state_dict(), kept)
+    with pytest.raises(UserError, match=r"priors\[0\]: 'you/c' is no folder here, and the Hug"):
+        train(tmp_path / "n", data, [spec("x", ACORL)], [{"name": "p", "source": "you/c"}])
+
+
+def test_training_goes_on_from_a_members_weights_by_speaker(data, tmp_path):
+    faster = training.TrainingSet(data.utterances, fake_error, (1.1, 1.0))
+    assert len(faster.speakers) == 12 and faster.speakers[:1] == ["s0 x1.1"]
+    train(tmp_path / "one", faster, [spec("a")], speeds=[1.1, 1.0])
+    start = tmp_path / "one" / "a"
+    head = tiny.AAMHead(12, 6)
+    encoder = training.build_encoder(tiny.encoder_tree(), "x")
+    training.load_start(start, encoder, head.classifier, data.speakers)
+    assert same(encoder.embedding_model.state_dict(), weights(start))
+    old = torch.load(start / "classifier.ckpt", weights_only=True)["weight"]
+    assert torch.equal(head.classifier.weight, old[6:])
+    still = functools.partial(torch.optim.SGD, lr=0.0)
+    train(
+        tmp_path / "two",
+        data,
+        [spec("a", start=str(start))],
+        optimizer=still,
+        lr_schedule=lambda optimizer, step: None,
+    )
+    for name, tensor in weights(tmp_path / "two" / "a").items():
+        if name.endswith(("weight", "bias")):
+            assert torch.equal(tensor, weights(start)[name]), name
+    strangers = ["s0", "nobody"]
+    with pytest.raises(UserError, match="1 training speakers are not its own, first nobody"):
+        training.load_start(start, encoder, head.classifier, strangers)
+
+
 @pytest.mark.parametrize(
     ("members", "priors", "message"),
     [
@@ -232,7 +284,7 @@ def test_a_prior_that_the_user_owns(trained, data, tmp_path):
         ([{"name": "a", "encoder": {}}] * 2, [], r"members\[1\]: the name 'a' is empty, taken"),
         ([{"name": "a/b", "encoder": {}}], [], "slash"),
         ([{"name": "a", "encoder": {}, "objective": 1}], [], "no prior to complement"),
-        ([{"name": "a", "encoder": {}}], [{"name": "p"}], r"priors\[0\]: the key 'folder'"),
+        ([{"name": "a", "encoder": {}}], [{"name": "p"}], r"priors\[0\]: one of the keys folder"),
     ],
 )
 def test_specs_that_make_no_sense(members, priors, message):

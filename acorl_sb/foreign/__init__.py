@@ -1,0 +1,1 @@
+"""Encoders of other projects behind our contract, one module each, to be frozen priors."""
