@@ -61,8 +61,11 @@ class LinearCalibration:
         return self._fusion(scores)
 
     def score_at(self, llr: float) -> float:
-        """The raw score whose LLR is ``llr``: the same threshold in the system's own units."""
-        return (llr - self.offset) / self.scale if self.scale else math.inf
+        """The raw score whose LLR is ``llr``: the same threshold in the system's own units.
+
+        Infinity where ``scale`` is not positive, since no threshold from below is then the same.
+        """
+        return (llr - self.offset) / self.scale if self.scale > 0 else math.inf
 
     def state(self) -> dict[str, Any]:
         """Plain numbers from which ``from_state`` rebuilds the fitted model."""

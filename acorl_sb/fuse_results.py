@@ -348,7 +348,7 @@ def _parameters(model: FusedSystem, names: Sequence[str], quality: Sequence[str]
 
 
 def _plain(values: np.ndarray) -> list:
-    """An array as nested lists, NaN as None."""
+    """An array as nested lists, NaN and infinity as None."""
     if values.ndim > 1:
         return [_plain(row) for row in values]
-    return [None if value != value else value for value in values.tolist()]
+    return [value if np.isfinite(value) else None for value in values.tolist()]
