@@ -9,6 +9,7 @@ Makes 40 speakers of hummed noise, two untrained members of the default size, an
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def main() -> int:
         speech = runs.utterances(Path(folder) / "speech", speakers=40, each=10, seconds=2.2)
         size = {"channels": 128, "embedding_dim": 128, "n_mels": 40}
         run = runs.finished(Path(folder) / "run", speech, {"first": 1, "second": 2}, **size)
+        print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
         command = [sys.executable, "-m", "acorl_sb.analyse", ROOT / "hparams" / "analyse.yaml"]
         started = time.perf_counter()
         subprocess.run([*command, "--run_folder", run, "--device", "cpu"], check=True, cwd=ROOT)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from acorl_sb.analysis.maps import smooth
@@ -80,8 +80,8 @@ def _overlay(axis, cells: np.ndarray, made: MemberMaps, seconds: float) -> None:
     strength = np.clip(np.abs(cells) / limit, 0, 1) ** 0.7
     colour = np.where(
         cells[..., None] > 0,
-        matplotlib.colors.to_rgb(_RAISES),
-        matplotlib.colors.to_rgb(_LOWERS),
+        to_rgb(_RAISES),
+        to_rgb(_LOWERS),
     )
     layer = np.concatenate([colour, 0.9 * strength[..., None]], axis=-1)  # (F, M, RGBA)
     axis.imshow(
