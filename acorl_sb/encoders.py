@@ -50,7 +50,7 @@ class SpeakerEncoder(nn.Module):
         self.sample_rate = sample_rate
         # A plain torch module has no use for SpeechBrain's second argument.
         skip_empty_padding(embedding_model)
-        self._takes_lengths = len(inspect.signature(embedding_model.forward).parameters) > 1
+        self.takes_lengths = len(inspect.signature(embedding_model.forward).parameters) > 1
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Embed a batch.
@@ -88,7 +88,7 @@ class SpeakerEncoder(nn.Module):
     def _embed(self, x: torch.Tensor) -> torch.Tensor:
         if x.dim() == 2:
             x = self.features(x)
-        if self._takes_lengths:
+        if self.takes_lengths:
             z = self.embedding_model(x, torch.ones(len(x), device=x.device))
         else:
             z = self.embedding_model(x)
