@@ -548,12 +548,13 @@ def test_yamls_for_torchvision_build(name):
 
 def test_the_strength_with_the_lowest_development_nll_is_chosen():
     methods = {"none": {"objective": None}, "a": {"objective": None, "strengths": [1, 2, 3]}}
-    found = [
-        {"none": {None: 1.0}, "a": {1: 0.5, 2: 0.1, 3: 0.9}},
-        {"none": {None: 1.0}, "a": {1: 0.5, 2: 1.0, 3: 0.2}},
-    ]
-    assert comparison.choose_strengths(methods, found) == {"none": None, "a": 1}
-    assert comparison.choose_strengths(methods, found[1:]) == {"none": None, "a": 3}
+    tried = {("none", None): [1.0, 1.0], ("a", 1): [0.5, 0.5], ("a", 2): [0.1, 1.0]}
+    tried["a", 3] = [0.9, 0.2]
+    assert comparison.choose_strengths(methods, tried) == {"none": None, "a": 1}
+    second = {setting: nlls[1:] for setting, nlls in tried.items()}
+    assert comparison.choose_strengths(methods, second) == {"none": None, "a": 3}
+    single = {"none": {"objective": None}, "a": {"objective": None, "strengths": [2]}}
+    assert comparison.choose_strengths(single, {}) == {"none": None, "a": 2}
 
 
 def test_comparison_end_to_end_and_again(tmp_path, monkeypatch):

@@ -10,7 +10,9 @@ import copy
 import json
 import logging
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -27,7 +29,7 @@ from acorl_sb.members import read_record
 from acorl_sb.training import check_specs
 from images.ensembles import fuse_probabilities, likeness
 from images.members import load_outputs
-from images.metrics import evaluate
+from images.metrics import evaluate, softmax
 from images.results import FUSIONS, Bootstrap, differences, fused, with_intervals
 from images.training import RUN_KEYS, RUN_LAZY, Chain, Task
 
@@ -99,11 +101,15 @@ def with_strength(objective: Any, strength: float | None) -> Any:
 
 
 def first_of(plan: Plan, seed: int) -> Chain:
-    task = Task.from_hparams(plan.base, seed=seed)
-    chain = Chain(task)
+    """The first member of a seed, which all methods share, trained or loaded."""
+    chain = Chain(Task.from_hparams(plan.base, seed=seed))
     spec = {"name": "first", "encoder": plan.encoder, "objective": None}
     chain.add_member(spec, 0, plan.folder / f"seed{seed}" / "first")
     return chain
+
+
+def train_first(argv: Sequence[str], seed: int) -> None:
+    first_of(read_plan(argv), seed)
 
 
 def extend(plan: Plan, first: Chain, name: str, objective: Any, size: int) -> Chain:
@@ -116,68 +122,77 @@ def extend(plan: Plan, first: Chain, name: str, objective: Any, size: int) -> Ch
     return chain
 
 
-def select_seed(argv: Sequence[str], seed: int) -> dict[str, dict[float | None, float]]:
-    """Development NLL of the pair under each method and strength: {method: {strength: NLL}}."""
+def try_strength(argv: Sequence[str], seed: int, name: str, strength: float | None) -> float:
+    """Development NLL (nats) of a pair whose second member is trained with this strength."""
     plan = read_plan(argv)
     first = first_of(plan, seed)
-    found: dict[str, dict[float | None, float]] = {name: {} for name in plan.methods}
-    for name, method in plan.methods.items():
-        for strength in candidates(method):
-            objective = with_strength(method["objective"], strength)
-            label = name if strength is None else f"{name}_{strength:g}"
-            pair = extend(plan, first, label, objective, 2)
-            logits = [load_outputs(folder).dev_logits for folder in pair.folders]
-            dev = evaluate(fuse_probabilities(logits), first.task.data.dev.labels)
-            found[name][strength] = float(dev["nll"][0])
-    return found
+    objective = with_strength(plan.methods[name]["objective"], strength)
+    label = name if strength is None else f"{name}_{strength:g}"
+    pair = extend(plan, first, label, objective, 2)
+    logits = [load_outputs(folder).dev_logits for folder in pair.folders]
+    dev = evaluate(fuse_probabilities(logits), first.task.data.dev.labels)
+    return float(dev["nll"][0])
 
 
-class SeedResults(NamedTuple):
-    """Of one seed, by method and K: test probabilities by fusion, of the K-th member alone,
-    how alike the members are, and the K-th member's training time in seconds."""
+class Growth(NamedTuple):
+    """One method's ensembles of one seed, entry k - 1 for K = k members.
 
-    fused: dict[tuple[str, int], dict[str, np.ndarray]]
-    alone: dict[tuple[str, int], np.ndarray]
-    likeness: dict[tuple[str, int], dict[str, float]]
-    seconds: dict[tuple[str, int], float]
+    ``fused``: test probabilities (N, C) by fusion; ``alone``: the K-th member's; ``likeness``
+    of the first K; ``seconds`` of the K-th member's training.
+    """
+
+    fused: list[dict[str, np.ndarray]]
+    alone: list[np.ndarray]
+    likeness: list[dict[str, float]]
+    seconds: list[float]
 
 
-def run_seed(argv: Sequence[str], seed: int, strengths: dict[str, float | None]) -> SeedResults:
-    """Train every method's members for one seed, or load them; fuse the first 1 .. K."""
+def grow(argv: Sequence[str], seed: int, name: str, strength: float | None) -> Growth:
+    """Train one method's members for one seed, or load them; fuse the first 1 .. K."""
     plan = read_plan(argv)
     first = first_of(plan, seed)
     data = first.task.data
-    results = SeedResults({}, {}, {}, {})
-    for name, method in plan.methods.items():
-        objective = with_strength(method["objective"], strengths[name])
-        chain = extend(plan, first, name, objective, plan.hparams["ensemble_size"])
-        outputs = [load_outputs(folder) for folder in chain.folders]
-        for k in range(1, len(outputs) + 1):
-            results.fused[name, k] = fused(outputs[:k], data)
-            results.alone[name, k] = fuse_probabilities([outputs[k - 1].test_logits])
-            results.likeness[name, k] = likeness(outputs[:k], data.test.labels)
-            results.seconds[name, k] = read_record(chain.folders[k - 1])["seconds"]
-    return results
+    objective = with_strength(plan.methods[name]["objective"], strength)
+    chain = extend(plan, first, name, objective, plan.hparams["ensemble_size"])
+    outputs = [load_outputs(folder) for folder in chain.folders]
+    sizes = range(1, len(outputs) + 1)
+    return Growth(
+        [fused(outputs[:k], data) for k in sizes],
+        [softmax(one.test_logits) for one in outputs],
+        [likeness(outputs[:k], data.test.labels) for k in sizes],
+        [read_record(folder)["seconds"] for folder in chain.folders],
+    )
 
 
-def for_each_seed(
-    work: Callable[..., Any], argv: Sequence[str], seeds: Sequence[int], jobs: int, *rest: Any
+def side_by_side(
+    work: Callable[..., Any], argv: Sequence[str], jobs: int, todo: Sequence[tuple]
 ) -> list[Any]:
-    """``work(argv, seed, *rest)`` for all seeds, in ``jobs`` processes."""
-    if jobs == 1 or len(seeds) < 2:
-        return [work(argv, seed, *rest) for seed in seeds]
+    """``work(argv, *each)`` for each of ``todo``, in ``jobs`` processes; results in order."""
+    if jobs == 1 or len(todo) < 2:
+        return [work(argv, *each) for each in todo]
     context = multiprocessing.get_context("spawn")  # torch does not survive a fork
     log = read_plan(argv).folder / "log.txt"
     with ProcessPoolExecutor(jobs, context, _start_worker, (log,)) as pool:
-        waiting = [pool.submit(work, argv, seed, *rest) for seed in seeds]
-        return [each.result() for each in waiting]
+        waiting = [pool.submit(work, argv, *each) for each in todo]
+        try:
+            return [each.result() for each in waiting]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _start_worker(log: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends at once; the parent says why
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)  # small images: processes are faster than threads
     log_to(log)
     quiet_epochs()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot stop its workers; they would write into the next run."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def quiet_epochs() -> None:
@@ -186,13 +201,14 @@ def quiet_epochs() -> None:
 
 
 def choose_strengths(
-    methods: Mapping[str, Any], found: Sequence[Mapping[str, Mapping[float | None, float]]]
+    methods: Mapping[str, Any], tried: Mapping[tuple[str, float | None], Sequence[float]]
 ) -> dict[str, float | None]:
-    """The strength with the lowest development NLL, mean over the selection's seeds."""
+    """The strength with the lowest development NLL, mean over the selection's seeds.
+
+    ``tried`` gives the NLLs of (method, strength); a method with one candidate needs none.
+    """
     return {
-        name: min(candidates(method), key=lambda s, n=name: np.mean([f[n][s] for f in found]))
-        if found
-        else candidates(method)[0]
+        name: min(candidates(method), key=lambda s, n=name: np.mean(tried.get((n, s), 0.0)))
         for name, method in methods.items()
     }
 
@@ -204,53 +220,74 @@ def compare(argv: Sequence[str]) -> dict[str, Any]:
     then ``seeds`` are run with the chosen ones and judged on the test images.
     """
     plan = read_plan(argv)
-    hparams, reference = plan.hparams, plan.hparams["reference"]
-    tried = for_each_seed(select_seed, argv, hparams["selection_seeds"], hparams["jobs"])
-    strengths = choose_strengths(plan.methods, tried)
-    logger.info("strengths chosen on development images: %s", strengths)
-    runs = for_each_seed(run_seed, argv, hparams["seeds"], hparams["jobs"], strengths)
-    labels = Task.from_hparams(plan.base).data.test.labels
-    bootstrap = Bootstrap(labels, len(runs), plan.base.hparams["replicates"])
-    rows = []
-    measured = {
-        (name, k, fusion): bootstrap.measure([run.fused[name, k][fusion] for run in runs])
-        for name, k in runs[0].fused
-        for fusion in FUSIONS
+    hparams, methods = plan.hparams, plan.methods
+    seeds, trial_seeds, jobs = hparams["seeds"], hparams["selection_seeds"], hparams["jobs"]
+    side_by_side(train_first, argv, jobs, [(seed,) for seed in [*trial_seeds, *seeds]])
+
+    settings = [(name, s) for name, method in methods.items() for s in candidates(method)]
+    todo = [(seed, *setting) for setting in settings for seed in trial_seeds]
+    losses = dict(zip(todo, side_by_side(try_strength, argv, jobs, todo), strict=True))
+    tried = {
+        setting: [losses[(seed, *setting)] for seed in trial_seeds]
+        for setting in settings
+        if trial_seeds
     }
-    alone = {at: bootstrap.measure([run.alone[at] for run in runs]) for at in runs[0].alone}
-    for (name, k, fusion), values in measured.items():
-        row = {"method": name, "k": k, "fusion": fusion, **with_intervals(values)}
-        if name != reference and k > 1:
-            row["minus_reference"] = differences(values, measured[reference, k, fusion])
-        rows.append(row)
-    members = [
-        {
-            "method": name,
-            "k": k,
-            **with_intervals(values),
-            "seconds": float(np.mean([run.seconds[name, k] for run in runs])),
-            "likeness": {
-                key: float(np.mean([run.likeness[name, k][key] for run in runs]))
-                for key in runs[0].likeness[name, k]
-            },
-        }
-        for (name, k), values in alone.items()
-    ]
+    strengths = choose_strengths(methods, tried)
+    logger.info("strengths chosen on development images: %s", strengths)
+
+    todo = [(seed, name, strengths[name]) for seed in seeds for name in methods]
+    grown = dict(zip(todo, side_by_side(grow, argv, jobs, todo), strict=True))
+    by_method = {name: [grown[seed, name, strengths[name]] for seed in seeds] for name in methods}
+    labels = Task.from_hparams(plan.base).data.test.labels
+    bootstrap = Bootstrap(labels, len(seeds), plan.base.hparams["replicates"])
     return {
-        "seeds": list(hparams["seeds"]),
+        "seeds": list(seeds),
         "test_images": len(labels),
-        "reference": reference,
+        "reference": hparams["reference"],
         "strengths": strengths,
         "selection": [
-            {
-                "method": name,
-                "strength": strength,
-                "dev_nll": [each[name][strength] for each in tried],
-            }
-            for name, method in plan.methods.items()
-            for strength in candidates(method)
-            if tried
+            {"method": name, "strength": strength, "dev_nll": nll}
+            for (name, strength), nll in tried.items()
         ],
-        "ensembles": rows,
-        "members": members,
+        "ensembles": ensemble_rows(by_method, bootstrap, hparams["reference"]),
+        "members": member_rows(by_method, bootstrap),
     }
+
+
+def ensemble_rows(
+    by_method: Mapping[str, Sequence[Growth]], bootstrap: Bootstrap, reference: str
+) -> list[dict[str, Any]]:
+    """A row per method, K and fusion: figures, and differences to the reference's at K."""
+    measured = {
+        (name, k, fusion): bootstrap.measure([run.fused[k][fusion] for run in runs])
+        for name, runs in by_method.items()
+        for k in range(len(runs[0].fused))
+        for fusion in FUSIONS
+    }
+    rows = []
+    for (name, k, fusion), values in measured.items():
+        row = {"method": name, "k": k + 1, "fusion": fusion, **with_intervals(values)}
+        if name != reference and k > 0:
+            row["minus_reference"] = differences(values, measured[reference, k, fusion])
+        rows.append(row)
+    return rows
+
+
+def member_rows(
+    by_method: Mapping[str, Sequence[Growth]], bootstrap: Bootstrap
+) -> list[dict[str, Any]]:
+    """A row per method and K: the K-th member alone, how alike the first K are, its time."""
+    return [
+        {
+            "method": name,
+            "k": k + 1,
+            **with_intervals(bootstrap.measure([run.alone[k] for run in runs])),
+            "likeness": {
+                key: float(np.mean([run.likeness[k][key] for run in runs]))
+                for key in runs[0].likeness[k]
+            },
+            "seconds": float(np.mean([run.seconds[k] for run in runs])),
+        }
+        for name, runs in by_method.items()
+        for k in range(len(runs[0].alone))
+    ]
