@@ -8,7 +8,7 @@ SILENCE, UNVOICED, VOICED = 0, 1, 2
 NAMES = ("silence", "unvoiced", "voiced")
 
 WINDOW_SECONDS = 0.04  # two periods of the lowest pitch fit in
-SILENCE_DB = 30.0
+SILENCE_DB = (20.0, 30.0)
 PITCH_HZ = (60.0, 500.0)  # children included
 PERIODICITY = 0.5
 
@@ -17,7 +17,6 @@ def frame_classes(
     wave: np.ndarray,
     frames: int,
     rate: int,
-    silence_db: float = SILENCE_DB,
     periodicity: float = PERIODICITY,
 ) -> np.ndarray:
     """Class of each of ``frames`` frames of a wave (T,): (F,) int8, see ``NAMES``.
@@ -25,7 +24,9 @@ def frame_classes(
     Frames are spread evenly from the first to the last sample, as a centred short-time Fourier
     transform has them, and looked at through a window of 40 ms.
 
-    - silence: energy more than ``silence_db`` below the wave's 95th percentile, or none at all;
+    - silence: the energy of the pre-emphasised wave (so that hum does not count and hiss does) is
+      below a threshold 6 dB above the 10th percentile, but never nearer than 20 nor further than
+      30 dB from the 95th: noisy recordings have pauses too, and some crops have none;
     - voiced: the normalised autocorrelation has a peak of at least ``periodicity`` at a lag of a
       pitch between 60 and 500 Hz (a peak, not a slope: rumble falls off from lag 0 on);
     - unvoiced: all others.
@@ -34,12 +35,14 @@ def frame_classes(
     """
     wave = np.asarray(wave, dtype=np.float64)
     shortest, longest = (int(rate / hertz) for hertz in PITCH_HZ[::-1])
-    window = _windows(wave, frames, int(WINDOW_SECONDS * rate) + longest)  # (F, W)
-    kept = window.shape[1] - longest
-    start = longest // 2
-    energy = np.square(window[:, start : start + kept]).mean(1)  # (F,)
-    reference = np.percentile(energy, 95)
-    silent = (energy <= 0) | (energy < reference * 10 ** (-silence_db / 10))
+    width = int(WINDOW_SECONDS * rate)
+    sharp = np.append(wave[:1], wave[1:] - 0.97 * wave[:-1])
+    energy = np.square(_windows(sharp, frames, width)).mean(1)  # (F,)
+    quiet, loud = np.percentile(energy, [10, 95])
+    nearest, furthest = (loud * 10 ** (-db / 10) for db in SILENCE_DB)
+    silent = (energy <= 0) | (energy < np.clip(4 * quiet, furthest, nearest))
+    window = _windows(wave, frames, width + longest)  # (F, W)
+    kept = width
     correlation = _autocorrelation(window, kept, shortest - 1, longest)  # (F, lags)
     inner = correlation[:, 1:-1]
     peak = (inner >= correlation[:, :-2]) & (inner >= correlation[:, 2:])

@@ -46,3 +46,18 @@ def test_other_rates_and_short_waves():
     classes = frame_classes(sawtooth(2 * np.pi * 150 * time), 51, 8000)
     assert (classes[3:-3] == VOICED).all()
     assert frame_classes(np.ones(10), 1, RATE).shape == (1,)
+
+
+def test_pauses_over_background_noise_and_hum_are_silence():
+    """Hum 18 dB below the voice: not silence to a plain energy threshold, nor a voice."""
+    noise = np.random.default_rng(0).normal(size=RATE)
+    wave = np.where(TIME < 0.5, sawtooth(2 * np.pi * 120 * TIME), 0.0)
+    wave = wave + 0.006 * noise + 0.1 * np.sin(2 * np.pi * 50 * TIME)
+    classes = frame_classes(wave, 101, RATE)
+    assert (classes[2:46] == VOICED).mean() > 0.95
+    assert (classes[56:] == SILENCE).mean() > 0.95
+
+
+def test_a_crop_without_pauses_has_no_silence():
+    swell = 0.3 + 0.7 * np.sin(np.pi * TIME * 5) ** 2
+    assert share(swell * sawtooth(2 * np.pi * 120 * TIME), SILENCE) == 0
