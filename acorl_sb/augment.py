@@ -1,4 +1,4 @@
-"""Noise from a folder, for SpeechBrain's augmentation."""
+"""Noise and reverberation from folders, for SpeechBrain's augmentation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import soundfile
 import torch
 from speechbrain.augment.time_domain import AddNoise
+from torch import nn
+from torchaudio.functional import fftconvolve
 
 from acorl_sb.audio import read_audio, read_header
 from acorl_sb.errors import UserError
@@ -36,18 +38,9 @@ class FolderNoise(AddNoise):
         sample_rate: int = 16000,
     ):
         super().__init__(snr_low=snr_low, snr_high=snr_high, clean_sample_rate=sample_rate)
-        self.files: list[tuple[Path, int]] = []
-        if folder is None:
-            return
-        if not Path(folder).is_dir():
-            raise UserError(f"noise folder {folder}: no such folder; name one or leave it null")
-        known = {f".{name.lower()}" for name in soundfile.available_formats()}
-        for path in sorted(Path(folder).rglob("*")):
-            if path.suffix.lower() in known | {".opus", ".mp3"}:
-                self.files.append((path, read_header(path).length(sample_rate)))
-        if not self.files:
-            raise UserError(f"noise folder {folder}: no audio files in it; name another")
-        self.csv_file = folder  # makes AddNoise call _load_noise
+        self.files = audio_lengths(folder, "noise", sample_rate)
+        if self.files:
+            self.csv_file = folder  # makes AddNoise call _load_noise
 
     def forward(self, waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         return super().forward(waveforms, lengths) if self.files else waveforms
@@ -66,3 +59,61 @@ class FolderNoise(AddNoise):
             noises.append(np.resize(wave, max_length))
         noise = torch.from_numpy(np.stack(noises)).to(lengths.device)  # (B, T)
         return noise, lengths
+
+
+class FolderReverb(nn.Module):
+    """Reverberation by impulse responses from the audio files of a folder.
+
+    Each utterance gets a response of its own, drawn from torch's random state. The strongest tap
+    of a response becomes its first, so that speech stays where it was in time, and the result
+    has the mean amplitude of what came in.
+
+    Arguments
+    ---------
+    folder : str or None
+        Searched with its subfolders; None leaves waves as they are.
+    max_seconds : float
+        Longer responses are cut to this.
+    sample_rate : int, Hz
+
+    Calling it with waves (B, T) and relative lengths (B,), which it does not use, gives (B, T).
+    """
+
+    def __init__(
+        self, folder: str | None = None, max_seconds: float = 1.0, sample_rate: int = 16000
+    ):
+        super().__init__()
+        self.files = audio_lengths(folder, "reverberation", sample_rate)
+        self.longest = round(max_seconds * sample_rate)
+        self.sample_rate = sample_rate
+
+    def forward(self, waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        if not self.files:
+            return waveforms
+        drawn = torch.randint(len(self.files), (len(waveforms),)).tolist()
+        responses = nn.utils.rnn.pad_sequence(
+            [self._response(*self.files[i]) for i in drawn], batch_first=True
+        ).to(waveforms.device)  # (B, L)
+        wet = fftconvolve(waveforms, responses)[:, : waveforms.shape[1]]
+        level = waveforms.abs().mean(1, keepdim=True) / wet.abs().mean(1, keepdim=True).clamp(1e-8)
+        return wet * level
+
+    def _response(self, path: Path, length: int) -> torch.Tensor:
+        response = torch.from_numpy(read_audio(path, 0, length, self.sample_rate))
+        return response[response.abs().argmax() :][: self.longest]
+
+
+def audio_lengths(folder: str | None, purpose: str, sample_rate: int) -> list[tuple[Path, int]]:
+    """Audio files below ``folder`` with their lengths in samples; none for None.
+
+    Raises ``UserError``, naming ``purpose``, for a folder that is missing or holds no audio.
+    """
+    if folder is None:
+        return []
+    if not Path(folder).is_dir():
+        raise UserError(f"{purpose} folder {folder}: no such folder; name one or leave it null")
+    known = {f".{name.lower()}" for name in soundfile.available_formats()} | {".opus", ".mp3"}
+    paths = [p for p in sorted(Path(folder).rglob("*")) if p.suffix.lower() in known]
+    if not paths:
+        raise UserError(f"{purpose} folder {folder}: no audio files in it; name another")
+    return [(path, read_header(path).length(sample_rate)) for path in paths]

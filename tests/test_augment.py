@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from acorl_sb.augment import FolderNoise
+from acorl_sb.augment import FolderNoise, FolderReverb
 from acorl_sb.errors import UserError
 
 
@@ -50,3 +50,26 @@ def test_no_folder_no_noise():
 def test_a_folder_without_audio(tmp_path):
     with pytest.raises(UserError, match="no audio files"):
         FolderNoise(tmp_path)
+
+
+def test_reverberation_is_a_convolution_without_delay(tmp_path):
+    response = np.zeros(3000)
+    response[[200, 700, 1500]] = 0.8, 0.4, -0.2  # 200 samples until the direct sound
+    soundfile.write(tmp_path / "room.wav", response, 16000, subtype="FLOAT")
+    waves = torch.randn(2, 5000)
+    wet = FolderReverb(tmp_path)(waves, torch.ones(2))
+    for wave, got in zip(waves.numpy(), wet.numpy(), strict=True):
+        expected = np.convolve(wave, response[200:])[:5000]
+        expected *= np.abs(wave).mean() / np.abs(expected).mean()
+        np.testing.assert_allclose(got, expected, atol=1e-4)
+
+
+def test_rooms_follow_from_the_random_state(noises):
+    waves = torch.randn(6, 6000)
+    torch.manual_seed(7)
+    first = FolderReverb(noises)(waves, torch.ones(6))
+    torch.manual_seed(7)
+    assert torch.equal(FolderReverb(noises)(waves, torch.ones(6)), first)
+    assert torch.equal(FolderReverb(None)(waves, torch.ones(6)), waves)
+    with pytest.raises(UserError, match=r"reverberation folder .*: no such folder"):
+        FolderReverb(noises / "none")
