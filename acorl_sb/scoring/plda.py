@@ -42,7 +42,9 @@ class PLDA:
     whiten : make the total covariance of the training embeddings the identity.
     length_norm : scale the prepared embeddings to unit length (Garcia-Romero and Espy-Wilson,
         "Analysis of i-vector Length Normalization", 2011).
-    iterations : EM iterations.
+    iterations, tolerance : EM stops after so many iterations, or when one of them raises the mean
+        log-likelihood of a training embedding by less than ``tolerance`` nats. The start is the
+        method of moments, which is close, so a few are often enough.
     enrolment : how a model of several utterances is made. "book": the exact log-likelihood ratio
         given all its sessions. "average": their mean is scored like a single utterance; not exact,
         but often better, since real sessions of a speaker are not independent.
@@ -65,13 +67,14 @@ class PLDA:
         lda_dim: int | None = None,
         whiten: bool = True,
         length_norm: bool = True,
-        iterations: int = 10,
+        iterations: int = 50,
         enrolment: str = "book",
+        tolerance: float = 1e-6,
     ) -> None:
         if enrolment not in ("book", "average"):
             raise ValueError(f"enrolment must be 'book' or 'average', not {enrolment!r}")
         self.lda_dim, self.whiten, self.length_norm = lda_dim, whiten, length_norm
-        self.iterations, self.enrolment = iterations, enrolment
+        self.iterations, self.tolerance, self.enrolment = iterations, tolerance, enrolment
         self.centre: torch.Tensor | None = None  # (D,)
         self.transform: torch.Tensor | None = None  # (D, d); None is the identity
         self.mean: torch.Tensor | None = None  # (d,)
@@ -130,7 +133,7 @@ class PLDA:
         if self.length_norm:
             vectors = unit_rows(vectors)
         self.mean, self.between, self.within, self.log_likelihoods = train(
-            vectors, speakers, self.iterations
+            vectors, speakers, self.iterations, self.tolerance
         )
 
     def prepare(self, vectors: Array) -> torch.Tensor:
@@ -154,25 +157,32 @@ class PLDA:
         and v = psi / (n psi + 1) its posterior variance after n sessions,
         LLR = sum over d of log N(u; m, 1 + v) - log N(u; 0, 1 + psi).
         """
+        alike = enrol is test and models is None
         right = self.prepare(test)
-        left = right if enrol is test else self.prepare(enrol)
+        left = right if alike else self.prepare(enrol)
         V, psi = diagonalise(self.between.to(right), self.within.to(right))  # (d, d), (d,)
-        right = (right - self.mean.to(right)) @ V  # (T, d)
-        sizes = right.new_ones(1)  # sessions of each model, or 1 for all
+        mean, sizes = self.mean.to(right), right.new_ones(1)  # sessions of each model, or of all
         if models is not None:
             left, sizes = group_means(left, models)
             if self.enrolment == "average":
                 left, sizes = unit_rows(left) if self.length_norm else left, right.new_ones(1)
-        left = (left - self.mean.to(left)) @ V  # (E, d)
-        n = sizes[:, None].to(left)  # (E, 1) or (1, 1)
-        spread = 1.0 + psi / (n * psi + 1.0)  # (E, d) or (1, d): 1 + v
-        posterior = left * (n * psi / (n * psi + 1.0))  # (E, d): m
-        bias = 0.5 * (torch.log1p(psi) - torch.log(spread) - posterior**2 / spread).sum(1)  # (E,)
-        curve = 0.5 * (1.0 / (1.0 + psi) - 1.0 / spread)  # (E, d) or (1, d), of u^2
-        if len(torch.unique(sizes)) == 1:  # the part in u^2 is the same for all models
-            return Sides(posterior / spread, right, bias, right**2 @ curve[0])
-        left, right = torch.cat([posterior / spread, curve], 1), torch.cat([right, right**2], 1)
-        return Sides(left, right, bias, right.new_zeros(len(right)))
+        right = (right - mean) @ V  # (T, d): u
+        left = right if alike else (left - mean) @ V  # (E, d)
+        n = torch.unique(sizes)[:, None].to(right)  # (Q, 1) numbers of sessions that occur
+        shrink = n * psi / (n * psi + 1.0)  # (Q, d): m = shrink * left
+        spread = 1.0 + psi / (n * psi + 1.0)  # (Q, d): 1 + v
+        constant = 0.5 * (torch.log1p(psi) - torch.log(spread)).sum(1)  # (Q,)
+        bend = -0.5 * shrink**2 / spread  # (Q, d), of left^2
+        curve = 0.5 / (1.0 + psi) - 0.5 / spread  # (Q, d), of u^2
+        squares = right.square()  # (T, d)
+        left_squares = squares if alike else left.square()
+        if len(n) == 1:  # what depends on the test vector alone is the same for all models
+            bias = constant + left_squares @ bend[0]
+            return Sides(left * (shrink / spread), right, bias, squares @ curve[0])
+        kind = torch.searchsorted(n[:, 0], sizes.to(right))  # (E,) row of n of each model
+        bias = constant[kind] + (left_squares * bend[kind]).sum(1)
+        left = torch.cat([left * (shrink / spread)[kind], curve[kind]], 1)  # (E, 2d)
+        return Sides(left, torch.cat([right, squares], 1), bias, right.new_zeros(len(right)))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write parameters and options as safetensors, whole or not at all."""
@@ -217,18 +227,20 @@ class PLDA:
 
 
 def train(
-    vectors: torch.Tensor, speakers: torch.Tensor, iterations: int
+    vectors: torch.Tensor, speakers: torch.Tensor, iterations: int, tolerance: float = 0.0
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[float]]:
     """EM for the two-covariance model: (mean, B, W, log-likelihoods).
 
     ``vectors`` is (M, d) float64, ``speakers`` (M,) numbers from 0. The start is the method of
-    moments. The data enter by each speaker's sum and count and by the total scatter alone, so an
-    iteration does not touch the M vectors. The log-likelihoods (mean per vector, nats) are those of
-    the start and of each iteration's result.
+    moments. The log-likelihoods (mean per vector, nats) are those of the start and of each
+    iteration's result; training ends when one gains less than ``tolerance``.
+
+    The data enter by each speaker's mean and count and by the scatter within speakers alone. These
+    are carried along in the diagonal space of the current parameters, where the posterior of each
+    speaker is a scaling of each dimension, so an iteration does not touch the M vectors.
     """
-    means, sizes = group_means(vectors, speakers)  # (S, d), (S,)
-    n = sizes[:, None].double()  # (S, 1)
-    M, S, d = len(vectors), len(means), vectors.shape[1]
+    data = _Statistics(vectors, speakers)
+    n, S, d, M = data.n, len(data.n), vectors.shape[1], len(vectors)
     if S < 2:
         raise ValueError("PLDA needs training embeddings of at least two speakers")
     if d > M - S:
@@ -236,32 +248,71 @@ def train(
             f"{M} embeddings of {S} speakers are too few for a within-speaker covariance of {d} "
             "dimensions; add embeddings, or reduce the dimensions by LDA"
         )
-    scatter = vectors.T @ vectors  # (d, d) about the origin
     mean = vectors.mean(0)
-    residual = vectors - means[speakers]
-    within = residual.T @ residual / (M - S)
-    centred = means - means.mean(0)
-    between = _positive(centred.T @ centred / (S - 1) - within * n.reciprocal().mean())
-    history = []
+    centred = data.means - data.means.mean(0)
+    within = data.scatter / (M - S)
+    between = centred.T @ centred / (S - 1) - within * n.reciprocal().mean()
+    u, scatter = data.means - mean, data.scatter  # (S, d), (d, d) in the current space
+    to_u = torch.eye(d).to(vectors)  # (d, d): u = (x - mean) to_u
+    moved = torch.zeros_like(mean)  # (d,) way of the model's mean so far, in the current space
+    log_det, history = 0.0, []  # log |det to_u|
     for iteration in range(iterations + 1):
-        V, psi = diagonalise(between, within)
-        mixed = (means - mean) @ V  # (S, d): mean of u over a speaker's sessions
-        history.append(_log_likelihood(V, psi, mixed, n, scatter, mean, vectors.sum(0)) / M)
-        if iteration == iterations:
+        V, psi, step = _diagonalise(between, within)
+        if iteration == 0:
+            # EM leaves a direction of zero between-speaker variance at zero for good.
+            psi = psi.clamp(min=1e-6 * float(psi[-1].clamp(min=1e-300)))
+        u, scatter, to_u = u @ V, V.T @ scatter @ V, to_u @ V
+        moved, log_det = moved @ V, log_det + step
+        history.append(data.log_likelihood(u, psi, scatter.trace(), log_det))
+        gained = iteration == 0 or history[-1] - history[-2] >= tolerance
+        if iteration == iterations or not gained:
             break
-        # E-step: posterior of y - mean of each speaker, mean and variance.
-        shrink = n * psi / (n * psi + 1.0)  # (S, d)
-        inverse = torch.linalg.inv(V)  # u V^-1 is x - mean
-        y = (shrink * mixed) @ inverse + mean  # (S, d)
-        variance = psi / (n * psi + 1.0)  # (S, d)
-        # M-step.
-        mean = y.mean(0)
-        between = (y - mean).T @ (y - mean) / S + _from_diagonal(variance.mean(0), inverse)
-        cross = (n * means).T @ y  # (d, d)
-        within = scatter - cross - cross.T + (n * y).T @ y
-        within = within / M + _from_diagonal((n * variance).sum(0) / M, inverse)
-        between, within = (between + between.T) / 2, (within + within.T) / 2
-    return mean, between, within, history
+        # E-step: mean and variance of each speaker's y - mean.
+        variance = psi / (1.0 + n * psi)  # (S, d)
+        y = n * variance * u  # (S, d)
+        # M-step. The mean moves by ``shift``; u - y is what W has to explain of a speaker's mean.
+        shift, rest = y.mean(0), (u - y) * n.sqrt()
+        between = y.T @ y / S - torch.outer(shift, shift) + torch.diag(variance.mean(0))
+        within = (scatter + rest.T @ rest + torch.diag((n * variance).sum(0))) / M
+        u, moved = u - shift, moved + shift
+    inverse = torch.linalg.inv(to_u)  # (d, d)
+    return mean + moved @ inverse, (inverse.T * psi) @ inverse, inverse.T @ inverse, history
+
+
+def log_likelihood(
+    vectors: torch.Tensor,
+    speakers: torch.Tensor,
+    mean: torch.Tensor,
+    between: torch.Tensor,
+    within: torch.Tensor,
+) -> float:
+    """Mean log-likelihood of a vector, nats, of vectors (M, d) of speakers (M,), numbers from 0."""
+    data = _Statistics(vectors, speakers)
+    V, psi, log_det = _diagonalise(between, within)
+    trace = ((V.T @ data.scatter) * V.T).sum()
+    return data.log_likelihood((data.means - mean) @ V, psi, trace, log_det)
+
+
+class _Statistics:
+    """What the likelihood of a labelled set depends on."""
+
+    def __init__(self, vectors: torch.Tensor, speakers: torch.Tensor) -> None:
+        self.means, sizes = group_means(vectors, speakers)  # (S, d), (S,)
+        self.n = sizes[:, None].double()  # (S, 1)
+        self.kinds, self.counts = torch.unique(self.n, return_counts=True)  # (Q,) sizes that occur
+        self.scatter = vectors.T @ vectors - (self.n * self.means).T @ self.means  # within speakers
+
+    def log_likelihood(
+        self, u: torch.Tensor, psi: torch.Tensor, trace: torch.Tensor, log_det: float
+    ) -> float:
+        """Mean per vector, nats: speakers' means u (S, d), trace of the scatter, log |dx -> du|.
+
+        A speaker's n values of one dimension are N(0, 1 + psi 1 1^T).
+        """
+        n, d = self.n, len(psi)
+        log_gain = self.counts.to(psi) @ torch.log1p(self.kinds[:, None] * psi)  # (d,)
+        total = log_gain.sum() + (n * u.square() / (1.0 + n * psi)).sum() + trace
+        return log_det - 0.5 * (d * math.log(2.0 * math.pi) + float(total) / float(n.sum()))
 
 
 def diagonalise(between: torch.Tensor, within: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -269,18 +320,24 @@ def diagonalise(between: torch.Tensor, within: torch.Tensor) -> tuple[torch.Tens
 
     Raises ``ValueError`` when W is not positive definite.
     """
-    try:
-        lower = torch.linalg.cholesky(within)
-    except torch.linalg.LinAlgError:
+    return _diagonalise(between, within)[:2]
+
+
+def _diagonalise(
+    between: torch.Tensor, within: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """V and psi as ``diagonalise``, and log |det V|."""
+    lower, failed = torch.linalg.cholesky_ex(within)
+    if int(failed):
         raise ValueError(
             "the within-speaker covariance is singular: too few or repeated embeddings; "
             "reduce the dimensions by LDA"
-        ) from None
+        )
     half = torch.linalg.solve_triangular(lower, between, upper=False)  # L^-1 B
     core = torch.linalg.solve_triangular(lower, half.T.contiguous(), upper=False)  # L^-1 B L^-T
-    psi, rotation = torch.linalg.eigh((core + core.T) / 2)
+    psi, rotation = torch.linalg.eigh(core)
     V = torch.linalg.solve_triangular(lower.T, rotation, upper=True)  # L^-T Q
-    return V, psi.clamp(min=0.0)
+    return V, psi.clamp(min=0.0), -float(torch.log(lower.diagonal()).sum())
 
 
 def lda(vectors: torch.Tensor, speakers: torch.Tensor, dims: int) -> torch.Tensor:
@@ -312,37 +369,6 @@ def inverse_square_root(covariance: torch.Tensor) -> torch.Tensor:
     kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
     scale = torch.where(kept, values.clamp(min=torch.finfo(values.dtype).tiny).rsqrt(), 0.0)
     return (directions * scale) @ directions.T
-
-
-def _log_likelihood(V, psi, mixed, n, scatter, mean, total) -> float:
-    """Log-likelihood of all training vectors, nats.
-
-    Per dimension a speaker's n values of u are N(0, 1 + psi 1 1^T): log determinant
-    log(1 + n psi), quadratic form sum of u^2 - psi (sum of u)^2 / (1 + n psi).
-    """
-    M, d = float(n.sum()), len(psi)
-    outer = torch.outer(total, mean)
-    about_mean = scatter - outer - outer.T + M * torch.outer(mean, mean)  # (d, d)
-    squares = ((V.T @ about_mean) * V.T).sum()
-    pulled = (psi * (n * mixed) ** 2 / (1.0 + n * psi)).sum()
-    log_det = torch.log1p(n * psi).sum() - 2.0 * M * torch.linalg.slogdet(V)[1]
-    return float(-0.5 * (M * d * math.log(2.0 * math.pi) + log_det + squares - pulled))
-
-
-def _from_diagonal(variance: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
-    """A diagonal covariance (d,) of u as a covariance (d, d) of x."""
-    return (inverse.T * variance) @ inverse
-
-
-def _positive(covariance: torch.Tensor) -> torch.Tensor:
-    """The nearest covariance with no negative direction, a little above zero in each.
-
-    EM leaves a direction of exactly zero variance at zero for good.
-    """
-    values, directions = torch.linalg.eigh((covariance + covariance.T) / 2)
-    return (
-        directions * values.clamp(min=1e-6 * float(values[-1].clamp(min=1e-300)))
-    ) @ directions.T
 
 
 def _read_speechbrain(path: str | os.PathLike) -> Mapping[str, np.ndarray]:

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import multivariate_normal
 
 from acorl_sb.errors import UserError
-from acorl_sb.scoring.plda import PLDA, diagonalise, lda
+from acorl_sb.scoring.plda import PLDA, diagonalise, lda, log_likelihood
 
 D = 5
 
@@ -109,7 +109,7 @@ def test_two_dimensions_by_hand():
 def test_em_climbs_and_its_likelihood_is_the_joint_gaussians(device):
     rng = np.random.default_rng(3)
     vectors, speakers = draw(rng, *model(rng), rng.integers(1, 9, 40))
-    plda = PLDA(whiten=False, length_norm=False, iterations=25)
+    plda = PLDA(whiten=False, length_norm=False, iterations=25, tolerance=0)
     order = rng.permutation(len(vectors))  # speakers need not stand together
     plda.fit(torch.tensor(vectors[order], device=device), torch.tensor(speakers[order] * 7 + 3))
     history = np.array(plda.log_likelihoods)
@@ -120,18 +120,35 @@ def test_em_climbs_and_its_likelihood_is_the_joint_gaussians(device):
     centred = vectors - vectors.mean(0)
     total = sum(joint_log_density(centred[speakers == s], *parameters) for s in range(40))
     assert history[-1] == pytest.approx(total / len(vectors), abs=1e-8)
+    tensors = torch.tensor(centred), torch.tensor(speakers), *(torch.tensor(p) for p in parameters)
+    assert log_likelihood(*tensors) == pytest.approx(history[-1], abs=1e-8)
+
+
+def test_em_stops_when_nothing_is_gained():
+    rng = np.random.default_rng(11)
+    vectors, speakers = draw(rng, *model(rng), rng.integers(1, 9, 40))
+    history = {}
+    for tolerance in (0.0, 1e-3):
+        plda = PLDA(iterations=30, tolerance=tolerance)
+        plda.fit(vectors, speakers)
+        history[tolerance] = plda.log_likelihoods
+    stopped, whole = history[1e-3], history[0.0]
+    assert len(whole) == 31 and len(stopped) < 31
+    assert stopped == whole[: len(stopped)]
+    gains = np.diff(stopped)
+    assert (gains[:-1] >= 1e-3).all() and gains[-1] < 1e-3
 
 
 def test_em_finds_the_truth_and_no_neighbour_is_likelier():
     rng = np.random.default_rng(4)
     mean, between, within = model(rng, 3)
     vectors, speakers = draw(rng, mean, between, within, np.full(3000, 4))
-    plda = PLDA(whiten=False, length_norm=False, iterations=30)
+    plda = PLDA(whiten=False, length_norm=False, iterations=30, tolerance=0)
     plda.fit(vectors, speakers)
     assert plda.within.numpy() == pytest.approx(within, abs=0.05 * np.trace(within))
     assert plda.between.numpy() == pytest.approx(between, abs=0.08 * np.trace(between))
 
-    few = PLDA(whiten=False, length_norm=False, iterations=600)
+    few = PLDA(whiten=False, length_norm=False, iterations=600, tolerance=0)
     few.fit(vectors[:120], speakers[:120])
     centred = (vectors[:120] - vectors[:120].mean(0)).reshape(30, 4, 3)
 
