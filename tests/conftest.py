@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Small tensors: more threads only make the threads wait for each other.
-    torch.set_num_threads(max(1, min(2, os.cpu_count() or 1)))
+    # The tensors are small: more threads would only wait for each other.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(params=["cpu", "cuda"])
