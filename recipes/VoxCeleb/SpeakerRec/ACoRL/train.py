@@ -12,11 +12,14 @@ To run this recipe, use the following commands:
 In a YAML the key ["inherit"] names another one, whose keys it then replaces.
 """
 
+import logging
 import sys
 
+from acorl_sb import distributed
 from acorl_sb.errors import run_cli
 from acorl_sb.experiment import run_experiment
 from acorl_sb.hparams import load_hparams
+from acorl_sb.logs import log_to
 from acorl_sb.memory import keep_freed_memory
 from acorl_sb.training import Settings
 
@@ -29,6 +32,25 @@ CORPUS = ["corpus", "data_folder", "prepare_options"]
 EVALUATION = ["output_folder", "dev_seconds", "score_seconds"]
 
 
+logger = logging.getLogger("acorl_sb.recipe")
+
+
+def summarise(hparams, encoder):
+    """Logs what the YAMLs of this recipe differ in."""
+    logger.info(
+        "encoder of %d mel bands and %d dimensions; margin %g; learning rate %g after %d steps",
+        encoder["n_mels"],
+        encoder["embedding_dim"],
+        hparams["margin"],
+        hparams["lr"],
+        hparams["warmup_steps"],
+    )
+    for member in ("first", "second"):
+        start = hparams["start_first"] if member == "first" else hparams["start_second"]
+        if start is not None:
+            logger.info("%s goes on from %s", member, start)
+
+
 def main():
     """Reads the YAML, then prepares, trains, scores and fuses."""
     keep_freed_memory()
@@ -38,6 +60,9 @@ def main():
         lazy=("members", "priors", "encoder"),
     )
     hparams = loaded.hparams
+    run_opts, _ = distributed.start(loaded.run_opts)
+    log_to(f"{hparams['output_folder']}/train_log.txt")
+    summarise(hparams, loaded.lazy["encoder"])
     run_experiment(
         output_folder=hparams["output_folder"],
         corpus=hparams["corpus"],
@@ -64,7 +89,7 @@ def main():
         ),
         dev_seconds=hparams["dev_seconds"],
         score_seconds=hparams["score_seconds"],
-        run_opts=loaded.run_opts,
+        run_opts=run_opts,
         text=loaded.text,
     )
 

@@ -1,0 +1,376 @@
+"""Training's speed beside SpeechBrain's own VoxCeleb recipe, and what SIGKILL does to it.
+
+    python benchmarks/training.py [--rounds N] [--kills N] [--json FILE] [...]
+
+Throughput: the same ECAPA-TDNN, batch, crops and files, no augmentation, the loader on. The loop
+that ours is measured against is written here after SpeechBrain's recipe
+(recipes/VoxCeleb/SpeakerRec/train_speaker_embeddings.py) from the same parts: a
+DynamicItemDataset that reads random chunks, padded batches, AAM-softmax, Adam, a cyclic rate. The
+two take turns, so that whatever else the machine does meets both, and the figures are medians.
+
+Kills: a training of two members in a process of its own is killed at random moments and started
+again, until it has been killed so often; its weights must be those of an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import functools
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import speechbrain as sb
+import torch
+from hyperpyyaml import resolve_references
+from ruamel.yaml import YAML
+from speechbrain.augment.augmenter import Augmenter
+from speechbrain.augment.time_domain import DropChunk
+from speechbrain.dataio import audio_io
+from speechbrain.lobes.models.ECAPA_TDNN import Classifier
+from speechbrain.nnet.losses import AdditiveAngularMargin, LogSoftmaxWrapper
+from speechbrain.nnet.schedulers import CyclicLRScheduler, WarmCoolDecayLRSchedule
+from speechbrain.utils.epoch_loop import EpochCounter
+from speechbrain.utils.run_opts import RunOptions
+from targets import Rows
+from torch.utils.data import DataLoader
+
+from acorl_sb import training
+from acorl_sb.brain import SpeakerBrain
+from acorl_sb.corpora import Utterance
+from acorl_sb.dataset import CropDataset, StepSampler, collate
+from acorl_sb.heads import AAMHead
+from acorl_sb.members import build_encoder
+from acorl_sb.memory import keep_freed_memory
+
+ENCODERS = Path(__file__).resolve().parents[1] / "hparams" / "encoders"
+SPEAKERS = 20
+RATE = 16000
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="epochs of each loop; 0: none")
+    parser.add_argument("--steps", type=int, default=8, help="steps of an epoch")
+    parser.add_argument("--batch", type=int, default=48)
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of a crop")
+    parser.add_argument("--channels", type=int, default=128, help="of the ECAPA-TDNN")
+    parser.add_argument("--workers", type=int, default=1, help="loader processes")
+    parser.add_argument("--kills", type=int, default=10, help="0: none")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments of killing")
+    parser.add_argument("--json", help="also write the rows here")
+    parser.add_argument("--victim", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.victim:
+        train_victim(Path(args.victim))
+        return 0
+    keep_freed_memory()
+    rows = Rows()
+    with tempfile.TemporaryDirectory() as folder:
+        if args.rounds:
+            ours, theirs = throughput(Path(folder), args)
+            print(f"utterances per second: ours {ours:.1f}, SpeechBrain's recipe {theirs:.1f}")
+            print(f"our step: {args.batch / ours:.3f} s for {args.batch} crops of {args.seconds} s")
+            rows.at_least("training throughput / SpeechBrain's recipe", ours / theirs, 1.0)
+        if args.kills:
+            kills, differing = kill_and_compare(Path(folder), args.kills, args.seed)
+            rows.at_least("SIGKILLs in training, each resumed", kills, args.kills)
+            rows.at_most("tensors that differ from the undisturbed run's", differing, 0)
+    return rows.finish(args.json)
+
+
+# --- Throughput ------------------------------------------------------------------------------
+
+
+def throughput(folder: Path, args: argparse.Namespace) -> tuple[float, float]:
+    """Utterances per second of our loop and of SpeechBrain's recipe: medians over rounds."""
+    utterances = make_files(folder / "speech", args.steps * args.batch, args.seconds + 1.0)
+    loops = {
+        "ours": our_loop(folder, utterances, args),
+        "theirs": their_loop(folder, utterances, args),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in loops}
+    for number in range(args.rounds + 1):
+        for name in sorted(loops, reverse=number % 2 == 1):
+            started = time.perf_counter()
+            loops[name]()
+            if number:  # the first round warms up
+                taken[name].append(time.perf_counter() - started)
+    count = args.steps * args.batch
+    return tuple(count / float(np.median(taken[name])) for name in ("ours", "theirs"))
+
+
+def make_files(folder: Path, count: int, seconds: float) -> list[Utterance]:
+    """WAV files of noise; what is in them costs nothing."""
+    generator = np.random.default_rng(0)
+    n = int(seconds * RATE)
+    folder.mkdir()
+    made = []
+    for i in range(count):
+        path = folder / f"{i}.wav"
+        soundfile.write(path, 0.1 * generator.standard_normal(n), RATE, subtype="PCM_16")
+        made.append(Utterance(f"u{i}", n / RATE, str(path), 0, n, f"s{i % SPEAKERS}"))
+    return made
+
+
+def make_encoder(channels: int):
+    torch.manual_seed(0)
+    with open(ENCODERS / "ecapa.yaml", encoding="utf-8") as file:
+        text = resolve_references(file, {"channels": channels}).getvalue()
+    return build_encoder(YAML().load(text), "ecapa.yaml")
+
+
+CPU = RunOptions(device="cpu", overridden_args={"device"})
+
+
+def our_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespace):
+    """An epoch of training as ``train.py`` does it."""
+    encoder = make_encoder(args.channels)
+    sampler = StepSampler(len(utterances), args.batch, args.steps, seed=0)
+    labels = [int(u.spk_id[1:]) for u in utterances]
+    loader = DataLoader(
+        CropDataset(utterances, labels, args.seconds, seed=0),
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=args.workers,
+    )
+    hparams = {
+        "name": "ours",
+        "seed": 0,
+        "total_steps": 10**6,
+        "lr_schedule": WarmCoolDecayLRSchedule(0.001, 100, 100, 10**6),
+        "augment": None,
+        "dev_error": lambda encoder: 0.0,
+        "sampler": sampler,
+        "log_file": folder / "log.jsonl",
+    }
+    modules = {"encoder": encoder, "head": AAMHead(encoder.embedding_dim, SPEAKERS)}
+    adam = functools.partial(torch.optim.Adam, lr=0.001)
+    brain = SpeakerBrain(modules, adam, hparams, CPU)
+    counter = EpochCounter(10**6)
+
+    def epoch():
+        counter.limit = counter.current + 1
+        brain.fit(counter, loader, progressbar=False)
+
+    return epoch
+
+
+class RecipeBrain(sb.Brain):
+    """What SpeechBrain's recipe does with a batch, without augmentation."""
+
+    def compute_forward(self, batch, stage):
+        batch = batch.to(self.device)
+        waves, lengths = batch.sig
+        features = self.modules.compute_features(waves)
+        features = self.modules.mean_var_norm(features, lengths)
+        z = self.modules.embedding_model(features)
+        return self.modules.classifier(z), lengths
+
+    def compute_objectives(self, predictions, batch, stage):
+        outputs, lengths = predictions
+        labels, _ = batch.spk_id_encoded
+        loss = self.hparams.compute_cost(outputs, labels, lengths)
+        self.hparams.lr_annealing.on_batch_end(self.optimizer)
+        return loss
+
+
+def their_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespace):
+    """An epoch of training as SpeechBrain's recipe does it."""
+    manifest = folder / "train.csv"
+    with open(manifest, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["ID", "duration", "wav", "start", "stop", "spk_id"])
+        writer.writerows([u.id, u.duration, u.wav, u.start, u.stop, u.spk_id] for u in utterances)
+    data = sb.dataio.dataset.DynamicItemDataset.from_csv(manifest)
+    labels = sb.dataio.encoder.CategoricalEncoder()
+    length = int(args.seconds * RATE)
+
+    @sb.utils.data_pipeline.takes("wav", "duration")
+    @sb.utils.data_pipeline.provides("sig")
+    def audio(wav, duration):
+        start = random.randint(0, int(float(duration) * RATE) - length)
+        wave, _ = audio_io.load(wav, num_frames=length, frame_offset=start)
+        return wave.transpose(0, 1).squeeze(1)
+
+    @sb.utils.data_pipeline.takes("spk_id")
+    @sb.utils.data_pipeline.provides("spk_id_encoded")
+    def label(spk_id):
+        return labels.encode_sequence_torch([spk_id])
+
+    data.add_dynamic_item(audio)
+    data.add_dynamic_item(label)
+    labels.update_from_didataset(data, output_key="spk_id")
+    data.set_output_keys(["id", "sig", "spk_id_encoded"])
+    encoder = make_encoder(args.channels)
+    modules = {
+        "compute_features": encoder.compute_features,
+        "mean_var_norm": encoder.mean_var_norm,
+        # Built apart: our SpeakerEncoder tunes the network that it wraps.
+        "embedding_model": their_network(args.channels),
+        "classifier": Classifier(input_size=encoder.embedding_dim, out_neurons=SPEAKERS),
+    }
+    hparams = {
+        "compute_cost": LogSoftmaxWrapper(AdditiveAngularMargin(margin=0.2, scale=30)),
+        "lr_annealing": CyclicLRScheduler(base_lr=1e-8, max_lr=0.001, step_size=65000),
+    }
+    adam = functools.partial(torch.optim.Adam, lr=0.001)
+    brain = RecipeBrain(modules, adam, hparams, CPU)
+    options = {"batch_size": args.batch, "shuffle": True, "num_workers": args.workers}
+    counter = EpochCounter(10**6)
+
+    def epoch():
+        counter.limit = counter.current + 1
+        brain.fit(counter, data, progressbar=False, train_loader_kwargs=options)
+
+    return epoch
+
+
+def their_network(channels: int):
+    from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
+
+    torch.manual_seed(0)
+    return ECAPA_TDNN(
+        40,
+        channels=[channels] * 4 + [3 * channels],
+        attention_channels=64,
+        se_channels=64,
+        lin_neurons=128,
+    )
+
+
+# --- Kills -----------------------------------------------------------------------------------
+
+OBJECTIVE = """
+!name:acorl_sb.complementarity.Adversarial
+    adversary_steps: 2
+    hidden: 16
+"""
+
+
+def kill_and_compare(folder: Path, kills: int, seed: int) -> tuple[int, int]:
+    """How often training was killed, and how many tensors then differ from the undisturbed run's.
+
+    A training that ends before it has been killed often enough is compared and begun anew.
+    """
+    speech = folder / "victims"
+    speech.mkdir()
+    started = time.perf_counter()
+    run_victim(speech / "whole")
+    whole = weights(speech / "whole")
+    # Of ten lives each shorter than a tenth of the training, the last begins before its end.
+    longest = (time.perf_counter() - started) / max(kills, 2)
+    moments = random.Random(seed)
+    done, differing, attempt = 0, 0, 0
+    while done < kills:
+        killed = run_victim(speech / f"cut{attempt}", moments.uniform(0, longest))
+        done += killed
+        print(f"kill {done}" if killed else "ended before the kill", flush=True)
+        if not killed:
+            differing += differences(whole, weights(speech / f"cut{attempt}"))
+            attempt += 1
+    run_victim(speech / f"cut{attempt}")
+    return done, differing + differences(whole, weights(speech / f"cut{attempt}"))
+
+
+def run_victim(folder: Path, seconds: float | None = None) -> bool:
+    """Train in a process of its own; SIGKILL it after so many seconds of training.
+
+    Returns whether it was killed rather than done.
+    """
+    with subprocess.Popen(
+        [sys.executable, __file__, "--victim", str(folder)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        text=True,
+    ) as process:
+        process.stdout.readline()  # it has begun
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()  # SIGKILL
+            return process.wait() != 0
+    if code:
+        raise RuntimeError(f"the training ended with exit code {code}")
+    return False
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of both members' encoders and classifiers."""
+    files = [folder / m / f"{f}.ckpt" for m in MEMBERS for f in ("embedding_model", "classifier")]
+    return {
+        f"{path}:{key}".removeprefix(str(folder)): value
+        for path in files
+        for key, value in torch.load(path, weights_only=True).items()
+    }
+
+
+def differences(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> int:
+    return len(a.keys() ^ b.keys()) + sum(not torch.equal(a[k], b[k]) for k in a.keys() & b.keys())
+
+
+MEMBERS = ("first", "second")
+
+
+def train_victim(folder: Path) -> None:
+    """Two small members, the second against the first; a checkpoint after every other step."""
+    torch.set_num_threads(1)
+    speech = folder.parent / "speech"
+    if not speech.exists():
+        make_files(speech, 24, 0.8)
+    n = int(0.8 * RATE)
+    utterances = [
+        Utterance(f"u{i}", 0.8, str(speech / f"{i}.wav"), 0, n, f"s{i % 6}") for i in range(24)
+    ]
+    with open(ENCODERS / "ecapa.yaml", encoding="utf-8") as file:
+        text = resolve_references(file, {"channels": 8, "embedding_dim": 12, "n_mels": 24})
+    encoder = YAML().load(text.getvalue())
+    settings = training.Settings(
+        seed=1,
+        crop_seconds=0.5,
+        batch_size=8,
+        epochs=4,
+        epoch_steps=10,
+        optimizer=functools.partial(torch.optim.Adam, lr=0.01),
+        adversary_optimizer=functools.partial(torch.optim.Adam, lr=0.02),
+        lr_schedule=WarmCoolDecayLRSchedule(0.01, 4, 20, 40),
+        head=AAMHead,
+        augment=Augmenter(
+            min_augmentations=0,
+            max_augmentations=1,
+            augmentations=[DropChunk(drop_length_low=100, drop_length_high=900)],
+        ),
+        view="crop",
+        cache_mb=0,
+        workers=0,
+        plain={},
+    )
+    options = RunOptions(
+        device="cpu", ckpt_interval_steps=2, overridden_args={"device", "ckpt_interval_steps"}
+    )
+    specs = [
+        {"name": name, "encoder": encoder, "objective": objective}
+        for name, objective in zip(MEMBERS, (None, YAML().load(OBJECTIVE)), strict=True)
+    ]
+    data = training.TrainingSet(utterances, made_up_error)
+    print("training", flush=True)
+    training.train_members(specs, [], data, settings, options, torch.device("cpu"), folder)
+
+
+@torch.no_grad()
+def made_up_error(encoder) -> float:
+    """A development error that follows from the weights, so that it chooses a checkpoint."""
+    return 0.2 + 0.1 * float(encoder(torch.ones(1, 8000)).tanh().mean())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
