@@ -14,6 +14,7 @@ import soundfile
 import torch
 from sklearn.metrics import roc_curve
 
+from acorl_sb.audio import read_audio
 from acorl_sb.scoring.scorefiles import read_scores
 from tests import tiny
 
@@ -141,6 +142,24 @@ def test_members_load_in_plain_speechbrain(run):
     assert len(labels.lab2ind) == theirs.mods.classifier.weight.shape[0] > 2
     *_, name = theirs.classify_batch(waves)
     assert set(name) <= set(labels.lab2ind)
+
+
+def test_a_verifier_of_the_run_gives_the_llrs_of_its_score_file(run):
+    from acorl_sb.corpora import read_manifest
+    from acorl_sb.extract import centre
+    from acorl_sb.inference import Verifier
+
+    folder, _, _ = run
+    verifier = Verifier.from_run(folder)
+    file = read_scores(folder / "scores" / "score-logistic" / "test.txt")
+    waves = {
+        u.id: read_audio(u.wav, *centre(u, 0.5, 16000))
+        for u in read_manifest(folder / "manifest" / "test.csv")
+    }
+    for i in range(0, len(file.scores), len(file.scores) // 5):
+        enrol, test = (file.trials.ids[side[i]] for side in (file.trials.enrol, file.trials.test))
+        verifier.enrol(enrol, [waves[enrol]])
+        assert verifier.verify(enrol, waves[test]).llr == pytest.approx(file.scores[i], abs=1e-3)
 
 
 def folder_corpus(tmp_path, **changes):
