@@ -193,6 +193,7 @@ def their_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespa
         writer.writerows([u.id, u.duration, u.wav, u.start, u.stop, u.spk_id] for u in utterances)
     data = sb.dataio.dataset.DynamicItemDataset.from_csv(manifest)
     labels = sb.dataio.encoder.CategoricalEncoder()
+    labels.expect_len(SPEAKERS)
     length = int(args.seconds * RATE)
 
     @sb.utils.data_pipeline.takes("wav", "duration")
