@@ -17,10 +17,12 @@ from acorl_sb.experiment import run_experiment
 from acorl_sb.hparams import load_hparams
 from acorl_sb.memory import keep_freed_memory
 
-SETTINGS = [
+# What decides a member's weights, and what only decides how fast it gets there.
+DECISIVE = [
     *("seed", "crop_seconds", "batch_size", "epochs", "epoch_steps", "optimizer", "speeds"),
-    *("adversary_optimizer", "lr_schedule", "head", "augment", "view", "cache_mb", "workers"),
+    *("adversary_optimizer", "lr_schedule", "head", "augment", "view"),
 ]
+SETTINGS = [*DECISIVE, "cache_mb", "workers"]
 CORPUS = ["corpus", "data_folder", "prepare_options"]
 EVALUATION = ["output_folder", "dev_seconds", "score_seconds"]
 
@@ -32,7 +34,7 @@ def main() -> int:
     )
     settings = training.Settings(
         **{key: loaded.hparams[key] for key in SETTINGS},
-        plain=loaded.plain([*SETTINGS, *CORPUS]),
+        plain=loaded.plain([*DECISIVE, *CORPUS]),
     )
     run_experiment(
         **{key: loaded.hparams[key] for key in [*CORPUS, *EVALUATION]},
