@@ -11,6 +11,11 @@ docs/fusion.md explains every key.
 
 from __future__ import annotations
 
+import os
+
+# Systems are judged side by side; threads within each would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import datetime
 import json
 import platform
