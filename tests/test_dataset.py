@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from acorl_sb.audio import read_audio
+from acorl_sb.corpora import Utterance
 from acorl_sb.dataset import CropDataset, StepSampler, collate
 from tests import tiny
 
@@ -79,3 +81,16 @@ def test_collate():
     batch = collate([(torch.zeros(4), 1, 7), (torch.ones(4), 0, 8)])
     assert batch.inputs.shape == (2, 4)
     assert batch.labels.tolist() == [1, 0] and batch.items.tolist() == [7, 8]
+
+
+@pytest.mark.parametrize("cache_mb", [0, 100])
+def test_another_speed_is_another_pitch_and_item(tmp_path, cache_mb):
+    tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", tone, 16000, subtype="FLOAT")
+    spoken = [Utterance("a", 1.0, str(tmp_path / "a.wav"), 0, 16000, "s")]
+    data = CropDataset(spoken, [7, 8, 9], 0.5, 1, cache_mb=cache_mb, speeds=(1.0, 0.9, 1.1))
+    assert len(data) == 3
+    for item, hertz in enumerate((1000, 900, 1100)):
+        wave, label, number = data[5, item]
+        assert wave.shape == (8000,) and label == 7 + item and number == item
+        assert int(torch.fft.rfft(wave).abs().argmax()) * 2 == hertz  # bins of 2 Hz

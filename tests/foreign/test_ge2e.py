@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import runpy
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from acorl_sb import training
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError
 from acorl_sb.foreign import ge2e
+from acorl_sb.hparams import load_hparams
+from tests import tiny
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +95,31 @@ def test_batch_neighbours_and_loudness_do_not_matter(untrained, device):
 def test_silence_is_no_nan(untrained):
     with torch.no_grad():
         assert torch.isfinite(ge2e.GE2E(untrained)(torch.zeros(1, 20000))).all()
+
+
+def test_its_yaml_trains_a_member_against_it(untrained, tmp_path):
+    script = runpy.run_path(str(ROOT / "train.py"))
+    keys = [*script["SETTINGS"], *script["CORPUS"], *script["EVALUATION"]]
+    yaml = str(ROOT / "hparams" / "acorl_ge2e.yaml")
+    lists = load_hparams([yaml, "--device=cpu"], keys, ("members", "priors")).lazy
+    lists["priors"][0]["encoder"]["embedding_model"]["weights"] = str(untrained)
+    lists["members"][0]["encoder"] = tiny.encoder_tree()
+    data = training.TrainingSet(tiny.hums(tmp_path / "hums"), lambda encoder: 0.1)
+    frozen = torch.load(untrained, weights_only=True)["model_state"]
+    alliance = training.train_members(
+        lists["members"],
+        lists["priors"],
+        data,
+        tiny.settings(epochs=1),
+        tiny.CPU,
+        torch.device("cpu"),
+        tmp_path / "members",
+    )
+    assert alliance.names == ["ge2e", "complement"] and alliance.dims == [256, 12]
+    kept = alliance.members[0].encoder.embedding_model.state_dict()
+    assert all(torch.equal(value, frozen[key]) for key, value in kept.items())
+    line = json.loads((tmp_path / "members" / "complement" / "train_log.jsonl").read_text())
+    assert 0 < line["adversary_loss"] < 2
 
 
 def test_a_missing_package_and_other_weights_are_said(monkeypatch, tmp_path):
