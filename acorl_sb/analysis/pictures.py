@@ -28,7 +28,7 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
     """Write a figure whole or not at all."""
     FigureCanvasAgg(figure)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=100, facecolor="white")
+        figure.savefig(temporary, dpi=100, facecolor="white", bbox_inches="tight")
 
 
 def trial_maps(
