@@ -250,7 +250,7 @@ def scored(
         if normalised:
             read, speakers = made["cohort"]
             size, seed = options["cohort_size"], options["seed"]
-            cohort = stage.make_cohort(read.vectors, speakers, size, seed, device)
+            cohort = stage.Cohort.of(read.vectors, speakers, size, seed, device)
         for backend_name in loaded.lazy["backends"]:
             backend = make_backend(loaded, backend_name)
             with in_words(f"{name} by {backend_name}"):
@@ -259,11 +259,11 @@ def scored(
                     stage.fit(backend, read.vectors, speakers, device)
                 if isinstance(backend, PLDA):
                     backend.save(folder / "backends" / name / f"{backend_name}.safetensors")
-                for normalisation_name, normalisation in normalisations.items():
-                    scores = stage.score(setup.lineup, vectors, backend, normalisation, cohort)
-                    names = {"system": name, "backend": backend_name}
-                    names["normalisation"] = normalisation_name
-                    yield names, scores, backend.scores_are_llrs and normalisation is None
+                found = stage.score(setup.lineup, vectors, backend, normalisations, cohort)
+            for normalisation, scores in found.items():
+                names = {"system": name, "backend": backend_name, "normalisation": normalisation}
+                plain = normalisations[normalisation] is None
+                yield names, scores, backend.scores_are_llrs and plain
 
 
 def read_parts(
@@ -292,7 +292,7 @@ def join(
 def make_backend(loaded: Loaded, name: str) -> Any:
     """A fresh back end, since each system trains its own."""
     backend = build({"backend": loaded.lazy["backends"][name]}, f"backends: {name}")["backend"]
-    for part in ("needs_training", "scores_are_llrs", "fit", "sides"):
+    for part in ("needs_training", "scores_are_llrs", "fit", "prepare", "average", "sides"):
         if not hasattr(backend, part):
             raise UserError(f"backends: {name} is no back end: it has no '{part}'")
     return backend

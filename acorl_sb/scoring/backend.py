@@ -5,7 +5,8 @@ Cosine and two-covariance PLDA alike score enrolled model e against test utteran
     score(e, t) = <left_e, right_t> + left_bias_e + right_bias_t
 
 so trials are row products and cohorts are matrix products, whatever the back end. A new back end is
-a class with the parts of ``Backend``, named in the YAML.
+a class with the parts of ``Backend``, named in the YAML. Embeddings are prepared once; models,
+cohorts and scores are made of prepared vectors.
 """
 
 from __future__ import annotations
@@ -54,10 +55,19 @@ class Backend(Protocol):
     def fit(self, vectors: torch.Tensor, speakers: torch.Tensor) -> None:
         """Learn from training embeddings (M, D) and the numbers (M,) of their speakers."""
 
+    def prepare(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Embeddings (M, D) as they are scored, (M, d)."""
+
+    def average(self, prepared: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+        """Prepared vectors (M, d) averaged by group: (G, d), scored like single utterances.
+
+        ``groups`` (M,) holds numbers 0 ... G - 1.
+        """
+
     def sides(
         self, enrol: torch.Tensor, test: torch.Tensor, models: torch.Tensor | None = None
     ) -> Sides:
-        """Prepare enrolment (E, D) and test (T, D) embeddings.
+        """Both sides from prepared enrolment (E, d) and test (T, d) vectors.
 
         ``models`` (E,) numbers from 0 the model that each enrolment vector belongs to; the left
         side then has a row a model. Without it each vector is a model of its own.

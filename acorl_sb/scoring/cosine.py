@@ -43,6 +43,11 @@ class Cosine:
 
     ``subtract_mean=True`` takes the mean of the training embeddings off every embedding. A model of
     several enrolment utterances is the mean of their unit-length vectors.
+
+    >>> backend, vectors = Cosine(), torch.eye(3)
+    >>> units = backend.prepare(vectors)
+    >>> backend.sides(units, units).matrix(torch.tensor([0]))
+    tensor([[1., 0., 0.]])
     """
 
     scores_are_llrs = False
@@ -56,15 +61,19 @@ class Cosine:
         if self.needs_training:
             self.mean = vectors.double().mean(0)
 
+    def prepare(self, vectors: Array) -> torch.Tensor:
+        """Embeddings (M, D) less the mean, brought to unit length."""
+        if self.needs_training and self.mean is None:
+            raise ValueError("cosine scores with mean subtraction need training embeddings")
+        return unit_rows(as_matrix(vectors), self.mean)
+
+    def average(self, prepared: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+        """Means of unit-length vectors by group, brought to unit length again: (G, D)."""
+        return unit_rows(group_means(prepared, groups)[0])
+
     def sides(
         self, enrol: torch.Tensor, test: torch.Tensor, models: torch.Tensor | None = None
     ) -> Sides:
-        """Unit-length vectors of both sides; the biases are 0."""
-        if self.needs_training and self.mean is None:
-            raise ValueError("cosine scores with mean subtraction need training embeddings")
-        left = right = unit_rows(as_matrix(test), self.mean)
-        if enrol is not test:
-            left = unit_rows(as_matrix(enrol), self.mean)
-        if models is not None:
-            left = unit_rows(group_means(left, models)[0])
-        return Sides(left, right, left.new_zeros(len(left)), right.new_zeros(len(right)))
+        """The vectors themselves, models averaged; the biases are 0."""
+        left = enrol if models is None else self.average(enrol, models)
+        return Sides(left, test, left.new_zeros(len(left)), test.new_zeros(len(test)))

@@ -10,8 +10,8 @@ get with a cohort of other speakers:
   either side only (P. Matejka et al., "Analysis of Score Normalization in Multilingual Speaker
   Recognition", 2017, AS-norm1)
 
-Deviations are of a sample (divided by k - 1). The cohort is best made of speaker means (see
-``speaker_means``). Cohort scores are computed once for every utterance that occurs in a trial, in
+Deviations are of a sample (divided by k - 1). The cohort is best made of speaker means (the back
+end's ``average``). Cohort scores are computed once for every utterance that occurs in a trial, in
 blocks of utterances under a limit of memory.
 """
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 import torch
 
 from acorl_sb.scoring.backend import Backend, Sides
-from acorl_sb.scoring.rows import Array, as_matrix, as_rows, group_means
+from acorl_sb.scoring.rows import as_rows
 
 
 class Normalisation:
@@ -50,8 +50,8 @@ class Normalisation:
     ) -> torch.Tensor:
         """Normalise scores (N,) of the trials (``enrol``, ``test``), (N,) rows of the two sides.
 
-        ``cohort`` (C, D), ``enrol_vectors`` (E, D), ``test_vectors`` (T, D) and ``models`` (E,) are
-        embeddings as the back end takes them. Raises ``ValueError`` when the cohort has fewer than
+        ``cohort`` (C, d), ``enrol_vectors`` (E, d), ``test_vectors`` (T, d) and ``models`` (E,) are
+        what the back end prepared. Raises ``ValueError`` when the cohort has fewer than
         2 (or ``top_k``) members, or gives an utterance the same score throughout.
         """
         if len(cohort) < max(2, self.top_k or 2):
@@ -143,13 +143,3 @@ def cohort_statistics(
             scores = torch.topk(scores, top_k, dim=1, sorted=False).values  # (B, k)
         std[part], mean[part] = torch.std_mean(scores.double(), dim=1)
     return mean, std
-
-
-def speaker_means(vectors: Array, speakers: Array) -> torch.Tensor:
-    """Mean embedding (S, D) of each speaker, from vectors (M, D) and speakers (M,), any numbers.
-
-    The rows are in the order of the speakers' numbers.
-    """
-    vectors = as_matrix(vectors)
-    speakers = torch.as_tensor(speakers, device=vectors.device)
-    return group_means(vectors, torch.unique(speakers, return_inverse=True)[1])[0]

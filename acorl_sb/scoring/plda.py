@@ -56,7 +56,8 @@ class PLDA:
     >>> vectors = torch.randn(60, 4) + torch.randn(6, 4).repeat_interleave(10, 0)
     >>> plda = PLDA(iterations=3)
     >>> plda.fit(vectors, torch.arange(6).repeat_interleave(10))
-    >>> plda.sides(vectors, vectors).matrix(torch.arange(2)).shape
+    >>> prepared = plda.prepare(vectors)
+    >>> plda.sides(prepared, prepared).matrix(torch.arange(2)).shape
     torch.Size([2, 60])
     """
 
@@ -150,22 +151,31 @@ class PLDA:
             vectors = vectors @ self.transform.to(vectors)
         return unit_rows(vectors) if self.length_norm else vectors
 
-    def sides(self, enrol: Array, test: Array, models: torch.Tensor | None = None) -> Sides:
+    def average(self, prepared: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+        """Means of prepared vectors by group, (G, d); not scaled to unit length again.
+
+        Scaling would blow up what a mean has left in directions where sessions of a speaker vary.
+        """
+        return group_means(prepared, groups)[0]
+
+    def sides(
+        self, enrol: torch.Tensor, test: torch.Tensor, models: torch.Tensor | None = None
+    ) -> Sides:
         """Both sides of the log-likelihood ratio (nats), float64; see ``backend.Backend``.
 
-        With u the test vector and m the model's posterior mean of y, both in the diagonal space,
-        and v = psi / (n psi + 1) its posterior variance after n sessions,
+        ``enrol`` (E, d) and ``test`` (T, d) are prepared. With u the test vector and m the model's
+        posterior mean of y, both in the diagonal space, and v = psi / (n psi + 1) its posterior
+        variance after n sessions,
         LLR = sum over d of log N(u; m, 1 + v) - log N(u; 0, 1 + psi).
         """
         alike = enrol is test and models is None
-        right = self.prepare(test)
-        left = right if alike else self.prepare(enrol)
+        left, right = enrol, test
         V, psi = diagonalise(self.between.to(right), self.within.to(right))  # (d, d), (d,)
         mean, sizes = self.mean.to(right), right.new_ones(1)  # sessions of each model, or of all
         if models is not None:
             left, sizes = group_means(left, models)
             if self.enrolment == "average":
-                left, sizes = unit_rows(left) if self.length_norm else left, right.new_ones(1)
+                sizes = right.new_ones(1)
         right = (right - mean) @ V  # (T, d): u
         left = right if alike else (left - mean) @ V  # (E, d)
         n = torch.unique(sizes)[:, None].to(right)  # (Q, 1) numbers of sessions that occur

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from acorl_sb.errors import UserError
 from acorl_sb.scoring.backend import Backend
 from acorl_sb.scoring.embeddings import Embeddings
-from acorl_sb.scoring.normalise import Normalisation, speaker_means
+from acorl_sb.scoring.normalise import Normalisation
 from acorl_sb.scoring.trials import TrialList
 from acorl_sb.speakers import number
 
@@ -85,39 +85,66 @@ def fit(backend: Backend, vectors: np.ndarray, speakers: Sequence[str] | None, d
     backend.fit(torch.from_numpy(vectors).to(device), torch.from_numpy(numbers).to(device))
 
 
-def make_cohort(
-    vectors: np.ndarray, speakers: Sequence[str] | None, size: int | None, seed: int, device
-) -> torch.Tensor:
-    """Cohort (C, D): the mean of each speaker, or every vector where no speakers are known.
+@dataclass(frozen=True)
+class Cohort:
+    """Embeddings (M, D) to normalise against, and the numbers (M,) of their speakers, if known."""
 
-    ``size`` draws that many of them, the same ones for one seed.
-    """
-    cohort = torch.from_numpy(vectors).to(device)
-    if speakers is not None:
-        (numbers,) = number(list(speakers))
-        cohort = speaker_means(cohort, numbers)
-    if size is not None and size < len(cohort):
-        rows = np.random.default_rng(seed).choice(len(cohort), size, replace=False)
-        cohort = cohort[torch.from_numpy(np.sort(rows)).to(cohort.device)]
-    return cohort
+    vectors: torch.Tensor
+    speakers: torch.Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        vectors: np.ndarray,
+        speakers: Sequence[str] | None,
+        size: int | None,
+        seed: int,
+        device,
+    ) -> Cohort:
+        """``size`` draws that many of the speakers (else of the vectors), the same for one seed."""
+        if speakers is None:
+            numbers = np.arange(len(vectors))
+        else:
+            (numbers,) = number(list(speakers))
+        count = int(numbers.max()) + 1
+        if size is not None and size < count:
+            drawn = np.random.default_rng(seed).choice(count, size, replace=False)
+            keep = np.isin(numbers, drawn)
+            vectors, numbers = vectors[keep], np.unique(numbers[keep], return_inverse=True)[1]
+        tensors = torch.from_numpy(vectors).to(device), torch.from_numpy(numbers).to(device)
+        return cls(tensors[0], None if speakers is None else tensors[1])
+
+    def prepare(self, backend: Backend) -> torch.Tensor:
+        """The cohort as a back end scores it: the mean of each speaker, or every vector, (C, d)."""
+        prepared = backend.prepare(self.vectors)
+        return prepared if self.speakers is None else backend.average(prepared, self.speakers)
 
 
 def score(
     lineup: Lineup,
     vectors: Vectors,
     backend: Backend,
-    normalisation: Normalisation | None = None,
-    cohort: torch.Tensor | None = None,
-) -> np.ndarray:
-    """Scores of all trials, float64 (N,). Raises ``ValueError`` for a cohort that is missing."""
+    normalisations: Mapping[str, Normalisation | None] | None = None,
+    cohort: Cohort | None = None,
+) -> dict[str, np.ndarray]:
+    """Scores of all trials by the name of each normalisation, float64 (N,).
+
+    A normalisation of None leaves the scores as they are; that is all there is by default, under
+    the name "none". Raises ``ValueError`` for a cohort that is missing.
+    """
     device = vectors.test.device
     enrol, test = (torch.from_numpy(rows).to(device) for rows in (lineup.enrol, lineup.test))
     models = None if lineup.models is None else torch.from_numpy(lineup.models).to(device)
-    scores = backend.sides(vectors.enrol, vectors.test, models).trials(enrol, test)
-    if normalisation is not None:
-        if cohort is None:
-            raise ValueError("score normalisation needs a cohort: give cohort or training data")
-        scores = normalisation(
-            scores, enrol, test, backend, cohort, vectors.enrol, vectors.test, models
-        )
-    return scores.double().cpu().numpy()
+    right = backend.prepare(vectors.test)
+    left = right if vectors.enrol is vectors.test else backend.prepare(vectors.enrol)
+    raw = backend.sides(left, right, models).trials(enrol, test)
+    members, made = None, {}
+    for name, normalisation in (normalisations or {"none": None}).items():
+        scores = raw
+        if normalisation is not None:
+            if cohort is None:
+                raise ValueError("score normalisation needs a cohort: give cohort or training data")
+            members = cohort.prepare(backend) if members is None else members
+            scores = normalisation(raw, enrol, test, backend, members, left, right, models)
+        made[name] = scores.double().cpu().numpy()
+    return made

@@ -11,6 +11,7 @@ from acorl_sb.scoring.backend import Sides
 from acorl_sb.scoring.cosine import Cosine
 from acorl_sb.scoring.normalise import AdaptiveSNorm, SNorm, TNorm, ZNorm
 from acorl_sb.scoring.plda import PLDA
+from acorl_sb.scoring.rows import unit_rows
 
 RNG = np.random.default_rng(0)
 VECTORS, COHORT = RNG.normal(size=(30, 6)), RNG.normal(size=(25, 6)) + 0.3
@@ -38,12 +39,12 @@ def run(normalisation, backend, device, vectors=VECTORS, test_vectors=None, mode
     def put(x):
         return torch.tensor(np.asarray(x), device=device)
 
-    enrol_vectors = put(vectors)
-    test_vectors = enrol_vectors if test_vectors is None else put(test_vectors)
+    cohort, enrol_vectors = backend.prepare(put(COHORT)), backend.prepare(put(vectors))
+    test_vectors = enrol_vectors if test_vectors is None else backend.prepare(put(test_vectors))
     models = None if models is None else put(models)
     enrol, test = put(ENROL), put(TEST)
     scores = backend.sides(enrol_vectors, test_vectors, models).trials(enrol, test)
-    arguments = scores, enrol, test, backend, put(COHORT), enrol_vectors, test_vectors, models
+    arguments = scores, enrol, test, backend, cohort, enrol_vectors, test_vectors, models
     return normalisation(*arguments).cpu().numpy()
 
 
@@ -130,19 +131,12 @@ def test_blocks_keep_within_the_memory(monkeypatch, top_k):
     assert std.numpy() == pytest.approx(expected.std(1).numpy(), abs=1e-6)
 
 
-def test_speaker_means(device):
-    speakers = np.array([7, 2, 7, 2, 2, 9])
-    found = normalise.speaker_means(torch.tensor(VECTORS[:6], device=device), speakers)
-    expected = [VECTORS[[1, 3, 4]].mean(0), VECTORS[[0, 2]].mean(0), VECTORS[5]]
-    assert found.cpu().numpy() == pytest.approx(np.array(expected))
-
-
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="a cohort of 25 is too small for top_k 26"):
         run(AdaptiveSNorm(26), Cosine(), "cpu")
     with pytest.raises(ValueError, match="at least 2"):
         AdaptiveSNorm(1)
-    vectors, rows = torch.tensor(VECTORS), torch.zeros(1, dtype=torch.int64)
+    vectors, rows = unit_rows(torch.tensor(VECTORS)), torch.zeros(1, dtype=torch.int64)
     for cohort, words in (
         (vectors[:1], "a cohort of 1 is too small"),
         (vectors[:1].repeat(4, 1), "the same score throughout"),

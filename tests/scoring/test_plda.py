@@ -28,6 +28,10 @@ def draw(rng, mean, between, within, sizes):
     ), speakers
 
 
+def put(*arrays):
+    return [torch.tensor(np.asarray(array)) for array in arrays]
+
+
 def joint_log_density(vectors, mean, between, within):
     """log p of a speaker's sessions (n, d): one Gaussian over all of them, nothing clever."""
     n = len(vectors)
@@ -81,12 +85,14 @@ def test_averaged_enrolment_is_scored_as_one_session():
     parameters = model(rng)
     enrol, test = rng.normal(size=(5, D)), rng.normal(size=(4, D))
     models = torch.tensor([0, 0, 0, 1, 1])
-    averaged = PLDA.from_parameters(*parameters, enrolment="average").sides(enrol, test, models)
+    averaged = PLDA.from_parameters(*parameters, enrolment="average").sides(
+        *put(enrol, test), models
+    )
     means = np.stack([enrol[:3].mean(0), enrol[3:].mean(0)])
-    single = PLDA.from_parameters(*parameters).sides(means, test)
+    single = PLDA.from_parameters(*parameters).sides(*put(means, test))
     rows = torch.arange(2)
     assert averaged.matrix(rows).numpy() == pytest.approx(single.matrix(rows).numpy(), abs=1e-12)
-    by_the_book = PLDA.from_parameters(*parameters).sides(enrol, test, models).matrix(rows)
+    by_the_book = PLDA.from_parameters(*parameters).sides(*put(enrol, test), models).matrix(rows)
     assert not torch.allclose(by_the_book, averaged.matrix(rows))
 
 
@@ -99,7 +105,7 @@ def test_two_dimensions_by_hand():
     0.5 [ln(2 / 1.5) - 2.25 / 1.5 + 1 / 2] = -0.356159.
     """
     plda = PLDA.from_parameters([0, 0], [[3, 0], [0, 1]], [[1, 0], [0, 1]])
-    sides = plda.sides(np.array([[2.0, -1.0]]), np.array([[1.0, 1.0]]))
+    sides = plda.sides(*put([[2.0, -1.0]], [[1.0, 1.0]]))
     first = 0.5 * (np.log(16 / 7) - 1 / 7 + 1 / 4)
     second = 0.5 * (np.log(4 / 3) - 3 / 2 + 1 / 2)
     assert (first, second) == pytest.approx((0.466910, -0.356159), abs=1e-6)
@@ -194,7 +200,7 @@ def test_speechbrains_parameters_give_speechbrains_scores():
     scores = sb.fast_PLDA_scoring(*sides, ndx, theirs.mean, theirs.F, theirs.Sigma)
     rows = [names.index(name) for name in scores.modelset]
     columns = [names[20:50].index(name) for name in scores.segset]
-    ours = PLDA.from_speechbrain(theirs.mean, theirs.F, theirs.Sigma).sides(enrol, test)
+    ours = PLDA.from_speechbrain(theirs.mean, theirs.F, theirs.Sigma).sides(*put(enrol, test))
     found = ours.matrix(torch.tensor(rows))[:, columns].numpy()
     assert found == pytest.approx(scores.scoremat, abs=1e-6)
 
@@ -210,8 +216,11 @@ def test_parameters_are_saved_and_loaded(tmp_path):
     assert not loaded.needs_training
     assert loaded.enrolment == "average" and loaded.length_norm
     models, rows = torch.tensor([0, 0, 1]), torch.arange(2)
-    expected = plda.sides(vectors[:3], vectors[3:9], models).matrix(rows)
-    assert torch.equal(loaded.sides(vectors[:3], vectors[3:9], models).matrix(rows), expected)
+    expected, found = (
+        each.sides(each.prepare(vectors[:3]), each.prepare(vectors[3:9]), models).matrix(rows)
+        for each in (plda, loaded)
+    )
+    assert torch.equal(found, expected)
     assert PLDA.load(tmp_path / "plda.safetensors", "book").enrolment == "book"
 
     F = rng.normal(size=(8, 3))
@@ -228,17 +237,18 @@ def test_parameters_are_saved_and_loaded(tmp_path):
         PLDA.load(tmp_path / "bad.npz")
 
 
-def test_preparation_whitens_and_scales():
+def test_preparation_whitens_and_scales(device):
     rng = np.random.default_rng(7)
     vectors, speakers = draw(rng, *model(rng, 6), np.full(50, 8))
+    on_device = torch.tensor(vectors, device=device)
     plda = PLDA(length_norm=False, iterations=1)
-    plda.fit(vectors, speakers)
-    prepared = plda.prepare(vectors).numpy()
+    plda.fit(on_device, speakers)
+    prepared = plda.prepare(on_device).cpu().numpy()
     assert prepared.mean(0) == pytest.approx(np.zeros(6), abs=1e-9)
     assert prepared.T @ prepared / len(prepared) == pytest.approx(np.eye(6), abs=1e-9)
     plda = PLDA(lda_dim=3, iterations=1)
-    plda.fit(vectors, speakers)
-    prepared = plda.prepare(vectors).numpy()
+    plda.fit(on_device, speakers)
+    prepared = plda.prepare(on_device).cpu().numpy()
     assert prepared.shape == (400, 3)
     assert np.linalg.norm(prepared, axis=1) == pytest.approx(np.ones(400))
     # Affine maps of the input are undone by centring and whitening.
@@ -248,8 +258,10 @@ def test_preparation_whitens_and_scales():
     plda = PLDA(iterations=4)
     plda.fit(vectors, speakers)
     rows = torch.arange(5)
-    expected = plda.sides(vectors[:5], vectors[9:20]).matrix(rows).numpy()
-    found = other.sides(mapped[:5], mapped[9:20]).matrix(rows).numpy()
+    expected, found = (
+        each.sides(each.prepare(x[:5]), each.prepare(x[9:20])).matrix(rows).numpy()
+        for each, x in ((plda, vectors), (other, mapped))
+    )
     assert found == pytest.approx(expected, abs=1e-6)
 
 
@@ -282,17 +294,17 @@ def test_what_does_not_fit_is_refused():
         (lambda: PLDA().fit(vectors, speakers[:5]), "8 embeddings, but 5 speakers"),
         (lambda: PLDA(lda_dim=4).fit(vectors, speakers), "allow 1 to 3"),
         (lambda: PLDA(enrolment="mean"), "'book' or 'average'"),
-        (lambda: PLDA().sides(vectors, vectors), "no parameters yet"),
+        (lambda: PLDA().prepare(vectors), "no parameters yet"),
         (lambda: PLDA().save("x"), "no parameters to save"),
         (lambda: PLDA.from_parameters([0, 0], np.eye(3), np.eye(2)), r"must be \(2, 2\)"),
         (
             lambda: PLDA.from_parameters([0, 0], np.eye(2), np.zeros((2, 2))).sides(
-                vectors[:, :2], vectors[:, :2]
+                *put(vectors[:, :2], vectors[:, :2])
             ),
             "singular",
         ),
         (
-            lambda: PLDA.from_parameters([0, 0], np.eye(2), np.eye(2)).sides(vectors, vectors),
+            lambda: PLDA.from_parameters([0, 0], np.eye(2), np.eye(2)).prepare(vectors),
             "not 5",
         ),
     ):

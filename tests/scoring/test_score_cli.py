@@ -26,8 +26,8 @@ HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 D = 10
 
 
-def run(yaml, **options):
-    arguments = [str(HPARAMS / yaml), "--device", "cpu"]
+def run(yaml, device="cpu", **options):
+    arguments = [str(HPARAMS / yaml), "--device", str(device)]
     for key, value in options.items():
         arguments += [f"--{key}", str(value)]
     return score.main(arguments)
@@ -111,9 +111,9 @@ def test_scores_table_and_json_are_of_the_scores(data, capsys):
     assert (out / "hyperparams.yaml").is_file()
 
 
-def test_back_ends_and_normalisations_of_the_yaml(data):
+def test_back_ends_and_normalisations_of_the_yaml(data, device):
     options = common(data) | training(data) | {"concatenate": True, "top_k": 20}
-    assert run("score_plda.yaml", **options, speakers=data / "t.utt2spk") == 0
+    assert run("score_plda.yaml", device, **options, speakers=data / "t.utt2spk") == 0
     rows = json.loads((data / "out/results.json").read_text())["systems"]
     names = [(row["system"], row["backend"], row["normalisation"]) for row in rows]
     systems = ["a", "b", "concatenation"]
@@ -133,7 +133,8 @@ def test_back_ends_and_normalisations_of_the_yaml(data):
     loaded = PLDA.load(data / "out/backends/a/plda.safetensors")
     made = read_embeddings(data / "a.npz")
     scored = read_scores(data / "out/scores/a/plda-none.txt")
-    matrix = loaded.sides(made.vectors, made.vectors).matrix(torch.arange(len(made.ids))).numpy()
+    prepared = loaded.prepare(made.vectors)
+    matrix = loaded.sides(prepared, prepared).matrix(torch.arange(len(made.ids))).numpy()
     rows = made.index(scored.trials.ids)
     expected = matrix[rows[scored.trials.enrol], rows[scored.trials.test]]
     assert scored.scores == pytest.approx(expected, abs=1e-8)

@@ -11,6 +11,7 @@ from acorl_sb.scoring import stage
 from acorl_sb.scoring.cosine import Cosine
 from acorl_sb.scoring.embeddings import Embeddings
 from acorl_sb.scoring.normalise import SNorm
+from acorl_sb.scoring.plda import PLDA
 from acorl_sb.scoring.trials import TrialList
 
 RNG = np.random.default_rng(0)
@@ -27,7 +28,7 @@ def test_trials_without_models(device):
     vectors = stage.Vectors.of(lineup, MADE, "mine", device)
     assert lineup.utterances == ["u3", "u1", "u6"]
     expected = [unit(MADE.vectors[a]) @ unit(MADE.vectors[b]) for a, b in ((3, 1), (6, 6), (1, 3))]
-    found = stage.score(lineup, vectors, Cosine())
+    found = stage.score(lineup, vectors, Cosine())["none"]
     assert found.dtype == np.float64
     assert found == pytest.approx(expected, abs=1e-6)
 
@@ -41,7 +42,7 @@ def test_trials_that_name_models(device):
     m1 = unit(unit(MADE.vectors[1:4]).mean(0))
     u = unit(MADE.vectors)
     expected = [u[4] @ u[5], m1 @ u[5], u[4] @ u[0]]
-    assert stage.score(lineup, vectors, Cosine()) == pytest.approx(expected, abs=1e-6)
+    assert stage.score(lineup, vectors, Cosine())["none"] == pytest.approx(expected, abs=1e-6)
     with pytest.raises(UserError, match=r"enrol\.txt: 1 models are not enrolled, first 'm1'"):
         stage.Lineup.of(trials, {"m2": ["u4"]}, "enrol.txt")
 
@@ -59,7 +60,7 @@ def test_back_ends_learn_from_names(device):
     trials = TrialList(["u3", "u1"], np.array([0]), np.array([1]))
     lineup = stage.Lineup.of(trials, None, "")
     centred = unit(MADE.vectors - MADE.vectors.mean(0))
-    found = stage.score(lineup, stage.Vectors.of(lineup, MADE, "", device), backend)
+    found = stage.score(lineup, stage.Vectors.of(lineup, MADE, "", device), backend)["none"]
     assert found == pytest.approx([centred[3] @ centred[1]], abs=1e-6)
     with pytest.raises(ValueError, match="need training embeddings"):
         stage.score(lineup, stage.Vectors.of(lineup, MADE, "", device), Cosine(True))
@@ -67,17 +68,43 @@ def test_back_ends_learn_from_names(device):
 
 def test_cohorts_are_speaker_means_drawn_by_seed(device):
     speakers = ["b", "a", "b", "a", "c", "c", "d", "d"]
-    whole = stage.make_cohort(MADE.vectors, speakers, None, 0, device).cpu().numpy()
-    expected = [MADE.vectors[[k for k, s in enumerate(speakers) if s == n]].mean(0) for n in "bacd"]
-    assert whole == pytest.approx(np.array(expected), abs=1e-6)
-    few = [stage.make_cohort(MADE.vectors, speakers, 2, seed, device) for seed in (1, 1, 2, 3, 4)]
+    groups = [[k for k, s in enumerate(speakers) if s == name] for name in "bacd"]
+    whole = stage.Cohort.of(MADE.vectors, speakers, None, 0, device)
+    expected = [unit(unit(MADE.vectors[rows]).mean(0)) for rows in groups]
+    assert whole.prepare(Cosine()).cpu().numpy() == pytest.approx(np.array(expected), abs=1e-6)
+    plda = PLDA.from_parameters(np.zeros(5), np.eye(5), np.eye(5))
+    expected = [MADE.vectors[rows].mean(0) for rows in groups]
+    assert whole.prepare(plda).cpu().numpy() == pytest.approx(np.array(expected), abs=1e-6)
+
+    few = [
+        stage.Cohort.of(MADE.vectors, speakers, 2, seed, device).prepare(plda)
+        for seed in (1, 1, 2, 3, 4)
+    ]
     assert torch.equal(few[0], few[1]) and len(few[0]) == 2
     assert not all(torch.equal(few[0], other) for other in few[2:])
-    assert len(stage.make_cohort(MADE.vectors, None, None, 0, device)) == 8
+    every = whole.prepare(plda).tolist()
+    assert all(row in every for row in few[2].tolist())
+    assert len(stage.Cohort.of(MADE.vectors, None, None, 0, device).prepare(plda)) == 8
+    assert len(stage.Cohort.of(MADE.vectors, None, 3, 0, device).prepare(plda)) == 3
+
+
+def test_all_normalisations_at_once(device):
+    trials = TrialList(["u3", "u1", "u6"], np.array([0, 2, 1]), np.array([1, 2, 0]))
+    lineup = stage.Lineup.of(trials, None, "")
+    vectors = stage.Vectors.of(lineup, MADE, "mine", device)
+    cohort = stage.Cohort.of(MADE.vectors, None, None, 0, device)
+    found = stage.score(lineup, vectors, Cosine(), {"raw": None, "s": SNorm()}, cohort)
+    u = unit(MADE.vectors)
+    sides = u @ u.T
+    mean, std = sides.mean(1), sides.std(1, ddof=1)
+    for k, (a, b) in enumerate(((3, 1), (6, 6), (1, 3))):
+        assert found["raw"][k] == pytest.approx(sides[a, b], abs=1e-6)
+        z, t = ((sides[a, b] - mean[row]) / std[row] for row in (a, b))
+        assert found["s"][k] == pytest.approx((z + t) / 2, abs=1e-5)
 
 
 def test_normalisation_needs_a_cohort():
     trials = TrialList(["u3", "u1"], np.array([0]), np.array([1]))
     lineup = stage.Lineup.of(trials, None, "")
     with pytest.raises(ValueError, match="needs a cohort"):
-        stage.score(lineup, stage.Vectors.of(lineup, MADE, "", "cpu"), Cosine(), SNorm())
+        stage.score(lineup, stage.Vectors.of(lineup, MADE, "", "cpu"), Cosine(), {"s": SNorm()})
