@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,8 +23,10 @@ from acorl_sb.scoring.cosine import cosine_scores
 from acorl_sb.scoring.embeddings import Embeddings, concatenate, read_embeddings
 from acorl_sb.scoring.lines import some
 from acorl_sb.scoring.plda import PLDA
-from acorl_sb.scoring.scorefiles import read_scores
+from acorl_sb.scoring.scorefiles import ScoreFile, read_scores
 from acorl_sb.scoring.trials import TrialList, read_trials
+
+_PARALLEL_BYTES = (20e6, 1e9)
 
 PARTS = ("dev", "test", "scores")
 QUALITY = ("duration", "magnitude", "cohort")
@@ -136,8 +141,10 @@ def load(
     parts = [part for part in PARTS if part in systems[0].scores]
     files: list[dict[str, Any]] = []
     sets = {}
-    for part in parts:
-        sets[part] = _read_part(systems, part, (trial_lists or {}).get(part), progress, files)
+    paths = [system.scores[part] for part in parts for system in systems]
+    with contextlib.closing(_read_files(paths, progress)) as read:
+        for part in parts:
+            sets[part] = _read_part(systems, part, (trial_lists or {}).get(part), read, files)
     sets, source, shared = _with_speakers(sets, speaker_files, speaker_pattern)
 
     durations = _durations(speaker_files) if "duration" in quality else {}
@@ -155,24 +162,42 @@ def load(
     return Inputs([s.name for s in systems], result, quality_names, source, shared, files)
 
 
+def _read_files(paths: Sequence[str], progress: Callable[[str], None]) -> Iterator[ScoreFile]:
+    """Score files in this order; of middling size, several at a time.
+
+    Small files are not worth a process, and large ones would be held twice on their way.
+    """
+    size = sum(os.path.getsize(path) for path in paths if os.path.isfile(path))
+    workers = min(os.cpu_count() or 1, len(paths))
+    forks = "fork" in multiprocessing.get_all_start_methods()
+    if workers < 2 or not forks or not _PARALLEL_BYTES[0] <= size <= _PARALLEL_BYTES[1]:
+        for path in paths:
+            progress(path)
+            yield read_scores(path)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+        for path, scored in zip(paths, pool.map(read_scores, paths), strict=True):
+            progress(path)
+            yield scored
+
+
 def _read_part(
     systems: Sequence[System],
     part: str,
     trial_list: str | None,
-    progress: Callable[[str], None],
+    read: Iterator[ScoreFile],
     files: list[dict[str, Any]],
 ) -> ScoreSet:
+    """Take the next file of every system from ``read`` and bring them into one order."""
     trials, where, scores, label_source = None, "", None, None
     if trial_list is not None:
-        progress(trial_list)
         trials, where = read_trials(trial_list), trial_list
         if trials.labels is None:
             raise UserError(f"{trial_list}: this trial list has no labels, so it adds nothing")
         label_source = trial_list
     for row, system in enumerate(systems):
         path = system.scores[part]
-        progress(path)
-        scored = read_scores(path)
+        scored = next(read)
         files.append(
             {"system": system.name, "part": part, "path": path, "trials": len(scored.trials)}
         )
@@ -313,7 +338,7 @@ def _concatenated(
         "embedding concatenation, cosine": np.asarray(cosine_scores(joined.vectors, enrol, test))
     }
     if plda is not None:
-        vectors = torch.from_numpy(joined.vectors)
+        vectors = plda.prepare(torch.from_numpy(joined.vectors))
         scores = plda.sides(vectors, vectors).trials(*map(torch.from_numpy, (enrol, test)))
         made["embedding concatenation, PLDA"] = scores.numpy()
     return made

@@ -158,6 +158,17 @@ def test_files_in_any_order_give_the_same_scores(files, monkeypatch):
     assert Path("out/fused_test.txt").read_text() == before
 
 
+def test_large_files_are_read_side_by_side(files, monkeypatch, capsys):
+    run(monkeypatch, *arguments("--no-report"))
+    before = Path("out/fused_test.txt").read_text()
+    monkeypatch.setattr("acorl_sb.fuse_inputs._PARALLEL_BYTES", (0, 1e9))
+    run(monkeypatch, *arguments("--no-report"))
+    assert Path("out/fused_test.txt").read_text() == before
+    Path("resnet/dev.txt").write_text("a b 1 x\n")
+    message = fails(monkeypatch, capsys, *arguments("--no-report"))
+    assert "resnet/dev.txt line 1: not a score" in message
+
+
 def test_yaml_and_command_line(files, monkeypatch):
     entries = "".join(f"  {n}: {{dev: {n}/dev.txt, test: {n}/test.txt}}\n" for n in NAMES)
     Path("my.yaml").write_text(
