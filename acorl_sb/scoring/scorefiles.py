@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from acorl_sb.errors import UserError
-from acorl_sb.scoring.lines import Block, Ids, read_blocks, some
+from acorl_sb.scoring.lines import Block, Ids, read_blocks
 from acorl_sb.scoring.trials import (
     DIGIT_LABELS,
     WORD_LABELS,
@@ -90,29 +90,6 @@ def write_scores(
     labels = [words[label] for label in trials.labels.tolist()]
     line = "{0} {1} {3} {2}\n" if form == "speechbrain" else "{0} {1} {2} {3}\n"
     write_lines(path, line, trials, values, labels)
-
-
-def align_scores(trials: TrialList, scored: ScoreFile, name: str = "the score file") -> np.ndarray:
-    """The scores of ``scored`` in the order of ``trials``, float64 (N,).
-
-    Trials are matched by their pair of ids, whatever the order of either list; scores of other
-    trials are passed over. Raises ``UserError`` naming the first few trials without a score.
-    """
-    number = {text: index for index, text in enumerate(trials.ids)}
-    unknown = len(trials.ids)
-    renumber = np.array([number.get(text, unknown) for text in scored.trials.ids], dtype=np.int64)
-    have = renumber[scored.trials.enrol] * (unknown + 1) + renumber[scored.trials.test]
-    want = trials.enrol * (unknown + 1) + trials.test
-    order = np.argsort(have, kind="stable")
-    place = np.searchsorted(have, want, sorter=order).clip(max=len(have) - 1)
-    found = order[place]
-    missing = np.flatnonzero(have[found] != want)
-    if missing.size:
-        raise UserError(
-            f"{name}: {missing.size} of {len(trials)} trials have no score: "
-            f"{some(trials.name(trial) for trial in missing)}"
-        )
-    return scored.scores[found]
 
 
 # ------------------------------------------------------------------------------------------------

@@ -101,18 +101,3 @@ def test_duplicates_are_refused(tmp_path):
     path.write_text("a b 0.1\na c 0.2\na b 0.1\n")
     with pytest.raises(UserError, match="1 trials are listed more than once: 'a b'"):
         scorefiles.read_scores(path)
-
-
-def test_scores_are_matched_to_trials_by_their_ids():
-    rng = np.random.default_rng(1)
-    scored_ids = [f"u{k}" for k in range(12)]
-    pairs = rng.permutation(144)
-    scored = scorefiles.ScoreFile(TrialList(scored_ids, pairs // 12, pairs % 12), pairs / 7.0)
-    ids = [f"u{k}" for k in (5, 2, 9, 0)]
-    trials = TrialList(ids, np.array([0, 1, 2, 3]), np.array([1, 0, 2, 2]))
-    found = scorefiles.align_scores(trials, scored)
-    assert found == pytest.approx(np.array([5 * 12 + 2, 2 * 12 + 5, 9 * 12 + 9, 9]) / 7.0)
-
-    more = TrialList([*ids, "x", "y"], np.array([0, 4, 0]), np.array([1, 0, 5]))
-    with pytest.raises(UserError, match=r"2 of 3 trials have no score: 'x u5', 'u5 y'"):
-        scorefiles.align_scores(more, scored)
