@@ -14,6 +14,7 @@ import sys
 
 from images.comparison import compare, quiet_epochs, read_plan
 from images.page import comparison_tables, draw_comparison
+from images.training import set_threads
 
 from acorl_sb.errors import run_cli
 from acorl_sb.files import write_json, write_text
@@ -26,6 +27,7 @@ def main() -> int:
     plan = read_plan(sys.argv[1:])
     log_to(plan.folder / "log.txt")
     quiet_epochs()
+    set_threads(plan.base.hparams["threads"])
     write_text(plan.folder / "hyperparams.yaml", plan.text)
     results = compare(sys.argv[1:])
     write_json(plan.folder / "results.json", results)

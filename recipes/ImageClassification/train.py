@@ -3,7 +3,8 @@
     python recipes/ImageClassification/train.py recipes/ImageClassification/hparams/digits.yaml \
         [--key value ...]
 
-A finished member is not trained again and an interrupted one goes on where it was.
+``torchrun --nproc_per_node=N`` in place of ``python`` trains on N GPUs. A finished member is not
+trained again and an interrupted one goes on where it was.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 
 from images.members import load_outputs
 from images.results import ensemble_table, evaluate_run
-from images.training import RUN_KEYS, RUN_LAZY, Task, train_alliance
+from images.training import RUN_KEYS, RUN_LAZY, Task, set_threads, train_alliance
+from speechbrain.utils.distributed import if_main_process
 
 from acorl_sb.errors import run_cli
 from acorl_sb.files import write_json, write_text
@@ -30,10 +32,14 @@ def main() -> int:
     specs, priors = loaded.lazy["members"], loaded.lazy["priors"]
     check_specs(specs, priors)
     folder = Path(loaded.hparams["output_folder"])
-    log_to(folder / "train_log.txt")
-    write_text(folder / "hyperparams.yaml", loaded.text)
+    set_threads(loaded.hparams["threads"])
     task = Task.from_hparams(loaded)
+    log_to(folder / "train_log.txt")
+    if if_main_process():
+        write_text(folder / "hyperparams.yaml", loaded.text)
     chain = train_alliance(specs, priors, task, folder / "members")
+    if not if_main_process():
+        return 0
     results = evaluate_run(
         [load_outputs(member) for member in chain.folders],
         [member.name for member in chain.folders],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,10 @@ def one_thread():
 
 
 # ------------------------------------------------------------------------------------- data
+
+
+def yaml(name):
+    return str(RECIPE / "hparams" / name)
 
 
 def test_hold_out_is_proportional_disjoint_and_complete():
@@ -120,6 +125,13 @@ def test_a_picture_keeps_its_proportions(tmp_path):
     expected = torch.zeros(3, 40, 40)
     expected[:, 10:30, 10:30] = 1
     assert torch.equal(image, expected)
+
+
+def test_loader_processes_say_what_is_wrong_in_one_line(folder):
+    (folder / "val" / "bee" / "x.png").write_bytes(b"no image")
+    data = image_folder(str(folder), size=8, dev_fraction=0.2)
+    with pytest.raises(UserError, match=r"^[^\n]*x\.png: not a readable image[^\n]*$"):
+        embed(SmallCNN(3, 4, 6), data.test, workers=1)
 
 
 def test_folders_that_make_no_sense_are_said_in_a_sentence(folder):
@@ -499,6 +511,29 @@ def test_small_cnn_takes_any_size(device):
         assert encoder(torch.rand(2, 3, size, size, device=device)).shape == (2, 6)
 
 
+def test_two_ranks_train_as_one_process_on_the_same_global_batch(tmp_path):
+    argv = [yaml("digits.yaml"), "--device", "cpu", "--augment", "null", "--replicates", "20"]
+    argv += ["--epochs", "1", "--epoch_steps", "3", "--train_images", "60", "--batch_size"]
+    loaded = load_hparams([*argv, "32"], training.RUN_KEYS, training.RUN_LAZY)
+    shared = training.Task.from_hparams(loaded)
+    training.train_alliance(loaded.lazy["members"], [], shared, tmp_path / "one" / "members")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    output = ["--output_folder", str(tmp_path / "two")]
+    done = subprocess.run(
+        [sys.executable, *torchrun, str(RECIPE / "train.py"), *argv, "16", *output],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("2 members, embeddings") == 1
+    for member in ("first", "second"):
+        one, two = (weights(tmp_path / name / "members" / member) for name in ("one", "two"))
+        assert one.keys() == two.keys()
+        for key, value in one.items():
+            torch.testing.assert_close(value, two[key], rtol=1e-3, atol=1e-4, msg=f"{member} {key}")
+
+
 # ------------------------------------------------------------------------------ the core is free
 
 
@@ -519,10 +554,6 @@ def test_the_core_knows_nothing_of_speech_or_images():
 
 
 # ------------------------------------------------------------------------- YAMLs and comparison
-
-
-def yaml(name):
-    return str(RECIPE / "hparams" / name)
 
 
 def test_yamls_build(folder):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acorl_sb.brain import AllianceBrain
+from acorl_sb.brain import AllianceBrain, unwrapped
 
 
 class ImageBrain(AllianceBrain):
@@ -14,7 +14,8 @@ class ImageBrain(AllianceBrain):
 
     def compute_objectives(self, predictions, batch, stage):
         loss = super().compute_objectives(predictions, batch, stage)
-        guess = self.modules.head.logits(predictions[0].detach()).argmax(-1)
+        head = unwrapped(self.modules["head"])
+        guess = head.logits(predictions[0].detach()).argmax(-1)
         self.told["train_accuracy"] = (guess == batch.labels).float().mean()
         return loss
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import ruamel.yaml
-import torch
+from speechbrain.utils.distributed import get_local_rank
 
 from acorl_sb.errors import UserError
 from acorl_sb.hparams import Loaded, load_hparams, plain
@@ -31,7 +31,7 @@ from images.ensembles import fuse_probabilities, likeness
 from images.members import load_outputs
 from images.metrics import evaluate, softmax
 from images.results import FUSIONS, Bootstrap, differences, fused, with_intervals
-from images.training import RUN_KEYS, RUN_LAZY, Chain, Task
+from images.training import RUN_KEYS, RUN_LAZY, Chain, Task, set_threads
 
 logger = logging.getLogger("acorl_sb.images")
 
@@ -72,6 +72,8 @@ def read_plan(argv: Sequence[str]) -> Plan:
             raise UserError(f"methods.{name}: unknown key {key!r}; known: objective, strengths")
         if "objective" not in method:
             raise UserError(f"methods.{name}: the key 'objective' is missing")
+    if get_local_rank() is not None:
+        raise UserError("a comparison runs in processes of its own: use python and the key 'jobs'")
     if methods.get(hparams["reference"], {"objective": 0})["objective"] is not None:
         raise UserError("the key 'reference' must name a method whose objective is null")
     if not hparams["seeds"] or hparams["ensemble_size"] < 2:
@@ -171,8 +173,9 @@ def side_by_side(
     if jobs == 1 or len(todo) < 2:
         return [work(argv, *each) for each in todo]
     context = multiprocessing.get_context("spawn")  # torch does not survive a fork
-    log = read_plan(argv).folder / "log.txt"
-    with ProcessPoolExecutor(jobs, context, _start_worker, (log,)) as pool:
+    plan = read_plan(argv)
+    shared = (plan.folder / "log.txt", plan.base.hparams["threads"])
+    with ProcessPoolExecutor(jobs, context, _start_worker, shared) as pool:
         waiting = [pool.submit(work, argv, *each) for each in todo]
         try:
             return [each.result() for each in waiting]
@@ -181,10 +184,10 @@ def side_by_side(
             raise
 
 
-def _start_worker(log: Path) -> None:
+def _start_worker(log: Path, threads: int | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # ends at once; the parent says why
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)  # small images: processes are faster than threads
+    set_threads(threads)
     log_to(log)
     quiet_epochs()
 

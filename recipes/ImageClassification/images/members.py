@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,7 +52,17 @@ def embed(
     """Embeddings (N, D) float32, on the CPU, of every image of a split; no augmentation."""
     encoder = encoder.to(device).eval()
     loader = DataLoader(split, batch_size, num_workers=workers)
-    return torch.cat([encoder(images.to(device)).float().cpu() for images in loader])
+    with worker_errors():
+        return torch.cat([encoder(images.to(device)).float().cpu() for images in loader])
+
+
+@contextlib.contextmanager
+def worker_errors() -> Iterator[None]:
+    """A loader process hands on its whole traceback as the message; its last line is ours."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).strip().splitlines()[-1].split("UserError: ")[-1]) from None
 
 
 @torch.no_grad()

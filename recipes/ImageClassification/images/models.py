@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from acorl_sb.errors import UserError
+from acorl_sb.heads import SoftmaxHead
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -85,3 +86,22 @@ class TorchvisionResNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.resnet((images - self.mean) / self.std)
+
+
+class ScaledSoftmax(SoftmaxHead):
+    """A linear softmax of scale x z, for embeddings of unit norm such as ``joint``'s.
+
+    Without a scale their logits stay small for long, and the loss with them high.
+
+    Arguments
+    ---------
+    dim, n_classes : int
+    scale : float
+    """
+
+    def __init__(self, dim: int, n_classes: int, scale: float = 10.0):
+        super().__init__(dim, n_classes)
+        self.scale = scale
+
+    def logits(self, z: torch.Tensor) -> torch.Tensor:
+        return super().logits(self.scale * z)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speechbrain.utils.distributed import infer_device
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.run_opts import RunOptions
 from torch import nn
@@ -22,6 +22,7 @@ from acorl_sb.alliance import Alliance, EmbeddingTable
 from acorl_sb.checkpoint import AtomicCheckpointer
 from acorl_sb.complementarity import Independent
 from acorl_sb.dataset import StepSampler, collate
+from acorl_sb.distributed import rank_and_world, start
 from acorl_sb.errors import UserError
 from acorl_sb.heads import SoftmaxHead
 from acorl_sb.hparams import Loaded, build, plain
@@ -35,6 +36,7 @@ from images.members import (
     load_member,
     member_outputs,
     save_member,
+    worker_errors,
 )
 
 logger = logging.getLogger("acorl_sb.images")
@@ -44,12 +46,12 @@ logger = logging.getLogger("acorl_sb.images")
 class Settings:
     """How a member is trained; the keys of the YAML under the same names.
 
-    ``epochs`` of ``epoch_steps`` steps; ``optimizer`` and ``adversary_optimizer`` are callables
-    (parameters) -> optimizer; ``lr_schedule`` is called with the optimizer and the step;
-    ``augment`` is called with images and relative lengths, or None; ``view`` is ``crop`` (priors
-    see the augmented image) or ``utterance`` (priors see the plain one, computed once per
-    image); ``workers`` are loader processes; ``plain`` is all that determines the weights (these
-    keys and the data's) as the YAML says it.
+    ``batch_size`` images of one rank; ``epochs`` of ``epoch_steps`` steps; ``optimizer`` and
+    ``adversary_optimizer`` are callables (parameters) -> optimizer; ``lr_schedule`` is called
+    with the optimizer and the step; ``augment`` with images and relative lengths, or it is
+    None; ``view`` is ``crop`` (priors see the augmented image) or ``utterance`` (priors see the
+    plain one, computed once per image); ``workers`` are loader processes; ``plain`` is all that
+    determines the weights (these keys and the data's) as the YAML says it.
     """
 
     seed: int
@@ -74,7 +76,7 @@ class Settings:
 
 SETTINGS = [field.name for field in fields(Settings) if field.name != "plain"]
 # What a YAML of one run holds, and what of it is built only when its member is due.
-RUN_KEYS = [*SETTINGS, "data", "output_folder", "replicates"]
+RUN_KEYS = [*SETTINGS, "data", "output_folder", "replicates", "threads"]
 RUN_LAZY = ("members", "priors")
 
 
@@ -94,15 +96,19 @@ class Task:
         # Loader processes make no difference to the weights.
         record = {**loaded.plain([*SETTINGS, "data"]), **changes}
         del record["workers"]
-        device = loaded.run_opts.device or infer_device()
-        if "cuda" in device and not torch.cuda.is_available():
-            raise UserError(f"--device {device}: no CUDA device here; use --device cpu")
+        run_opts, device = start(loaded.run_opts)
         return cls(
             loaded.hparams["data"](),
             Settings(**{**given, **changes}, plain=record),
-            loaded.run_opts,
-            torch.device(device),
+            run_opts,
+            device,
         )
+
+
+def set_threads(threads: int | None) -> None:
+    """Let torch use this many threads on the CPU; None leaves it as it is."""
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 class Drawn(Dataset):
@@ -173,7 +179,10 @@ def train_member(
     check_encoder(encoder, data.train, f"members[{index}].encoder")
     head = SoftmaxHead(encoder.embedding_dim, len(data.classes))
     objective, priors = make_objective(spec, index, encoder, chain)
-    sampler = StepSampler(len(data.train), settings.batch_size, settings.epoch_steps, seed)
+    rank, world = rank_and_world()
+    sampler = StepSampler(
+        len(data.train), settings.batch_size, settings.epoch_steps, seed, rank, world
+    )
     loader = DataLoader(
         Drawn(data.train),
         batch_sampler=sampler,
@@ -210,7 +219,8 @@ def train_member(
         priors=priors,
         adversary_opt_class=settings.adversary_optimizer,
     )
-    brain.fit(counter, loader, progressbar=None if sys.stderr.isatty() else False)
+    with worker_errors():
+        brain.fit(counter, loader, progressbar=None if sys.stderr.isatty() else False)
     encoder.eval()
     record = {
         "name": str(spec["name"]),
@@ -221,14 +231,17 @@ def train_member(
         "settings": wanted,
     }
     outputs = member_outputs(encoder, head, data, device, settings.workers)
-    logger.info(
-        "%s: trained in %.1f s, accuracy %.1f %% on development images",
-        folder,
-        record["seconds"],
-        100 * (1 - record["dev_error"]),
-    )
-    save_member(folder, encoder, spec["encoder"], head, data.classes, outputs, record)
-    shutil.rmtree(folder / "save", ignore_errors=True)  # the member's folder is complete
+    outputs = member_outputs(encoder, head, data, device, settings.workers)
+    if if_main_process():
+        logger.info(
+            "%s: trained in %.1f s, accuracy %.1f %% on development images",
+            folder,
+            record["seconds"],
+            100 * (1 - record["dev_error"]),
+        )
+        save_member(folder, encoder, spec["encoder"], head, data.classes, outputs, record)
+        shutil.rmtree(folder / "save", ignore_errors=True)  # the member's folder is complete
+    ddp_barrier()
 
 
 def make_objective(spec: Any, index: int, encoder: nn.Module, chain: Chain):
