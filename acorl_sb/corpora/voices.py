@@ -256,7 +256,7 @@ def _generate_all(folder: Path, names: Sequence[str], settings: dict) -> None:
     # Threads: the synthesis runs in processes of its own, and the transforms release the lock.
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(names), desc="voices", unit="voice") as bar,
+        tqdm(total=len(names), desc="voices", unit="voice", disable=None) as bar,
     ):
         try:
             for _ in pool.map(lambda name: _generate(folder, name, settings), names):
