@@ -27,7 +27,7 @@ from acorl_sb.files import write_json, write_text
 from acorl_sb.hparams import dump, load_hparams, read_tree
 from acorl_sb.scoring.scorefiles import read_scores
 
-KEYS = ["output_folder", "base", "data_folder", "noise_test_folder", "jobs", "screening_seeds"]
+KEYS = ["output_folder", "base", "data_folder", "jobs", "screening_seeds"]
 KEYS += ["seeds", "chosen"]
 ROOT = Path(__file__).resolve().parents[2]
 FUSION = "score-mean"
