@@ -111,6 +111,7 @@ def draw_comparison(results: Mapping[str, Any], path: str | Path) -> None:
 
     rows = results["ensembles"]
     methods = list(dict.fromkeys(row["method"] for row in rows))
+    others = [name for name in methods if name != results["reference"]]
     figure = Figure(figsize=(10, 6.4), layout="constrained")
     axes = figure.subplots(2, len(FUSIONS), sharex=True, sharey="row")
     for column, fusion in enumerate(FUSIONS):
@@ -131,7 +132,7 @@ def draw_comparison(results: Mapping[str, Any], path: str | Path) -> None:
                 value, low, high = zip(
                     *(r["minus_reference"]["accuracy"] for r in apart), strict=True
                 )
-                shift = 0.12 * (place - len(methods) / 2)
+                shift = 0.12 * (others.index(name) - (len(others) - 1) / 2)
                 below.errorbar(
                     [r["k"] + shift for r in apart],
                     [100 * v for v in value],
@@ -139,7 +140,7 @@ def draw_comparison(results: Mapping[str, Any], path: str | Path) -> None:
                      [100 * (b - v) for v, b in zip(value, high, strict=True)]],
                     linestyle="none", **style,
                 )  # fmt: skip
-        below.axhline(0, color="C0", linewidth=2)
+        below.axhline(0, color=f"C{methods.index(results['reference'])}", linewidth=2)
         above.set_title(f"{fusion} fused")
         below.set_xlabel("members in the ensemble")
         below.set_xticks(sorted({row["k"] for row in rows}))
