@@ -76,7 +76,9 @@ def read_headers(
     with (
         ThreadPoolExecutor(threads or os.cpu_count()) as pool,
         open(journal or os.devnull, "a", encoding="utf-8", errors="surrogateescape") as file,
-        tqdm(total=len(paths), desc="headers", unit="file", disable=len(blocks) < 10 or None) as bar,
+        tqdm(
+            total=len(paths), desc="headers", unit="file", disable=len(blocks) < 10 or None
+        ) as bar,
     ):
         try:
             for block, lines in pool.map(lambda part: _read_block(part, known), blocks):
