@@ -25,7 +25,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from acorl_sb.corpora.manifest import Utterance, write_manifest
-from acorl_sb.corpora.splits import by_speaker, check_disjoint, make_trials, split_speakers, thin
+from acorl_sb.corpora.splits import (
+    by_speaker,
+    check_disjoint,
+    cut,
+    make_trials,
+    split_speakers,
+    thin,
+)
 from acorl_sb.errors import UserError
 from acorl_sb.files import write_json
 from acorl_sb.scoring.trials import TrialList, write_trials
@@ -77,6 +84,8 @@ def prepare(
     max_targets: int = 20_000,
     nontargets_per_target: float = 4.0,
     utterances_per_speaker: int = 50,
+    more_training: dict[str, str | os.PathLike | None] | None = None,
+    segment_seconds: float | None = None,
     **options: Any,
 ) -> Splits:
     """Write ``train.csv dev.csv test.csv dev_trials.txt test_trials.txt`` to ``save_folder``.
@@ -88,6 +97,11 @@ def prepare(
     unless the corpus brings its own; where it brings several lists, the others are written beside
     the first as ``test_trials_<name>.txt``.
 
+    ``more_training`` maps further corpora to their data folders: their training utterances are
+    trained on too, under speakers and IDs that begin with the corpus's name. Training utterances of
+    twice ``segment_seconds`` (s) or more are cut into equal pieces no shorter than that, since a
+    training step draws utterances evenly, whatever their length; None leaves them whole.
+
     A second call with the same settings and unchanged data does nothing; ``prepared.json`` keeps
     what it compares. That the splits share no speaker is checked and logged every time.
 
@@ -95,6 +109,12 @@ def prepare(
     audio file that cannot be read, and too few speakers.
     """
     collect, data_folder = _find(corpus, data_folder, options)
+    if segment_seconds is not None and not segment_seconds > 0:
+        raise UserError(f"segment_seconds must be above 0 or null, not {segment_seconds}")
+    more = {name: _find(name, folder, {}) for name, folder in (more_training or {}).items()}
+    folders = {
+        name: None if path is None else str(path.resolve()) for name, (_, path) in more.items()
+    }
     settings = {
         "corpus": corpus,
         "data_folder": None if data_folder is None else str(data_folder.resolve()),
@@ -104,6 +124,8 @@ def prepare(
         "max_targets": max_targets,
         "nontargets_per_target": nontargets_per_target,
         "utterances_per_speaker": utterances_per_speaker,
+        "more_training": folders,
+        "segment_seconds": segment_seconds,
         "options": json.loads(json.dumps(options, default=str)),
     }
     save_folder = Path(save_folder)
@@ -115,6 +137,10 @@ def prepare(
             options["save_folder"] = save_folder
         found = collect(data_folder, **options)
         found = _complete(found, seed, dev_speakers, test_speakers, utterances_per_speaker)
+        for name, (collect_more, folder) in more.items():
+            found.train += [_renamed(u, name) for u in collect_more(folder).train]
+        if segment_seconds is not None:
+            found.train = [piece for u in found.train for piece in cut(u, segment_seconds)]
         limits = (max_targets, nontargets_per_target)
         dev_trials = _trials("development", found.dev, seed, *limits)
         test_trials = found.test_trials or _trials("test", found.test, seed + 1, *limits)
@@ -134,7 +160,7 @@ def prepare(
         write_trials(paths.test_trials, test_trials)
         for name, trials in found.more_trials.items():
             write_trials(save_folder / f"test_trials_{name}.txt", trials)
-        data = _fingerprint(data_folder, save_folder)
+        data = _fingerprints(settings, save_folder)
         files = {path.name: _digest(path) for path in paths}
         write_json(record, {"settings": settings, "data": data, "files": files, **done})
     else:
@@ -218,6 +244,11 @@ def _complete(
     return replace(found, train=train, dev=dev, test=test)
 
 
+def _renamed(utterance: Utterance, corpus: str) -> Utterance:
+    """The utterance of a further corpus, whose names may be taken in the first."""
+    return replace(utterance, id=f"{corpus}-{utterance.id}", spk_id=f"{corpus}-{utterance.spk_id}")
+
+
 def _trials(name: str, utterances: Sequence[Utterance], *settings: Any) -> TrialList:
     try:
         return make_trials(utterances, *settings)
@@ -249,7 +280,7 @@ def _prepared(record: Path, settings: dict, paths: Splits) -> dict | None:
         valid = (
             old["settings"] == settings
             and old["files"] == {path.name: _digest(path) for path in paths}
-            and old["data"] == _fingerprint(settings["data_folder"], record.parent)
+            and old["data"] == _fingerprints(settings, record.parent)
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -266,6 +297,11 @@ def _digest(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _fingerprints(settings: dict, save_folder: Path) -> list[str | None]:
+    folders = [settings["data_folder"], *settings["more_training"].values()]
+    return [_fingerprint(folder, save_folder) for folder in folders]
 
 
 def _fingerprint(folder: str | os.PathLike | None, save_folder: Path) -> str | None:

@@ -6,6 +6,7 @@ import itertools
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -76,6 +77,19 @@ def thin(utterances: Sequence[Utterance], limit: int, seed: int) -> list[Utteran
         rounds = itertools.chain.from_iterable(itertools.zip_longest(*queues))
         chosen.update(u.id for u in itertools.islice(filter(None, rounds), limit))
     return [u for u in utterances if u.id in chosen]
+
+
+def cut(utterance: Utterance, seconds: float) -> list[Utterance]:
+    """Equal pieces, to a sample, of at least ``seconds``; a shorter utterance as it is."""
+    pieces = int(utterance.duration // seconds)
+    if pieces < 2:
+        return [utterance]
+    edges = np.linspace(utterance.start, utterance.stop, pieces + 1).round().astype(int).tolist()
+    rate = (utterance.stop - utterance.start) / utterance.duration
+    return [
+        replace(utterance, id=f"{utterance.id}_{i}", start=a, stop=b, duration=(b - a) / rate)
+        for i, (a, b) in enumerate(itertools.pairwise(edges))
+    ]
 
 
 def check_disjoint(splits: Mapping[str, Iterable[str]]) -> None:
