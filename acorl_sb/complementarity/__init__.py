@@ -7,6 +7,7 @@ of speech, files or frameworks.
 from acorl_sb.complementarity.adversarial import Adversarial
 from acorl_sb.complementarity.adversary import AdversaryHead
 from acorl_sb.complementarity.combined import Combined
+from acorl_sb.complementarity.hard_classes import HardClasses
 from acorl_sb.complementarity.joint import Joint, concatenate
 from acorl_sb.complementarity.objective import Independent, Objective, Term
 from acorl_sb.complementarity.push import MarginRamp, Push, Ramp, TaskGatedRamp
@@ -20,6 +21,7 @@ __all__ = [
     "AdversaryHead",
     "Combined",
     "EmbeddingTarget",
+    "HardClasses",
     "Independent",
     "Joint",
     "MarginRamp",
