@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ def embed_utterances(
     device: torch.device | str = "cpu",
     progress: str | None = None,
     shared: bool = False,
+    hear: Callable[[np.ndarray, Utterance], np.ndarray] | None = None,
 ) -> torch.Tensor:
     """Embed every utterance, (N, D) float32 on the CPU.
 
@@ -42,6 +43,8 @@ def embed_utterances(
     shared : bool
         Share the work among the ranks of a distributed run: all must call this, all get the
         whole result.
+    hear : callable(wave, utterance) -> wave, or None
+        What becomes of each wave (T,) on its way to the encoder, such as noise; it keeps T.
     """
     encoder = encoder.to(device).eval()
     spans = [centre(u, seconds, encoder.sample_rate) for u in utterances]
@@ -56,6 +59,8 @@ def embed_utterances(
             if number % world != rank:
                 continue
             waves = [read_audio(utterances[i].wav, *spans[i], encoder.sample_rate) for i in rows]
+            if hear is not None:
+                waves = [hear(wave, utterances[i]) for wave, i in zip(waves, rows, strict=True)]
             z[rows] = encoder(torch.from_numpy(np.stack(waves)).to(device)).float().cpu()
     # Every row is one rank's and zero elsewhere, so that the sum is that row to the bit.
     return sum_over_ranks(z.to(device)).cpu() if world > 1 else z

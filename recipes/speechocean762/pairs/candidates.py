@@ -1,0 +1,79 @@
+"""What the YAML of a study names: second members, each trained in its own way."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import ruamel.yaml
+
+from acorl_sb.errors import UserError
+
+OWN_KEYS = {"objective", "encoder", "start", "prior", "member", "against", "strengths"}
+FIRST = "first"
+
+
+class Candidate(NamedTuple):
+    """One way to get a second member.
+
+    ``changes`` are the keys of its YAML that train.py's member or YAML takes. ``prior`` is the
+    other member of the pair: ``first``, or the name of an encoder from elsewhere. ``member``
+    borrows the second member of another candidate instead of training one. ``against`` is the
+    candidate whose pairs it is compared with. ``family`` and ``strength`` say where it stands
+    among candidates that differ in the strength of the push alone.
+    """
+
+    name: str
+    changes: dict[str, Any]
+    prior: str
+    member: str | None
+    against: str
+    family: str
+    strength: float | None
+
+
+def read_candidates(tree: Mapping[str, Any], priors: Mapping[str, Any]) -> dict[str, Candidate]:
+    """The candidates by name; ``strengths`` makes one of each strength, ``name_strength``.
+
+    Raises ``UserError`` for a prior, member or reference that is not there, for ``strengths``
+    without an objective, and for a name that is given twice.
+    """
+    made: dict[str, Candidate] = {}
+    for family, keys in tree.items():
+        for strength in keys.get("strengths") or [None]:
+            name = family if strength is None else f"{family}_{strength:g}"
+            if name in made or name in (FIRST, "manifest", "priors"):
+                raise UserError(f"candidates: the name {name!r} is taken")
+            changes = {k: v for k, v in keys.items() if k not in OWN_KEYS}
+            changes.update({k: keys[k] for k in ("objective", "encoder", "start") if k in keys})
+            if strength is not None:
+                changes["objective"] = with_strength(name, keys.get("objective"), strength)
+            prior, member = keys.get("prior", FIRST), keys.get("member")
+            against = keys.get("against", next(iter(tree)))
+            made[name] = Candidate(name, changes, prior, member, against, family, strength)
+    for c in made.values():
+        if c.prior != FIRST and c.prior not in priors:
+            raise UserError(f"candidates.{c.name}: {c.prior!r} is not one of the key 'priors'")
+        for key, other in (("member", c.member), ("against", c.against)):
+            if other is not None and other not in made:
+                raise UserError(f"candidates.{c.name}: {key}: {other!r} is not a candidate")
+        if c.member is not None and (c.changes or made[c.member].member is not None):
+            raise UserError(
+                f"candidates.{c.name}: it borrows a member, so it trains none and its only keys "
+                "are prior, member and against; borrow from a candidate that trains one"
+            )
+    return made
+
+
+def with_strength(name: str, objective: Any, strength: float) -> Any:
+    """The objective's YAML with the strength of its push put in, by default a ``Ramp``'s."""
+    if objective is None:
+        raise UserError(f"candidates.{name}: strengths need an objective that pushes")
+    pushed = copy.deepcopy(objective)
+    if "push" in pushed:
+        pushed["push"]["strength"] = strength
+    else:
+        text = f"!new:acorl_sb.complementarity.Ramp {{strength: {strength}}}"
+        pushed["push"] = ruamel.yaml.YAML().load(text)
+    return pushed

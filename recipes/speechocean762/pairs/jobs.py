@@ -1,0 +1,101 @@
+"""Trainings side by side: each a run of the front door in a process of its own, one thread each."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from acorl_sb.errors import UserError
+from acorl_sb.files import write_text
+from acorl_sb.hparams import dump
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Job(NamedTuple):
+    """One run: its folder, what it changes of the base YAML, and folders that must be done first.
+
+    ``after`` is called with the folder once it is trained, in the same worker.
+    """
+
+    folder: Path
+    changes: dict[str, Any]
+    needs: tuple[Path, ...] = ()
+    after: Callable[[Path], object] = lambda folder: None
+
+
+def run_all(jobs: Sequence[Job], base: Path, workers: int) -> Iterator[Job]:
+    """Run all jobs, ``workers`` at a time, in their order as far as their needs allow.
+
+    Yields each job when it is done. Raises ``UserError`` when one fails; the others that are
+    running are ended with it, and go on where they were when the study is started again.
+    """
+    waiting, running, done = list(jobs), {}, set()
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        children = _Children()
+        try:
+            while waiting or running:
+                while len(running) < workers:
+                    ready = next((job for job in waiting if done.issuperset(job.needs)), None)
+                    if ready is None:
+                        break
+                    waiting.remove(ready)
+                    running[pool.submit(run, ready, base, children)] = ready
+                finished, _ = concurrent.futures.wait(
+                    running, return_when=concurrent.futures.FIRST_COMPLETED
+                )
+                for future in finished:
+                    job = running.pop(future)
+                    future.result()
+                    done.add(job.folder)
+                    yield job
+        finally:
+            children.end()
+
+
+def run(job: Job, base: Path, children: _Children) -> None:
+    """Run train.py with a YAML that inherits the base, unless its results are there already."""
+    if not (job.folder / "results.json").is_file():
+        tree = {"inherit": os.path.relpath(base, job.folder)}
+        tree["output_folder"] = str(job.folder.resolve())
+        write_text(job.folder / "job.yaml", dump({**tree, **job.changes}))
+        log = job.folder / "output.txt"
+        with open(log, "a", encoding="utf-8") as output:
+            code = children.run(
+                [sys.executable, ROOT / "train.py", job.folder / "job.yaml"], output
+            )
+        if code:
+            tail = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
+            raise UserError(f"{log}: train.py ended with code {code}: {' '.join(tail)}")
+    job.after(job.folder)
+
+
+class _Children:
+    """The processes that are running, so that they can be ended with the study."""
+
+    def __init__(self):
+        self.processes: set[subprocess.Popen] = set()
+        self.ended = False
+
+    def run(self, command: Sequence[Any], output: Any) -> int:
+        if self.ended:
+            return 1
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        self.processes.add(process)
+        try:
+            return process.wait()
+        finally:
+            self.processes.discard(process)
+
+    def end(self) -> None:
+        self.ended = True
+        for process in list(self.processes):
+            process.terminate()

@@ -1,0 +1,111 @@
+"""What a study has found so far: a row per finished pair, differences, tables and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from acorl_sb.bootstrap import Measure
+from acorl_sb.files import write_json, write_text
+from pairs import plots, tables
+from pairs.candidates import FIRST, Candidate
+from pairs.compare import Difference, difference
+from pairs.conditions import Condition
+from pairs.figures import Pair, fused, measure, side
+
+
+class Results:
+    """Figures of the pairs ``wanted``, (candidate, seed), as far as their members are trained.
+
+    ``rows`` holds one dictionary per finished pair, see ``figures.measure``, with ``candidate``,
+    ``seed``, ``parameters`` and ``seconds`` of training of the second member. A pair's figures are
+    kept in ``figures/`` and not computed again.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        candidates: dict[str, Candidate],
+        wanted: Sequence[tuple[str, int]],
+        chosen: Sequence[str],
+        seeds: Sequence[int],
+        conditions: Sequence[Condition],
+    ):
+        self.folder, self.candidates, self.wanted = folder, candidates, wanted
+        self.chosen, self.seeds, self.conditions = list(chosen), list(seeds), conditions
+        self.rows: list[dict[str, Any]] = []
+
+    @property
+    def manifests(self) -> Path:
+        return self.folder / "manifest"
+
+    @property
+    def main(self) -> str:
+        """The condition that members are chosen by."""
+        return self.conditions[0].name
+
+    def update(self) -> None:
+        """Take in every pair whose members are trained by now."""
+        self.rows = [row for pair in self.wanted if (row := self.row(*pair)) is not None]
+
+    def row(self, name: str, seed: int) -> dict[str, Any] | None:
+        trained = self.folder / f"seed{seed}" / (self.candidates[name].member or name)
+        pair = self.pair(name, seed)
+        if not all((heard / c.name / "test").exists() for heard in pair for c in self.conditions):
+            return None
+        kept = self.folder / "figures" / f"{name}_{seed}.json"
+        row = json.loads(kept.read_text()) if kept.is_file() else {}
+        if list(row.get("conditions", {})) != [c.name for c in self.conditions]:
+            record = json.loads((trained / "members" / "second" / "member.json").read_text())
+            row = {
+                "candidate": name,
+                "seed": seed,
+                "parameters": record["parameters"],
+                "seconds": record["seconds"],
+                **measure(pair, self.conditions, self.manifests),
+            }
+            write_json(kept, row)
+        return row
+
+    def pair(self, name: str, seed: int) -> Pair:
+        """Where the embeddings of a pair's members are."""
+        candidate, seed_folder = self.candidates[name], self.folder / f"seed{seed}"
+        if candidate.prior == FIRST:
+            first = seed_folder / FIRST
+        else:
+            first = self.folder / "priors" / candidate.prior
+        return Pair(first / "heard", seed_folder / (candidate.member or name) / "heard")
+
+    def of(self, name: str, seeds: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        """A candidate's rows, of some seeds or all, in the order of the seeds."""
+        rows = [row for row in self.rows if row["candidate"] == name]
+        return [row for row in rows if seeds is None or row["seed"] in seeds]
+
+    def against(self, name: str, condition: str, measure_: Measure) -> Difference | None:
+        """A chosen candidate minus its reference on the test trials, over the seeds of both.
+
+        None for a reference itself and before two seeds of both are there.
+        """
+        reference = self.candidates[name].against
+        done = [{row["seed"] for row in self.of(which, self.seeds)} for which in (name, reference)]
+        seeds = sorted(done[0] & done[1])
+        if name == reference or len(seeds) < 2:
+            return None
+        systems = [
+            [
+                fused(self.pair(which, s), condition, "test", self.main, self.manifests)
+                for s in seeds
+            ]
+            for which in (name, reference)
+        ]
+        return difference(*systems, side(self.manifests, "test"), measure_)
+
+    def write(self) -> None:
+        """``study.json``, ``study.md`` and the pictures."""
+        if not self.rows:
+            return
+        write_json(self.folder / "study.json", self.rows)
+        write_text(self.folder / "study.md", tables.page(self))
+        plots.write(self)
