@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -31,3 +32,22 @@ def test_each_row_is_what_the_utterance_gets_alone(tmp_path, seconds, device):
         alone = encoder(torch.from_numpy(wave).unsqueeze(0).to(device))[0].cpu()
         for z in rows:
             assert float(1 - torch.cosine_similarity(z[i], alone, dim=0)) < 1e-6
+
+
+def test_what_is_heard_is_embedded(tmp_path):
+    utterances = tiny.hums(tmp_path, speakers=2, each=2)
+    encoder = build_encoder(tiny.encoder_tree(), "ecapa")
+    heard = []
+
+    def only_its_end(wave, utterance):
+        heard.append(utterance.id)
+        return wave * (np.arange(len(wave)) > 4000)
+
+    found = embed_utterances(encoder, utterances, 0.5, hear=only_its_end)
+    assert sorted(heard) == sorted(u.id for u in utterances)
+    for row, u in zip(found, utterances, strict=True):
+        wave = read_audio(u.wav, *centre(u, 0.5, 16000))
+        wave[:4001] = 0
+        with torch.no_grad():
+            alone = encoder(torch.from_numpy(wave).unsqueeze(0))[0]
+        torch.testing.assert_close(row, alone, atol=1e-5, rtol=1e-5)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from pairs.jobs import Job, run_all
 from pairs.results import Results
 
 from acorl_sb import corpora
+from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_text
 from acorl_sb.hparams import load_hparams, plain, read_tree
@@ -59,13 +61,14 @@ def main() -> int:
     def hear(encoder, heard: Path) -> None:
         embed_conditions(encoder, folder / "manifest", conditions, hparams["noise_folder"], heard)
 
-    for name in {candidates[n].prior for n, _ in wanted} - {FIRST}:
-        spec = {"name": name, **loaded.lazy["priors"][name]}
+    priors = loaded.lazy["priors"]
+    for name in {candidates[n].prior for n, _ in wanted} & set(priors):
+        spec = {"name": name, **priors[name]}
         hear(load_prior(spec, f"priors.{name}"), folder / "priors" / name / "heard")
 
     base = (Path(sys.argv[1]).parent / hparams["base"]).resolve()
-    plan = Plan(base, folder, common, loaded.lazy["priors"], hear)
-    for job in run_all(plan.jobs(wanted, candidates), base, hparams["jobs"]):
+    plan = Plan(base, folder, common, priors, candidates, hear)
+    for job in run_all(plan.jobs(wanted), base, hparams["jobs"]):
         results.update()
         results.write()
         print(f"{len(results.rows)} of {len(wanted)} pairs", job.folder, flush=True)
@@ -78,49 +81,75 @@ def main() -> int:
 class Plan:
     """From candidates and seeds to runs of train.py."""
 
-    def __init__(self, base: Path, folder: Path, common: dict[str, Any], priors: Any, hear: Any):
-        self.base, self.folder, self.common, self.priors = base, folder, common, priors
-        self.hear = hear
+    def __init__(
+        self,
+        base: Path,
+        folder: Path,
+        common: dict[str, Any],
+        priors: dict[str, Any],
+        candidates: dict[str, Candidate],
+        hear: Callable[[SpeakerEncoder, Path], None],
+    ):
+        self.base, self.folder, self.common = base, folder, common
+        self.priors, self.candidates, self.hear = priors, candidates, hear
 
-    def jobs(self, wanted: list[tuple[str, int]], candidates: dict[str, Candidate]) -> list[Job]:
-        """First members before the second ones that need them; each run once."""
+    def jobs(self, wanted: list[tuple[str, int]]) -> list[Job]:
+        """What both members of all pairs need, each run once and after those that it needs."""
         made: dict[Path, Job] = {}
         for name, seed in wanted:
-            candidate = candidates[name]
-            trained = candidate if candidate.member is None else candidates[candidate.member]
-            for job in self.of(candidate.prior, trained, seed):
-                made.setdefault(job.folder, job)
+            candidate = self.candidates[name]
+            for needed in (candidate.prior, candidate.member or name):
+                self.add(needed, seed, made)
         return list(made.values())
 
-    def of(self, prior: str, candidate: Candidate, seed: int) -> list[Job]:
-        jobs, needs = [], ()
-        first = self.folder / f"seed{seed}" / FIRST
-        if FIRST in (prior, candidate.prior) or "start" in candidate.changes:
-            spec = self.member(0, FIRST, {}, 1000 * seed)
-            changes = {**self.common, "seed": seed, "members": [spec]}
-            jobs.append(Job(first, changes, after=lambda folder: self.heard(folder, FIRST)))
-            needs = (first,)
-        changes = dict(candidate.changes)
-        own = {key: changes.pop(key) for key in ("objective", "encoder") if key in changes}
-        if changes.pop("start", None):
-            own["start"] = str((first / "members" / FIRST).resolve())
-        # The same seed of initialisation and of the crops' order for all candidates.
-        spec = self.member(1, "second", own, 1000 * seed + 1)
-        changes = {**self.common, "seed": seed, **changes, "members": [spec]}
-        if spec["objective"] is not None:
-            changes["priors"] = [self.prior(candidate.prior, first)]
-        folder = self.folder / f"seed{seed}" / candidate.name
-        jobs.append(Job(folder, changes, needs, lambda folder: self.heard(folder, "second")))
-        return jobs
+    def add(self, name: str, seed: int, made: dict[Path, Job]) -> tuple[Path, ...]:
+        """Add the runs that train this member, unless they are there; returns its folder if any.
+
+        ``name`` is ``first``, a candidate or an encoder from elsewhere, which needs none.
+        """
+        if name in self.priors:
+            return ()
+        folder = self.folder / f"seed{seed}" / name
+        if folder in made:
+            return (folder,)
+        if name == FIRST:
+            needs, changes, trained = (
+                (),
+                {"members": [self.member(0, FIRST, {}, 1000 * seed)]},
+                FIRST,
+            )
+        else:
+            candidate, trained = self.candidates[name], "second"
+            changes = dict(candidate.changes)
+            own = {key: changes.pop(key) for key in ("objective", "encoder") if key in changes}
+            needs = ()
+            if changes.pop("start", None):
+                needs += self.add(FIRST, seed, made)
+                own["start"] = str(self.trained(FIRST, seed))
+            # The same seed of initialisation and of the crops' order for all candidates.
+            spec = self.member(1, "second", own, 1000 * seed + candidate.seed)
+            if spec["objective"] is not None:
+                needs += self.add(candidate.prior, seed, made)
+                changes["priors"] = [self.prior(candidate.prior, seed)]
+            changes["members"] = [spec]
+        changes = {**self.common, "seed": seed, **changes}
+        made[folder] = Job(folder, changes, needs, lambda folder: self.heard(folder, trained))
+        return (folder,)
+
+    def trained(self, name: str, seed: int) -> Path:
+        """Where a member that the study trains will be."""
+        member = FIRST if name == FIRST else "second"
+        return (self.folder / f"seed{seed}" / name / "members" / member).resolve()
 
     def member(self, index: int, name: str, own: dict[str, Any], seed: int) -> dict[str, Any]:
         """The base's member, changed."""
         return {**read_tree(self.base)["members"][index], "name": name, "seed": seed, **own}
 
-    def prior(self, name: str, first: Path) -> dict[str, Any]:
-        if name == FIRST:
-            return {"name": FIRST, "folder": str((first / "members" / FIRST).resolve())}
-        return {"name": name, **self.priors[name]}
+    def prior(self, name: str, seed: int) -> dict[str, Any]:
+        """The entry of train.py's key ``priors`` for the other member of a pair."""
+        if name in self.priors:
+            return {"name": name, **self.priors[name]}
+        return {"name": name, "folder": str(self.trained(name, seed))}
 
     def heard(self, folder: Path, name: str) -> None:
         self.hear(load_member(folder / "members" / name), folder / "heard")

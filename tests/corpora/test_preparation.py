@@ -229,3 +229,37 @@ def test_too_few_speakers_are_counted(toy, tmp_path, found, sizes, sentence):
     with pytest.raises(UserError, match=sentence):
         corpora.prepare("toy", None, tmp_path / "out", **sizes)
     assert not (tmp_path / "out").exists()
+
+
+def test_further_corpora_train_under_names_of_their_own(audio_tree, tmp_path):
+    data = audio_tree("data", FILES)
+    more = audio_tree("more", [f"spk{s}/{k}.wav" for s in range(3) for k in range(2)])
+    options = {"more_training": {"folder": more}, "dev_speakers": 2, "test_speakers": 2}
+    splits = corpora.prepare("folder", data, tmp_path / "out", **options)
+    alone = corpora.prepare("folder", data, tmp_path / "alone", dev_speakers=2, test_speakers=2)
+    assert contents(splits)[1:] == contents(alone)[1:]  # nobody of them develops or tests
+    train, own = (corpora.read_manifest(paths.train) for paths in (splits, alone))
+    assert train[: len(own)] == own
+    assert {u.spk_id for u in train[len(own) :]} == {"folder-spk0", "folder-spk1", "folder-spk2"}
+    assert len(train) == len(own) + 6
+
+    (more / "spk2" / "1.wav").unlink()  # is noticed like a change of the data folder itself
+    again = corpora.prepare("folder", data, tmp_path / "out", **options)
+    assert len(corpora.read_manifest(again.train)) == len(own) + 5
+
+
+def test_long_training_utterances_are_cut_and_others_are_not(audio_tree, tmp_path):
+    data = audio_tree("data", FILES)  # 0.1 s each
+    whole = corpora.prepare("folder", data, tmp_path / "whole")
+    cut = corpora.prepare("folder", data, tmp_path / "cut", segment_seconds=0.04)
+    assert contents(whole)[1:] == contents(cut)[1:]
+    pieces, utterances = (corpora.read_manifest(paths.train) for paths in (cut, whole))
+    assert len(pieces) == 2 * len(utterances)
+    assert [(u.start, u.stop) for u in pieces[:2]] == [(0, 800), (800, 1600)]
+    assert {u.duration for u in pieces} == {0.05}
+    assert len({u.id for u in pieces}) == len(pieces)
+
+
+def test_a_segment_of_no_length_is_refused(audio_tree, tmp_path):
+    with pytest.raises(UserError, match="segment_seconds must be above 0 or null, not 0"):
+        corpora.prepare("folder", audio_tree("data", FILES), tmp_path, segment_seconds=0)

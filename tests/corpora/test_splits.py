@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from acorl_sb.corpora.manifest import Utterance
-from acorl_sb.corpora.splits import check_disjoint, make_trials, split_speakers, thin
+from acorl_sb.corpora.splits import check_disjoint, cut, make_trials, split_speakers, thin
 from acorl_sb.errors import UserError
 
 
@@ -156,3 +156,17 @@ def test_too_little_for_trials_is_said():
         make_trials(corpus(1), seed=0)
     with pytest.raises(UserError, match="no speaker has two utterances"):
         make_trials(corpus(3, 1, 1), seed=0)
+
+
+@pytest.mark.parametrize("samples, pieces", [(47_999, 1), (95_999, 1), (96_000, 2), (160_001, 3)])
+def test_pieces_cover_the_utterance_and_are_long_enough(samples, pieces):
+    whole = Utterance("u", samples / 16000, "u.wav", 500, 500 + samples, "s", "day", "f")
+    found = cut(whole, 3.0)
+    assert len(found) == pieces
+    assert found[0].start == 500 and found[-1].stop == 500 + samples
+    assert all(a.stop == b.start for a, b in itertools.pairwise(found))
+    assert max(u.stop - u.start for u in found) - min(u.stop - u.start for u in found) <= 1
+    for u in found:
+        assert u.duration == pytest.approx((u.stop - u.start) / 16000)
+        assert (u.wav, u.spk_id, u.session, u.gender) == ("u.wav", "s", "day", "f")
+        assert pieces == 1 or u.duration >= 3.0

@@ -10,7 +10,7 @@ import ruamel.yaml
 
 from acorl_sb.errors import UserError
 
-OWN_KEYS = {"objective", "encoder", "start", "prior", "member", "against", "strengths"}
+OWN_KEYS = {"objective", "encoder", "start", "seed", "prior", "member", "against", "strengths"}
 FIRST = "first"
 
 
@@ -18,7 +18,8 @@ class Candidate(NamedTuple):
     """One way to get a second member.
 
     ``changes`` are the keys of its YAML that train.py's member or YAML takes. ``prior`` is the
-    other member of the pair: ``first``, or the name of an encoder from elsewhere. ``member``
+    other member of the pair: ``first``, the name of an encoder from elsewhere, or a candidate,
+    whose second member it is then. ``seed`` tells apart members of one study seed. ``member``
     borrows the second member of another candidate instead of training one. ``against`` is the
     candidate whose pairs it is compared with. ``family`` and ``strength`` say where it stands
     among candidates that differ in the strength of the push alone.
@@ -27,6 +28,7 @@ class Candidate(NamedTuple):
     name: str
     changes: dict[str, Any]
     prior: str
+    seed: int
     member: str | None
     against: str
     family: str
@@ -51,10 +53,14 @@ def read_candidates(tree: Mapping[str, Any], priors: Mapping[str, Any]) -> dict[
                 changes["objective"] = with_strength(name, keys.get("objective"), strength)
             prior, member = keys.get("prior", FIRST), keys.get("member")
             against = keys.get("against", next(iter(tree)))
-            made[name] = Candidate(name, changes, prior, member, against, family, strength)
+            seed = keys.get("seed", 1)
+            made[name] = Candidate(name, changes, prior, seed, member, against, family, strength)
     for c in made.values():
-        if c.prior != FIRST and c.prior not in priors:
-            raise UserError(f"candidates.{c.name}: {c.prior!r} is not one of the key 'priors'")
+        if c.prior not in (FIRST, *priors, *made):
+            raise UserError(
+                f"candidates.{c.name}: prior: {c.prior!r} is neither in the key 'priors' nor a "
+                "candidate"
+            )
         for key, other in (("member", c.member), ("against", c.against)):
             if other is not None and other not in made:
                 raise UserError(f"candidates.{c.name}: {key}: {other!r} is not a candidate")

@@ -72,10 +72,9 @@ class Results:
     def pair(self, name: str, seed: int) -> Pair:
         """Where the embeddings of a pair's members are."""
         candidate, seed_folder = self.candidates[name], self.folder / f"seed{seed}"
-        if candidate.prior == FIRST:
-            first = seed_folder / FIRST
-        else:
-            first = self.folder / "priors" / candidate.prior
+        first = self.folder / "priors" / candidate.prior
+        if candidate.prior == FIRST or candidate.prior in self.candidates:
+            first = seed_folder / candidate.prior
         return Pair(first / "heard", seed_folder / (candidate.member or name) / "heard")
 
     def of(self, name: str, seeds: Sequence[int] | None = None) -> list[dict[str, Any]]:
