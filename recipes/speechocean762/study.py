@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pairs import tables
 from pairs.candidates import FIRST, Candidate, read_candidates
-from pairs.conditions import embed_conditions, read_conditions
+from pairs.conditions import Condition, embed_conditions, read_conditions
 from pairs.jobs import Job, run_all
 from pairs.results import Results
 
@@ -58,16 +58,21 @@ def main() -> int:
     wanted = list(dict.fromkeys(wanted))
     results = Results(folder, candidates, wanted, hparams["chosen"], hparams["seeds"], conditions)
 
-    def hear(encoder, heard: Path) -> None:
-        embed_conditions(encoder, folder / "manifest", conditions, hparams["noise_folder"], heard)
+    def hear(encoder: SpeakerEncoder, under: Sequence[Condition], heard: Path) -> None:
+        embed_conditions(encoder, folder / "manifest", under, hparams["noise_folder"], heard)
+
+    def after(name: str, seed: int, trained: Path) -> None:
+        hear(load_member(trained), results.conditions_for(name, seed), trained.parents[1] / "heard")
+        if name in candidates:
+            results.row(name, seed)  # here, while others are trained; the result is kept
 
     priors = loaded.lazy["priors"]
     for name in {candidates[n].prior for n, _ in wanted} & set(priors):
         spec = {"name": name, **priors[name]}
-        hear(load_prior(spec, f"priors.{name}"), folder / "priors" / name / "heard")
+        hear(load_prior(spec, f"priors.{name}"), conditions, folder / "priors" / name / "heard")
 
     base = (Path(sys.argv[1]).parent / hparams["base"]).resolve()
-    plan = Plan(base, folder, common, priors, candidates, hear)
+    plan = Plan(base, folder, common, priors, candidates, after)
     for job in run_all(plan.jobs(wanted), base, hparams["jobs"]):
         results.update()
         results.write()
@@ -88,10 +93,10 @@ class Plan:
         common: dict[str, Any],
         priors: dict[str, Any],
         candidates: dict[str, Candidate],
-        hear: Callable[[SpeakerEncoder, Path], None],
+        after: Callable[[str, int, Path], None],
     ):
         self.base, self.folder, self.common = base, folder, common
-        self.priors, self.candidates, self.hear = priors, candidates, hear
+        self.priors, self.candidates, self.after = priors, candidates, after
 
     def jobs(self, wanted: list[tuple[str, int]]) -> list[Job]:
         """What both members of all pairs need, each run once and after those that it needs."""
@@ -112,17 +117,13 @@ class Plan:
         folder = self.folder / f"seed{seed}" / name
         if folder in made:
             return (folder,)
+        needs: tuple[Path, ...] = ()
         if name == FIRST:
-            needs, changes, trained = (
-                (),
-                {"members": [self.member(0, FIRST, {}, 1000 * seed)]},
-                FIRST,
-            )
+            changes = {"members": [self.member(0, FIRST, {}, 1000 * seed)]}
         else:
-            candidate, trained = self.candidates[name], "second"
+            candidate = self.candidates[name]
             changes = dict(candidate.changes)
             own = {key: changes.pop(key) for key in ("objective", "encoder") if key in changes}
-            needs = ()
             if changes.pop("start", None):
                 needs += self.add(FIRST, seed, made)
                 own["start"] = str(self.trained(FIRST, seed))
@@ -133,7 +134,8 @@ class Plan:
                 changes["priors"] = [self.prior(candidate.prior, seed)]
             changes["members"] = [spec]
         changes = {**self.common, "seed": seed, **changes}
-        made[folder] = Job(folder, changes, needs, lambda folder: self.heard(folder, trained))
+        trained = self.trained(name, seed)
+        made[folder] = Job(folder, changes, needs, lambda: self.after(name, seed, trained))
         return (folder,)
 
     def trained(self, name: str, seed: int) -> Path:
@@ -150,9 +152,6 @@ class Plan:
         if name in self.priors:
             return {"name": name, **self.priors[name]}
         return {"name": name, "folder": str(self.trained(name, seed))}
-
-    def heard(self, folder: Path, name: str) -> None:
-        self.hear(load_member(folder / "members" / name), folder / "heard")
 
 
 if __name__ == "__main__":

@@ -20,13 +20,13 @@ ROOT = Path(__file__).resolve().parents[3]
 class Job(NamedTuple):
     """One run: its folder, what it changes of the base YAML, and folders that must be done first.
 
-    ``after`` is called with the folder once it is trained, in the same worker.
+    ``after`` is called once it is done, in the same worker, and again in every later study.
     """
 
     folder: Path
     changes: dict[str, Any]
     needs: tuple[Path, ...] = ()
-    after: Callable[[Path], object] = lambda folder: None
+    after: Callable[[], object] = lambda: None
 
 
 def run_all(jobs: Sequence[Job], base: Path, workers: int) -> Iterator[Job]:
@@ -72,7 +72,7 @@ def run(job: Job, base: Path, children: _Children) -> None:
         if code:
             tail = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
             raise UserError(f"{log}: train.py ended with code {code}: {' '.join(tail)}")
-    job.after(job.folder)
+    job.after()
 
 
 class _Children:

@@ -52,22 +52,33 @@ class Results:
 
     def row(self, name: str, seed: int) -> dict[str, Any] | None:
         trained = self.folder / f"seed{seed}" / (self.candidates[name].member or name)
-        pair = self.pair(name, seed)
-        if not all((heard / c.name / "test").exists() for heard in pair for c in self.conditions):
+        pair, conditions = self.pair(name, seed), self.conditions_of(name, seed)
+        if not all((heard / c.name / "test").exists() for heard in pair for c in conditions):
             return None
         kept = self.folder / "figures" / f"{name}_{seed}.json"
         row = json.loads(kept.read_text()) if kept.is_file() else {}
-        if list(row.get("conditions", {})) != [c.name for c in self.conditions]:
+        if not {c.name for c in conditions} <= set(row.get("conditions", {})):
             record = json.loads((trained / "members" / "second" / "member.json").read_text())
             row = {
                 "candidate": name,
                 "seed": seed,
                 "parameters": record["parameters"],
                 "seconds": record["seconds"],
-                **measure(pair, self.conditions, self.manifests),
+                **measure(pair, conditions, self.manifests),
             }
             write_json(kept, row)
         return row
+
+    def conditions_of(self, name: str, seed: int) -> Sequence[Condition]:
+        """All conditions for the pairs that are reported, the first for those only screened."""
+        reported = name in self.chosen and seed in self.seeds
+        return self.conditions if reported else self.conditions[:1]
+
+    def conditions_for(self, name: str, seed: int) -> Sequence[Condition]:
+        """The conditions under which a member, ``first`` or a candidate's, has to be heard."""
+        pairs = [(c.name, c.prior, c.member or c.name) for c in self.candidates.values()]
+        wanted = [self.conditions_of(pair, seed) for pair, *members in pairs if name in members]
+        return max(wanted, key=len, default=self.conditions[:1])
 
     def pair(self, name: str, seed: int) -> Pair:
         """Where the embeddings of a pair's members are."""
