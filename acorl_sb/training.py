@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ from acorl_sb.members import (
 
 logger = logging.getLogger(__name__)
 
-MEMBER_KEYS = {"name", "encoder", "objective", "seed", "start"}
+MEMBER_KEYS = {"name", "encoder", "objective", "seed", "start", "training"}
+OWN_TRAINING = {"crop_seconds", "speeds", "augment", "view"}  # settings that one member may change
 PRIOR_SOURCES = ("folder", "source", "encoder")  # see acorl_sb.members.load_prior
 PRIOR_KEYS = {"name", "weights", *PRIOR_SOURCES}
 VIEWS = ("crop", "utterance")
@@ -145,6 +146,11 @@ def check_specs(members: Any, priors: Any) -> None:
                 )
             for key in sorted(needed - set(spec)):
                 raise UserError(f"{where}: the key {key!r} is missing")
+            for key in sorted(set(spec.get("training") or {}) - OWN_TRAINING):
+                raise UserError(
+                    f"{where}.training: a member cannot have the key {key!r} of its own; "
+                    f"it can have {', '.join(sorted(OWN_TRAINING))}"
+                )
             if kind == "priors" and sum(key in spec for key in PRIOR_SOURCES) != 1:
                 raise UserError(f"{where}: one of the keys {', '.join(PRIOR_SOURCES)} is needed")
             name = str(spec["name"])
@@ -170,8 +176,9 @@ def train_members(
 
     Arguments
     ---------
-    specs : resolved ``members`` of the YAML, each with name, encoder, objective, seed and start,
-        a finished member's folder whose weights training goes on from; the last three may lack
+    specs : resolved ``members`` of the YAML, each with name, encoder, objective, seed, start (a
+        finished member's folder whose weights training goes on from) and training (settings that
+        are this member's own, of ``OWN_TRAINING``); the last four may lack
     prior_specs : resolved ``priors``, encoders that a user owns, see ``members.load_prior``
     data : TrainingSet
     settings : Settings
@@ -192,8 +199,9 @@ def train_members(
         record = read_record(folder / name)
         wanted = member_settings(spec, index, settings, alliance)
         if record is None:
+            own, own_data = with_own_training(spec, f"members[{index}]", settings, data)
             train_member(
-                spec, index, alliance, errors, data, settings, run_opts, device, folder / name
+                spec, index, alliance, errors, own_data, own, run_opts, device, folder / name
             )
             record = read_record(folder / name)
         else:
@@ -202,6 +210,15 @@ def train_members(
         errors.append(record["dev_eer"])
         alliance.add(name, load_member(folder / name))
     return alliance
+
+
+def with_own_training(
+    spec: Any, where: str, settings: Settings, data: TrainingSet
+) -> tuple[Settings, TrainingSet]:
+    """Settings and training set with what the member's key ``training`` changes of them."""
+    changes = build(spec.get("training") or {}, f"{where}.training")
+    own = replace(settings, **changes)
+    return own, replace(data, speeds=own.speeds)
 
 
 def member_settings(spec: Any, index: int, settings: Settings, alliance: Alliance) -> dict:

@@ -275,6 +275,21 @@ def test_training_goes_on_from_a_members_weights_by_speaker(data, tmp_path):
         training.load_start(start, encoder, head.classifier, strangers)
 
 
+def test_a_member_may_train_in_its_own_way(data, tmp_path):
+    own = {"speeds": [0.9, 1.1], "crop_seconds": 0.3}
+    specs = [spec("a"), {**spec("b"), "training": own}]
+    train(tmp_path / "own", data, specs)
+    all_alike = training.TrainingSet(data.utterances, fake_error, own["speeds"])
+    train(tmp_path / "all", all_alike, [spec("a"), spec("b")], **own)
+    assert same(weights(tmp_path / "own" / "b"), weights(tmp_path / "all" / "b"))
+    assert not same(weights(tmp_path / "own" / "a"), weights(tmp_path / "all" / "a"))
+    specs[1]["training"] = {**own, "lr": 1}
+    with pytest.raises(
+        UserError, match=r"members\[1\].training: a member cannot have the key 'lr'"
+    ):
+        train(tmp_path / "lr", data, specs)
+
+
 @pytest.mark.parametrize(
     ("members", "priors", "message"),
     [
@@ -283,6 +298,7 @@ def test_training_goes_on_from_a_members_weights_by_speaker(data, tmp_path):
         ([{"name": "a", "encoder": {}, "lamda": 1}], [], r"members\[0\]: unknown key 'lamda'"),
         ([{"name": "a", "encoder": {}}] * 2, [], r"members\[1\]: the name 'a' is empty, taken"),
         ([{"name": "a/b", "encoder": {}}], [], "slash"),
+        ([{"name": "a", "encoder": {}, "training": {"lr": 1}}], [], "cannot have the key 'lr'"),
         ([{"name": "a", "encoder": {}, "objective": 1}], [], "no prior to complement"),
         ([{"name": "a", "encoder": {}}], [{"name": "p"}], r"priors\[0\]: one of the keys folder"),
     ],
