@@ -13,22 +13,22 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from pairs import tables
-from pairs.candidates import FIRST, Candidate, read_candidates
+from pairs.candidates import read_candidates
 from pairs.conditions import Condition, embed_conditions, read_conditions
-from pairs.jobs import Job, run_all
+from pairs.jobs import run_all
+from pairs.plan import Plan
 from pairs.results import Results
 
 from acorl_sb import corpora
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_text
-from acorl_sb.hparams import load_hparams, plain, read_tree
+from acorl_sb.hparams import load_hparams, plain
 from acorl_sb.members import load_member, load_prior
 
 KEYS = ["output_folder", "base", "data_folder", "noise_folder", "jobs"]
@@ -81,77 +81,6 @@ def main() -> int:
     results.write()
     print(tables.page(results))
     return 0
-
-
-class Plan:
-    """From candidates and seeds to runs of train.py."""
-
-    def __init__(
-        self,
-        base: Path,
-        folder: Path,
-        common: dict[str, Any],
-        priors: dict[str, Any],
-        candidates: dict[str, Candidate],
-        after: Callable[[str, int, Path], None],
-    ):
-        self.base, self.folder, self.common = base, folder, common
-        self.priors, self.candidates, self.after = priors, candidates, after
-
-    def jobs(self, wanted: list[tuple[str, int]]) -> list[Job]:
-        """What both members of all pairs need, each run once and after those that it needs."""
-        made: dict[Path, Job] = {}
-        for name, seed in wanted:
-            candidate = self.candidates[name]
-            for needed in (candidate.prior, candidate.member or name):
-                self.add(needed, seed, made)
-        return list(made.values())
-
-    def add(self, name: str, seed: int, made: dict[Path, Job]) -> tuple[Path, ...]:
-        """Add the runs that train this member, unless they are there; returns its folder if any.
-
-        ``name`` is ``first``, a candidate or an encoder from elsewhere, which needs none.
-        """
-        if name in self.priors:
-            return ()
-        folder = self.folder / f"seed{seed}" / name
-        if folder in made:
-            return (folder,)
-        needs: tuple[Path, ...] = ()
-        if name == FIRST:
-            changes = {"members": [self.member(0, FIRST, {}, 1000 * seed)]}
-        else:
-            candidate = self.candidates[name]
-            changes = dict(candidate.changes)
-            own = {key: changes.pop(key) for key in ("objective", "encoder") if key in changes}
-            if changes.pop("start", None):
-                needs += self.add(FIRST, seed, made)
-                own["start"] = str(self.trained(FIRST, seed))
-            # The same seed of initialisation and of the crops' order for all candidates.
-            spec = self.member(1, "second", own, 1000 * seed + candidate.seed)
-            if spec["objective"] is not None:
-                needs += self.add(candidate.prior, seed, made)
-                changes["priors"] = [self.prior(candidate.prior, seed)]
-            changes["members"] = [spec]
-        changes = {**self.common, "seed": seed, **changes}
-        trained = self.trained(name, seed)
-        made[folder] = Job(folder, changes, needs, lambda: self.after(name, seed, trained))
-        return (folder,)
-
-    def trained(self, name: str, seed: int) -> Path:
-        """Where a member that the study trains will be."""
-        member = FIRST if name == FIRST else "second"
-        return (self.folder / f"seed{seed}" / name / "members" / member).resolve()
-
-    def member(self, index: int, name: str, own: dict[str, Any], seed: int) -> dict[str, Any]:
-        """The base's member, changed."""
-        return {**read_tree(self.base)["members"][index], "name": name, "seed": seed, **own}
-
-    def prior(self, name: str, seed: int) -> dict[str, Any]:
-        """The entry of train.py's key ``priors`` for the other member of a pair."""
-        if name in self.priors:
-            return {"name": name, **self.priors[name]}
-        return {"name": name, "folder": str(self.trained(name, seed))}
 
 
 if __name__ == "__main__":

@@ -69,7 +69,8 @@ def test_strengths_make_a_candidate_of_each():
     )
     assert list(found) == ["plain", "push_0.5", "push_2", "late_3"]
     assert [c.strength for c in found.values()] == [None, 0.5, 2, 3.0]
-    assert found["push_2"].family == "push" and found["push_2"].against == "plain"
+    assert found["plain"].against == ()
+    assert found["push_2"].family == "push" and found["push_2"].against == ("plain",)
     assert found["push_0.5"].changes["objective"]["push"]["strength"] == 0.5
     assert found["push_2"].changes["objective"]["push"]["strength"] == 2
     assert found["push_2"].changes["crop_seconds"] == 1.0
@@ -253,10 +254,10 @@ def test_results_of_known_members(finished):
     for key in ("correlation_target", "correlation_nontarget", "cka", "common_errors"):
         assert row["test"][key] == pytest.approx(1)
     assert row["test"]["r2_of_probe"] > 0.99
-    good = finished.against("good", "clean", Measure("eer"))
+    good = finished.against("good", "independent", "clean", Measure("eer"))
     means = [tables.mean(finished.of(name), "test", "fused") for name in ("good", "independent")]
     assert good.change == pytest.approx(means[0] - means[1]) and good.high < 0
-    assert finished.against("independent", "clean", Measure("eer")) is None
+    assert finished.against("good", "copy_1", "clean", Measure("eer")) is None  # of one seed alone
     for row in finished.rows:
         assert row["conditions"]["clean"]["fused"] == row["test"]["fused"]
         # Pairs that are only screened are heard under the first condition alone.
@@ -269,8 +270,8 @@ def test_the_page_shows_every_pair_and_says_the_difference(finished):
     finished.update()
     finished.write()
     page = (finished.folder / "study.md").read_text()
-    assert page.count("\n| good | ") == 4 and page.count("\n| copy_1 | ") == 1
-    good = finished.against("good", "clean", Measure("eer"))
+    assert page.count("\n| good | ") == 5 and page.count("\n| copy_1 | ") == 1
+    good = finished.against("good", "independent", "clean", Measure("eer"))
     assert f"| {100 * good.change:+.2f} [{100 * good.low:+.2f}, {100 * good.high:+.2f}] |" in page
     assert "| 1.50 M | 60 |" in page
     for picture in ("correlation", "strength"):

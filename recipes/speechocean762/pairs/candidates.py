@@ -20,8 +20,8 @@ class Candidate(NamedTuple):
     ``changes`` are the keys of its YAML that train.py's member or YAML takes. ``prior`` is the
     other member of the pair: ``first``, the name of an encoder from elsewhere, or a candidate,
     whose second member it is then. ``seed`` tells apart members of one study seed. ``member``
-    borrows the second member of another candidate instead of training one. ``against`` is the
-    candidate whose pairs it is compared with. ``family`` and ``strength`` say where it stands
+    borrows the second member of another candidate instead of training one. ``against`` are the
+    candidates whose pairs it is compared with. ``family`` and ``strength`` say where it stands
     among candidates that differ in the strength of the push alone.
     """
 
@@ -30,7 +30,7 @@ class Candidate(NamedTuple):
     prior: str
     seed: int
     member: str | None
-    against: str
+    against: tuple[str, ...]
     family: str
     strength: float | None
 
@@ -53,6 +53,8 @@ def read_candidates(tree: Mapping[str, Any], priors: Mapping[str, Any]) -> dict[
                 changes["objective"] = with_strength(name, keys.get("objective"), strength)
             prior, member = keys.get("prior", FIRST), keys.get("member")
             against = keys.get("against", next(iter(tree)))
+            against = (against,) if isinstance(against, str) else tuple(against)
+            against = tuple(other for other in against if other != name)
             seed = keys.get("seed", 1)
             made[name] = Candidate(name, changes, prior, seed, member, against, family, strength)
     for c in made.values():
@@ -61,7 +63,7 @@ def read_candidates(tree: Mapping[str, Any], priors: Mapping[str, Any]) -> dict[
                 f"candidates.{c.name}: prior: {c.prior!r} is neither in the key 'priors' nor a "
                 "candidate"
             )
-        for key, other in (("member", c.member), ("against", c.against)):
+        for key, other in (("member", c.member), *(("against", name) for name in c.against)):
             if other is not None and other not in made:
                 raise UserError(f"candidates.{c.name}: {key}: {other!r} is not a candidate")
         if c.member is not None and (c.changes or made[c.member].member is not None):

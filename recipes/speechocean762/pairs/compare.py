@@ -27,6 +27,7 @@ class Difference(NamedTuple):
     relative: float
     relative_low: float
     relative_high: float
+    seeds: int
 
 
 def difference(
@@ -63,6 +64,7 @@ def difference(
         float(changes.std(ddof=1)) if seeds > 1 else float("nan"),
         float(changes.mean()) / base,
         *interval(new / old - 1),
+        seeds,
     )
 
 

@@ -36,6 +36,7 @@ class Results:
         self.folder, self.candidates, self.wanted = folder, candidates, wanted
         self.chosen, self.seeds, self.conditions = list(chosen), list(seeds), conditions
         self.rows: list[dict[str, Any]] = []
+        self._differences: dict[tuple, Difference] = {}
 
     @property
     def manifests(self) -> Path:
@@ -93,24 +94,26 @@ class Results:
         rows = [row for row in self.rows if row["candidate"] == name]
         return [row for row in rows if seeds is None or row["seed"] in seeds]
 
-    def against(self, name: str, condition: str, measure_: Measure) -> Difference | None:
-        """A chosen candidate minus its reference on the test trials, over the seeds of both.
+    def against(self, name: str, other: str, condition: str, kind: Measure) -> Difference | None:
+        """A candidate minus another on the test trials, over the reported seeds of both.
 
-        None for a reference itself and before two seeds of both are there.
+        None before there are two such seeds.
         """
-        reference = self.candidates[name].against
-        done = [{row["seed"] for row in self.of(which, self.seeds)} for which in (name, reference)]
-        seeds = sorted(done[0] & done[1])
-        if name == reference or len(seeds) < 2:
+        done = [{row["seed"] for row in self.of(which, self.seeds)} for which in (name, other)]
+        seeds = tuple(sorted(done[0] & done[1]))
+        if len(seeds) < 2:
             return None
-        systems = [
-            [
-                fused(self.pair(which, s), condition, "test", self.main, self.manifests)
-                for s in seeds
+        key = (name, other, condition, kind, seeds)
+        if key not in self._differences:
+            systems = [
+                [
+                    fused(self.pair(which, s), condition, "test", self.main, self.manifests)
+                    for s in seeds
+                ]
+                for which in (name, other)
             ]
-            for which in (name, reference)
-        ]
-        return difference(*systems, side(self.manifests, "test"), measure_)
+            self._differences[key] = difference(*systems, side(self.manifests, "test"), kind)
+        return self._differences[key]
 
     def write(self) -> None:
         """``study.json``, ``study.md`` and the pictures."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,8 @@ def page(results: Results) -> str:
     parts = [
         "## Chosen pairs, test trials",
         chosen_table(results),
+        "## Their differences",
+        difference_table(results),
         "## How different their members are, and what they cost",
         likeness_table(results),
         "## In noise and on short speech: EER % of the fusion, test trials",
@@ -34,30 +35,52 @@ def page(results: Results) -> str:
 
 
 def chosen_table(results: Results) -> str:
-    """Members, fusion, and the paired difference from the reference."""
+    """Errors of members and fusion, means over seeds; the fusion's with its range over seeds."""
     head = (
-        *("pair", "seeds", "first EER %", "second EER %", "fused EER %", "minDCF(0.01)"),
-        *("EER % minus reference's", "sd over seeds", "relative", "minDCF minus reference's"),
+        *("pair", "seeds", "first EER %", "second EER %", "fused EER %", "sd over seeds"),
+        *("first minDCF(0.01)", "second", "fused"),
     )
     lines = []
     for name in results.chosen:
         rows = results.of(name, results.seeds)
-        if not rows:
-            continue
-        eer = results.against(name, results.main, EER)
-        dcf = results.against(name, results.main, DCF)
-        lines.append(
-            [
-                name,
-                len(rows),
-                *(percent(rows, "test", key) for key in ("first", "second", "fused")),
-                f"{mean(rows, 'test', 'fused_min_dcf'):.3f}",
-                points(eer),
-                "" if eer is None else f"{100 * eer.spread:.2f}",
-                relative(eer),
-                "" if dcf is None else f"{dcf.change:+.3f} [{dcf.low:+.3f}, {dcf.high:+.3f}]",
-            ]
-        )
+        if rows:
+            spread = np.std([row["test"]["fused"] for row in rows], ddof=1) if rows[1:] else np.nan
+            lines.append(
+                [
+                    name,
+                    len(rows),
+                    *(percent(rows, "test", key) for key in ("first", "second", "fused")),
+                    f"{100 * spread:.2f}",
+                    *(
+                        f"{mean(rows, 'test', f'{key}_min_dcf'):.3f}"
+                        for key in ("first", "second", "fused")
+                    ),
+                ]
+            )
+    return markdown(head, lines)
+
+
+def difference_table(results: Results) -> str:
+    """Fused error of each chosen pair minus that of what it is compared with."""
+    head = (
+        *("pair", "minus", "seeds", "EER, points of %", "sd over seeds", "EER, relative"),
+        "minDCF(0.01)",
+    )
+    lines = []
+    for name in results.chosen:
+        for other in results.candidates[name].against:
+            eer = results.against(name, other, results.main, EER)
+            dcf = results.against(name, other, results.main, DCF)
+            if eer is not None:
+                lines.append(
+                    [
+                        *(name, other, eer.seeds),
+                        f"{100 * eer.change:+.2f} [{100 * eer.low:+.2f}, {100 * eer.high:+.2f}]",
+                        f"{100 * eer.spread:.2f}",
+                        relative(eer),
+                        f"{dcf.change:+.3f} [{dcf.low:+.3f}, {dcf.high:+.3f}]",
+                    ]
+                )
     return markdown(head, lines)
 
 
@@ -94,16 +117,18 @@ def conditions_table(results: Results) -> str:
             continue
         line = [name]
         for condition in names:
-            change = relative(results.against(name, condition, EER))
             value = percent(rows, "conditions", condition, "fused")
-            line.append(f"{value} ({change})" if change else value)
+            for other in results.candidates[name].against[:1]:
+                change = results.against(name, other, condition, EER)
+                value += f" ({relative(change)})" if change is not None else ""
+            line.append(value)
         lines.append(line)
-    return markdown(("pair (relative to its reference)", *names), lines)
+    return markdown(("pair (relative to the first that it is compared with)", *names), lines)
 
 
 def screening_table(results: Results) -> str:
     head = (
-        *("pair", "seeds", "second, dev EER %", "fused, dev EER %", "minus reference's"),
+        *("pair", "seeds", "second, dev EER %", "fused, dev EER %", "minus"),
         *("score correlation, non-target", "target"),
     )
     lines = []
@@ -112,18 +137,19 @@ def screening_table(results: Results) -> str:
         if not rows:
             continue
         seeds = [row["seed"] for row in rows]
-        base = results.of(candidate.against, seeds)
-        change = ""
-        if candidate.against != name and len(base) == len(rows):
-            change = mean(rows, "dev", "fused") - mean(base, "dev", "fused")
-            change = f"{100 * change:+.2f}"
+        changes = []
+        for other in candidate.against:
+            base = results.of(other, seeds)
+            if len(base) == len(rows):
+                change = mean(rows, "dev", "fused") - mean(base, "dev", "fused")
+                changes.append(f"{100 * change:+.2f} ({other})")
         lines.append(
             [
                 name,
                 len(rows),
                 percent(rows, "dev", "second"),
                 percent(rows, "dev", "fused"),
-                change,
+                ", ".join(changes),
                 f"{mean(rows, 'dev', 'correlation_nontarget'):.3f}",
                 f"{mean(rows, 'dev', 'correlation_target'):.3f}",
             ]
@@ -146,16 +172,7 @@ def percent(rows: Sequence[dict[str, Any]], *path: str) -> str:
     return f"{100 * mean(rows, *path):.2f}"
 
 
-def points(d: Difference | None) -> str:
-    """A difference of error rates with its interval, in points of a percent."""
-    if d is None:
-        return ""
-    return f"{100 * d.change:+.2f} [{100 * d.low:+.2f}, {100 * d.high:+.2f}]"
-
-
-def relative(d: Difference | None) -> str:
-    if d is None or math.isnan(d.relative):
-        return ""
+def relative(d: Difference) -> str:
     return f"{100 * d.relative:+.1f} % [{100 * d.relative_low:+.1f}, {100 * d.relative_high:+.1f}]"
 
 
