@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from acorl_sb.analysis.pictures import COLOURS, DASHES, save
 from pairs.tables import mean
@@ -13,7 +16,7 @@ from pairs.tables import mean
 if TYPE_CHECKING:
     from pairs.results import Results
 
-MARKERS = "osD^vPX*<>hp"
+MARKERS = "osD^vPX*<>h"  # as many as share no divisor with the colours: 66 looks
 
 
 def write(results: Results) -> None:
@@ -43,6 +46,7 @@ def correlation(results: Results) -> Figure:
         )
     axis.set_xlabel("correlation of the two members' non-target scores, test trials")
     axis.set_ylabel("EER of the fusion, %, test trials")
+    _log(axis.yaxis)
     axis.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
@@ -60,25 +64,35 @@ def strengths(results: Results) -> Figure | None:
         return None
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     axes = figure.subplots(1, 2)
-    parts = (("second", "the second member alone"), ("fused", "the fusion"))
+    parts = (("second", "second member alone"), ("fused", "pair, fused"))
     for axis, (key, title) in zip(axes, parts, strict=True):
         for place, (family, points) in enumerate(families.items()):
             x = sorted(points)
             axis.plot(
                 x,
                 [100 * mean(points[strength], "dev", key) for strength in x],
-                label=family,
+                label=family if key == "fused" else None,
                 color=COLOURS[place % len(COLOURS)],
                 linestyle=DASHES[place % len(DASHES)],
                 marker=MARKERS[place % len(MARKERS)],
             )
         reference = results.of(next(iter(results.candidates)))
         if reference:
-            axis.axhline(100 * mean(reference, "dev", key), color="#888888", linewidth=1)
-        axis.set_xscale("log")
+            level = 100 * mean(reference, "dev", key)
+            label = reference[0]["candidate"] if key == "fused" else None
+            axis.axhline(level, color="#888888", linewidth=1, label=label)
+        _log(axis.xaxis, sorted({x for points in families.values() for x in points}))
+        axis.set_title(title, fontsize=10)
         axis.set_xlabel("strength of the push λ")
-        axis.set_ylabel(f"EER of {title}, %, development trials")
+        axis.set_ylabel("EER, %, development trials")
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8)
-    figure.suptitle("grey line: the independent pair", fontsize=10)
+    figure.legend(loc="outside right upper", fontsize=8)
     return figure
+
+
+def _log(axis: Axis, at: Sequence[float] | None = None) -> None:
+    """A logarithmic scale whose ticks are plain numbers: those given, or what fits."""
+    getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+    axis.set_major_locator(FixedLocator(at) if at else MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())
