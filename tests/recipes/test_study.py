@@ -84,6 +84,7 @@ def test_strengths_make_a_candidate_of_each():
         ("{first: {objective: null}}", "the name 'first' is taken"),
         ("{a: {prior: nobody}}", "'nobody' is neither in the key 'priors' nor a candidate"),
         ("{a: {member: b}}", "member: 'b' is not a candidate"),
+        ("{a: {start: b}}", "start: 'b' is not a candidate"),
         ("{a: {against: b}}", "against: 'b' is not a candidate"),
         ("{a: {objective: null}, b: {member: a, lr: 1}}", "it borrows a member, so it trains none"),
     ],
@@ -315,7 +316,7 @@ candidates:
         objective: !name:acorl_sb.complementarity.CKA {{}}
         strengths: [5.0]
     beside: {{prior: cka_5, member: independent}}
-    warm: {{objective: null, start: true}}
+    warm: {{objective: null, start: cka_5}}
 """)
     out = tmp_path / "out"
     done = run(mine)

@@ -17,7 +17,8 @@ FIRST = "first"
 class Candidate(NamedTuple):
     """One way to get a second member.
 
-    ``changes`` are the keys of its YAML that train.py's member or YAML takes. ``prior`` is the
+    ``changes`` are the keys of its YAML that train.py's member or YAML takes, but for ``start``,
+    the name of a member whose weights training goes on from. ``prior`` is the
     other member of the pair: ``first``, the name of an encoder from elsewhere, or a candidate,
     whose second member it is then. ``seed`` tells apart members of one study seed. ``member``
     borrows the second member of another candidate instead of training one. ``against`` are the
@@ -58,6 +59,9 @@ def read_candidates(tree: Mapping[str, Any], priors: Mapping[str, Any]) -> dict[
             seed = keys.get("seed", 1)
             made[name] = Candidate(name, changes, prior, seed, member, against, family, strength)
     for c in made.values():
+        start = c.changes.get("start", FIRST)
+        if start not in (FIRST, *made):
+            raise UserError(f"candidates.{c.name}: start: {start!r} is not a candidate")
         if c.prior not in (FIRST, *priors, *made):
             raise UserError(
                 f"candidates.{c.name}: prior: {c.prior!r} is neither in the key 'priors' nor a "

@@ -52,9 +52,10 @@ class Plan:
             candidate = self.candidates[name]
             changes = dict(candidate.changes)
             own = {key: changes.pop(key) for key in ("objective", "encoder") if key in changes}
-            if changes.pop("start", None):
-                needs += self.add(FIRST, seed, made)
-                own["start"] = str(self.trained(FIRST, seed))
+            if "start" in changes:
+                start = changes.pop("start")
+                needs += self.add(start, seed, made)
+                own["start"] = str(self.trained(start, seed))
             # The same seed of initialisation and of the crops' order for all candidates.
             spec = self.member(1, "second", own, 1000 * seed + candidate.seed)
             if spec["objective"] is not None:
