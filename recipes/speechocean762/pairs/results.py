@@ -101,7 +101,7 @@ class Results:
         """
         done = [{row["seed"] for row in self.of(which, self.seeds)} for which in (name, other)]
         seeds = tuple(self.seeds)
-        if not done[0] & done[1] == set(seeds):
+        if done[0] & done[1] != set(seeds):
             return None
         key = (name, other, condition, kind)
         if key not in self._differences:
