@@ -44,7 +44,8 @@ def embed_utterances(
         Share the work among the ranks of a distributed run: all must call this, all get the
         whole result.
     hear : callable(wave, utterance) -> wave, or None
-        What becomes of each wave (T,) on its way to the encoder, such as noise; it keeps T.
+        What becomes of each wave (T,) on its way to the encoder, such as noise; waves of one
+        length must stay of one length.
     """
     encoder = encoder.to(device).eval()
     spans = [centre(u, seconds, encoder.sample_rate) for u in utterances]

@@ -1,0 +1,74 @@
+"""How new are training speakers at another speed to a member that has trained on them?
+
+    python recipes/speechocean762/unheard.py RUN_FOLDER [--member first] [--speeds 0.9 1.1]
+
+Prints the member's EER on trials of its own training speakers, as they are and at each speed,
+and on the development and test speakers of the run. Where the speeds' EERs are near those of new
+speakers, a second member trained on them learns from errors that the first really makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from torchaudio.functional import resample
+
+from acorl_sb import corpora
+from acorl_sb.corpora.splits import by_speaker, make_trials
+from acorl_sb.encoders import SpeakerEncoder
+from acorl_sb.errors import UserError, run_cli
+from acorl_sb.evaluate import Side
+from acorl_sb.extract import embed_utterances
+from acorl_sb.members import load_member
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run_folder", type=Path, help="output folder of train.py")
+    parser.add_argument("--member", default="first")
+    parser.add_argument("--speeds", type=float, nargs="+", default=[0.9, 1.1])
+    parser.add_argument("--seconds", type=float, default=2.0, help="centre of each utterance")
+    parser.add_argument("--each", type=int, default=10, help="utterances of each speaker")
+    args = parser.parse_args()
+    encoder = load_member(args.run_folder / "members" / args.member)
+    print("| speakers | speed | EER % |\n|---|---|---|")
+    for part, speeds in (("train", [1.0, *args.speeds]), ("dev", [1.0]), ("test", [1.0])):
+        utterances = corpora.read_manifest(args.run_folder / "manifest" / f"{part}.csv")
+        side = few(utterances, args.each, args.seconds * max(speeds))
+        for speed in speeds:
+            z = at_speed(encoder, side, speed, args.seconds)
+            print(f"| {part} | {speed:g} | {100 * side.eer(z):.2f} |", flush=True)
+    return 0
+
+
+def few(utterances: Sequence[corpora.Utterance], each: int, seconds: float) -> Side:
+    """Trials of the speakers who have ``each`` utterances of ``seconds`` or more."""
+    groups = by_speaker(u for u in utterances if u.duration >= seconds).values()
+    kept = [u for group in groups if len(group) >= each for u in group[:each]]
+    if not kept:
+        raise UserError(f"no speaker has {each} utterances of {seconds:g} s; ask for fewer")
+    trials = make_trials(kept, seed=0)
+    row = {u.id: i for i, u in enumerate(kept)}
+    rows = np.array([row[name] for name in trials.ids])
+    return Side(kept, trials, rows[trials.enrol], rows[trials.test])
+
+
+def at_speed(encoder: SpeakerEncoder, side: Side, speed: float, seconds: float) -> np.ndarray:
+    """Embeddings (N, D) of the centres, ``seconds`` long once they are at the speed."""
+    ratio = Fraction(speed).limit_denominator(100)
+
+    def hear(wave: np.ndarray, _utterance: corpora.Utterance) -> np.ndarray:
+        if ratio == 1:
+            return wave
+        return resample(torch.from_numpy(wave), ratio.numerator, ratio.denominator).numpy()
+
+    return embed_utterances(encoder, side.utterances, seconds * speed, hear=hear).numpy()
+
+
+if __name__ == "__main__":
+    run_cli(main)
