@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from acorl_sb.errors import UserError
 from acorl_sb.evaluate import Side
 from acorl_sb.files import write_json
 from acorl_sb.fusion import MeanZNorm
+from acorl_sb.hparams import build, load_hparams
+from acorl_sb.members import build_encoder
 from acorl_sb.scoring.embeddings import Embeddings, read_embeddings, write_embeddings
 from acorl_sb.scoring.scorefiles import read_scores
 from acorl_sb.scoring.trials import TrialList, write_trials
@@ -31,7 +34,8 @@ from acorl_sb.scoring.trials import TrialList, write_trials
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "speechocean762"
 sys.path.insert(0, str(RECIPE))
 
-from pairs import jobs, tables  # noqa: E402
+import study  # noqa: E402
+from pairs import figures, jobs, tables  # noqa: E402
 from pairs.candidates import read_candidates  # noqa: E402
 from pairs.compare import difference  # noqa: E402
 from pairs.conditions import Condition, noisy, read_conditions  # noqa: E402
@@ -92,6 +96,26 @@ def test_strengths_make_a_candidate_of_each():
 def test_candidates_that_make_no_sense_are_named(text, sentence):
     with pytest.raises(UserError, match=sentence):
         candidates(text)
+
+
+def test_every_candidate_of_the_recipe_can_be_built():
+    lazy = ("candidates", "common", "conditions", "priors")
+    argv = [str(RECIPE / "hparams" / "study.yaml"), "--data_folder", "x"]
+    loaded = load_hparams(argv, study.KEYS, lazy)
+    found = read_candidates(loaded.lazy["candidates"], loaded.lazy["priors"])
+    assert set(loaded.hparams["chosen"]) <= set(found)
+    for name, candidate in found.items():
+        if candidate.changes.get("objective") is not None:
+            objective = build({"x": candidate.changes["objective"]}, name)["x"](
+                dim=8, prior_dims=[4], n_classes=5
+            )
+            wanted = candidate.strength
+            parts = getattr(objective, "parts", [objective])
+            assert wanted is None or [part.push(1.0) for part in parts] == [
+                pytest.approx(wanted, rel=1e-3)
+            ]
+        if "encoder" in candidate.changes:
+            assert build_encoder(candidate.changes["encoder"], name).embedding_dim == 128
 
 
 def test_conditions_begin_with_a_clean_one_and_noise_needs_a_folder():
@@ -277,6 +301,21 @@ def test_the_page_shows_every_pair_and_says_the_difference(finished):
     assert "| 1.50 M | 60 |" in page
     for picture in ("correlation", "strength"):
         assert (finished.folder / f"{picture}.png").stat().st_size > 5000
+
+
+def test_a_member_that_is_trained_again_is_measured_again(finished):
+    finished.update()
+    before = finished.of("good", [1])[0]["test"]
+    heard = finished.folder / "seed1" / "good" / "heard"
+    shutil.rmtree(heard)
+    shutil.copytree(finished.folder / "seed1" / "first" / "heard", heard)
+    later = time.time() + 10
+    for path in heard.rglob("*"):
+        os.utime(path, (later, later))
+    figures.scores.cache_clear()  # as in a new process
+    finished.update()
+    after = finished.of("good", [1])[0]["test"]
+    assert after["second"] == after["first"] == before["first"] != before["second"]
 
 
 def test_a_pair_is_left_out_until_its_members_are_heard(finished):

@@ -54,10 +54,14 @@ class Results:
     def row(self, name: str, seed: int) -> dict[str, Any] | None:
         trained = self.folder / f"seed{seed}" / (self.candidates[name].member or name)
         pair, conditions = self.pair(name, seed), self.conditions_of(name, seed)
-        if not all((heard / c.name / "test").exists() for heard in pair for c in conditions):
+        heard = [member / c.name / "test" for member in pair for c in conditions]
+        if not all(path.exists() for path in heard):
             return None
         kept = self.folder / "figures" / f"{name}_{seed}.json"
-        row = json.loads(kept.read_text()) if kept.is_file() else {}
+        # A member that was trained again is heard again.
+        newest = max(path.stat().st_mtime for path in heard)
+        valid = kept.is_file() and kept.stat().st_mtime >= newest
+        row = json.loads(kept.read_text()) if valid else {}
         if not {c.name for c in conditions} <= set(row.get("conditions", {})):
             record = json.loads((trained / "members" / "second" / "member.json").read_text())
             row = {
