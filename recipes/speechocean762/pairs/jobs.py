@@ -6,6 +6,7 @@ import concurrent.futures
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,19 +60,25 @@ def run_all(jobs: Sequence[Job], base: Path, workers: int) -> Iterator[Job]:
 
 
 def run(job: Job, base: Path, children: _Children) -> None:
-    """Run train.py with a YAML that inherits the base, unless its results are there already."""
+    """Run train.py with a YAML that inherits the base, unless its results are there already.
+
+    Raises ``UserError`` when it fails, and for results of other settings than the job's.
+    """
+    yaml, log = job.folder / "job.yaml", job.folder / "output.txt"
+    tree = {"inherit": os.path.relpath(base, job.folder)}
+    text = dump({**tree, "output_folder": str(job.folder.resolve()), **job.changes})
     if not (job.folder / "results.json").is_file():
-        tree = {"inherit": os.path.relpath(base, job.folder)}
-        tree["output_folder"] = str(job.folder.resolve())
-        write_text(job.folder / "job.yaml", dump({**tree, **job.changes}))
-        log = job.folder / "output.txt"
+        write_text(yaml, text)
         with open(log, "a", encoding="utf-8") as output:
-            code = children.run(
-                [sys.executable, ROOT / "train.py", job.folder / "job.yaml"], output
-            )
+            code = children.run([sys.executable, ROOT / "train.py", yaml], output)
         if code:
             tail = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
             raise UserError(f"{log}: train.py ended with code {code}: {' '.join(tail)}")
+    elif yaml.read_text(encoding="utf-8") != text:
+        raise UserError(
+            f"{yaml}: this run was finished with other settings than the study's now; "
+            f"name another output_folder or delete {job.folder}"
+        )
     job.after()
 
 
@@ -81,21 +88,24 @@ class _Children:
     def __init__(self):
         self.processes: set[subprocess.Popen] = set()
         self.ended = False
+        self.lock = threading.Lock()  # none may start while they are being ended
 
     def run(self, command: Sequence[Any], output: Any) -> int:
-        if self.ended:
-            return 1
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
-        self.processes.add(process)
+        with self.lock:
+            if self.ended:
+                return 1
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+            )
+            self.processes.add(process)
         try:
             return process.wait()
         finally:
             self.processes.discard(process)
 
     def end(self) -> None:
-        self.ended = True
-        for process in list(self.processes):
-            process.terminate()
+        with self.lock:
+            self.ended = True
+            for process in list(self.processes):
+                process.terminate()
