@@ -187,6 +187,8 @@ def train_members(
     folder : path that holds a folder per member
     """
     check_specs(specs, prior_specs)
+    # All at once, so that a mistake in the last one costs no training of the others.
+    own = [with_own_training(s, f"members[{i}]", settings, data) for i, s in enumerate(specs)]
     alliance = Alliance()
     errors: list[float] = []
     for i, spec in enumerate(prior_specs or []):
@@ -199,9 +201,9 @@ def train_members(
         record = read_record(folder / name)
         wanted = member_settings(spec, index, settings, alliance)
         if record is None:
-            own, own_data = with_own_training(spec, f"members[{index}]", settings, data)
+            chosen, heard = own[index]
             train_member(
-                spec, index, alliance, errors, own_data, own, run_opts, device, folder / name
+                spec, index, alliance, errors, heard, chosen, run_opts, device, folder / name
             )
             record = read_record(folder / name)
         else:
@@ -217,8 +219,11 @@ def with_own_training(
 ) -> tuple[Settings, TrainingSet]:
     """Settings and training set with what the member's key ``training`` changes of them."""
     changes = build(spec.get("training") or {}, f"{where}.training")
-    own = replace(settings, **changes)
-    return own, replace(data, speeds=own.speeds)
+    try:
+        own = replace(settings, **changes)
+    except UserError as error:
+        raise UserError(f"{where}.training: {error}") from None
+    return own, replace(data, speeds=own.speeds) if "speeds" in changes else data
 
 
 def member_settings(spec: Any, index: int, settings: Settings, alliance: Alliance) -> dict:

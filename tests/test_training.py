@@ -283,6 +283,10 @@ def test_a_member_may_train_in_its_own_way(data, tmp_path):
     train(tmp_path / "all", all_alike, [spec("a"), spec("b")], **own)
     assert same(weights(tmp_path / "own" / "b"), weights(tmp_path / "all" / "b"))
     assert not same(weights(tmp_path / "own" / "a"), weights(tmp_path / "all" / "a"))
+    specs[1]["training"] = {"speeds": [9]}
+    with pytest.raises(UserError, match=r"members\[1\].training: the key 'speeds' holds a speed"):
+        train(tmp_path / "fast", data, specs)
+    assert not (tmp_path / "fast" / "a").exists()
     specs[1]["training"] = {**own, "lr": 1}
     with pytest.raises(
         UserError, match=r"members\[1\].training: a member cannot have the key 'lr'"
