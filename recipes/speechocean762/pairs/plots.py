@@ -62,6 +62,15 @@ def strengths(results: Results) -> Figure | None:
     families = {name: points for name, points in families.items() if len(points) > 1}
     if not families:
         return None
+    reference = results.of(next(iter(results.candidates)))
+    # Of seeds that all points have, so that a seed's luck is the same for all.
+    groups = [rows for points in families.values() for rows in points.values()]
+    groups += [reference] if reference else []
+    seeds = set.intersection(*({row["seed"] for row in rows} for rows in groups))
+
+    def shown(rows: list[dict], key: str) -> float:
+        return 100 * mean([row for row in rows if row["seed"] in seeds] or rows, "dev", key)
+
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     axes = figure.subplots(1, 2)
     parts = (("second", "second member alone"), ("fused", "pair, fused"))
@@ -70,17 +79,15 @@ def strengths(results: Results) -> Figure | None:
             x = sorted(points)
             axis.plot(
                 x,
-                [100 * mean(points[strength], "dev", key) for strength in x],
+                [shown(points[strength], key) for strength in x],
                 label=family if key == "fused" else None,
                 color=COLOURS[place % len(COLOURS)],
                 linestyle=DASHES[place % len(DASHES)],
                 marker=MARKERS[place % len(MARKERS)],
             )
-        reference = results.of(next(iter(results.candidates)))
         if reference:
-            level = 100 * mean(reference, "dev", key)
             label = reference[0]["candidate"] if key == "fused" else None
-            axis.axhline(level, color="#888888", linewidth=1, label=label)
+            axis.axhline(shown(reference, key), color="#888888", linewidth=1, label=label)
         _log(axis.xaxis, sorted({x for points in families.values() for x in points}))
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("strength of the push λ")
