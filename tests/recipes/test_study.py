@@ -371,7 +371,8 @@ candidates:
     # The borrowed member stands beside the other one.
     assert beside["test"]["first"] == cka["test"]["second"]
     assert beside["test"]["second"] == plain["test"]["second"]
-    assert list(cka["conditions"]) == ["short", "noisy"] and list(plain["conditions"]) == ["short"]
+    assert list(cka["conditions"]) == list(plain["conditions"]) == ["short", "noisy"]
+    assert list(rows["warm"]["conditions"]) == ["short"]  # neither chosen nor compared with
     assert cka["conditions"]["noisy"]["first"] > cka["conditions"]["short"]["first"]
 
     # The same errors from the score files that train.py wrote.

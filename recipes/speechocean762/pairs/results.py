@@ -75,9 +75,12 @@ class Results:
         return row
 
     def conditions_of(self, name: str, seed: int) -> Sequence[Condition]:
-        """All conditions for the pairs that are reported, the first for those only screened."""
-        reported = name in self.chosen and seed in self.seeds
-        return self.conditions if reported else self.conditions[:1]
+        """All conditions for the pairs that are reported, the first for those only screened.
+
+        What a chosen pair is compared with is reported with it.
+        """
+        reported = {*self.chosen}.union(*(self.candidates[n].against for n in self.chosen))
+        return self.conditions if name in reported and seed in self.seeds else self.conditions[:1]
 
     def conditions_for(self, name: str, seed: int) -> Sequence[Condition]:
         """The conditions under which a member, ``first`` or a candidate's, has to be heard."""
