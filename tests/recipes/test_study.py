@@ -37,7 +37,7 @@ sys.path.insert(0, str(RECIPE))
 import study  # noqa: E402
 from pairs import figures, jobs, tables  # noqa: E402
 from pairs.candidates import read_candidates  # noqa: E402
-from pairs.compare import difference  # noqa: E402
+from pairs.compare import difference, error  # noqa: E402
 from pairs.conditions import Condition, noisy, read_conditions  # noqa: E402
 from pairs.results import Results  # noqa: E402
 
@@ -217,15 +217,20 @@ def test_the_difference_is_of_means_over_seeds_and_zero_for_the_same():
         return [labels * d + generator.normal(size=len(labels)) for _ in range(3)]
 
     better, worse = scores(2.5), scores(2.0)
-    found = difference(better, worse, side, Measure("eer"), 200)
+
+    def judged(scores, kind, replicates):
+        return [error(s, side, kind, replicates) for s in scores]
+
+    eer, dcf = Measure("eer"), Measure("min_dcf", 0.01)
+    found = difference(judged(better, eer, 200), judged(worse, eer, 200))
     errors = np.array([[metrics.eer(s, labels) for s in group] for group in (better, worse)])
     assert found.change == pytest.approx((errors[0] - errors[1]).mean())
     assert found.spread == pytest.approx((errors[0] - errors[1]).std(ddof=1))
     assert found.relative == pytest.approx(found.change / errors[1].mean())
-    assert found.low < found.change < found.high < 0
-    assert found.relative_low < found.relative < found.relative_high < 0
-    same = difference(worse, worse, side, Measure("min_dcf", 0.01), 50)
-    assert same[:4] == (0, 0, 0, 0)
+    assert found.interval[0] < found.change < found.interval[1] < 0
+    assert found.relative_interval[0] < found.relative < found.relative_interval[1] < 0
+    same = difference(judged(worse, dcf, 50), judged(worse, dcf, 50))
+    assert same[:3] == (0, (0, 0), 0)
 
 
 @pytest.fixture
@@ -283,7 +288,7 @@ def test_results_of_known_members(finished):
     assert row["test"]["r2_of_probe"] > 0.99
     good = finished.against("good", "independent", "clean", Measure("eer"))
     means = [tables.mean(finished.of(name), "test", "fused") for name in ("good", "independent")]
-    assert good.change == pytest.approx(means[0] - means[1]) and good.high < 0
+    assert good.change == pytest.approx(means[0] - means[1]) and good.interval[1] < 0
     assert finished.against("good", "copy_1", "clean", Measure("eer")) is None  # of one seed alone
     for row in finished.rows:
         assert row["conditions"]["clean"]["fused"] == row["test"]["fused"]
@@ -299,7 +304,8 @@ def test_the_page_shows_every_pair_and_says_the_difference(finished):
     page = (finished.folder / "study.md").read_text()
     assert page.count("\n| good | ") == 5 and page.count("\n| copy_1 | ") == 1
     good = finished.against("good", "independent", "clean", Measure("eer"))
-    assert f"| {100 * good.change:+.2f} [{100 * good.low:+.2f}, {100 * good.high:+.2f}] |" in page
+    low, high = good.interval
+    assert f"| {100 * good.change:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}] |" in page
     assert "| 1.50 M | 60 |" in page
     for picture in ("correlation", "strength"):
         assert (finished.folder / f"{picture}.png").stat().st_size > 5000

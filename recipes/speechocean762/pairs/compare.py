@@ -11,6 +11,18 @@ from acorl_sb import metrics
 from acorl_sb.bootstrap import Measure, interval, speaker_bootstrap
 from acorl_sb.evaluate import Side
 
+REPLICATES = 1000
+
+
+class Error(NamedTuple):
+    """One pair's error: its ``value``, and ``replicates`` (R,) of it over draws of speakers.
+
+    Replicates of different pairs on the same trials are of the same draws.
+    """
+
+    value: float
+    replicates: np.ndarray
+
 
 class Difference(NamedTuple):
     """``change`` of the mean over seeds, its 95 % interval, ``spread`` of the seeds' changes.
@@ -21,57 +33,43 @@ class Difference(NamedTuple):
     """
 
     change: float
-    low: float
-    high: float
+    interval: tuple[float, float]
     spread: float
     relative: float
-    relative_low: float
-    relative_high: float
+    relative_interval: tuple[float, float]
     seeds: int
 
 
-def difference(
-    candidate: Sequence[np.ndarray],
-    reference: Sequence[np.ndarray],
-    side: Side,
-    measure: Measure,
-    replicates: int = 1000,
-) -> Difference:
-    """Candidate minus reference, entry i of both of the same seed; scores (N,) of the trials."""
-    seeds = len(candidate)
+def error(scores: np.ndarray, side: Side, measure: Measure, replicates: int = REPLICATES) -> Error:
+    """The measure, ``eer`` or ``min_dcf``, of a system's scores (N,)."""
+    labels = side.trials.labels
+    if measure.kind == "eer":
+        value = metrics.eer(scores, labels)
+    else:
+        value = metrics.min_dcf(scores, labels, measure.p_target, measure.c_miss, measure.c_fa)
     speaker = np.array([u.spk_id for u in side.utterances])
     drawn = speaker_bootstrap(
-        np.stack([*candidate, *reference]),
-        side.trials.labels,
-        speaker[side.enrol],
-        speaker[side.test],
-        [measure],
-        replicates,
-    )[str(measure)]  # (2 seeds, R)
-    plain = np.array(
-        [[point(s, side, measure) for s in systems] for systems in (candidate, reference)]
-    )  # (2, seeds)
-    generator = np.random.default_rng(0)
-    chosen = generator.integers(seeds, size=(seeds, replicates))  # the same seeds on both sides
-    columns = np.arange(replicates)
-    new = drawn[:seeds][chosen, columns].mean(0)  # (R,)
-    old = drawn[seeds:][chosen, columns].mean(0)
-    changes = plain[0] - plain[1]  # (seeds,)
-    base = float(plain[1].mean())
-    return Difference(
-        float(changes.mean()),
-        *interval(new - old),
-        float(changes.std(ddof=1)) if seeds > 1 else float("nan"),
-        float(changes.mean()) / base,
-        *interval(new / old - 1),
-        seeds,
+        scores, labels, speaker[side.enrol], speaker[side.test], [measure], replicates
     )
+    return Error(value, drawn[str(measure)][0])
 
 
-def point(scores: np.ndarray, side: Side, measure: Measure) -> float:
-    """The measure itself, ``eer`` or ``min_dcf``, of one system's scores."""
-    if measure.kind == "eer":
-        return metrics.eer(scores, side.trials.labels)
-    return metrics.min_dcf(
-        scores, side.trials.labels, measure.p_target, measure.c_miss, measure.c_fa
+def difference(candidate: Sequence[Error], reference: Sequence[Error]) -> Difference:
+    """Candidate minus reference; entry i of both is of the same seed."""
+    seeds = len(candidate)
+    values = np.array([[e.value for e in pairs] for pairs in (candidate, reference)])  # (2, seeds)
+    drawn = np.array([[e.replicates for e in pairs] for pairs in (candidate, reference)])
+    replicates = drawn.shape[-1]
+    # The same seeds on both sides.
+    chosen = np.random.default_rng(0).integers(seeds, size=(seeds, replicates))
+    new, old = drawn[:, chosen, np.arange(replicates)].mean(1)  # (R,) each
+    changes = values[0] - values[1]  # (seeds,)
+    change = float(changes.mean())
+    return Difference(
+        change,
+        interval(new - old),
+        float(changes.std(ddof=1)) if seeds > 1 else float("nan"),
+        change / float(values[1].mean()),
+        interval(new / old - 1),
+        seeds,
     )

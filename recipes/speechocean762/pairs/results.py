@@ -11,7 +11,7 @@ from acorl_sb.bootstrap import Measure
 from acorl_sb.files import write_json, write_text
 from pairs import plots, tables
 from pairs.candidates import FIRST, Candidate
-from pairs.compare import Difference, difference
+from pairs.compare import Difference, Error, difference, error
 from pairs.conditions import Condition
 from pairs.figures import Pair, fused, measure, side
 
@@ -36,7 +36,7 @@ class Results:
         self.folder, self.candidates, self.wanted = folder, candidates, wanted
         self.chosen, self.seeds, self.conditions = list(chosen), list(seeds), conditions
         self.rows: list[dict[str, Any]] = []
-        self._differences: dict[tuple, Difference] = {}
+        self._errors: dict[tuple, Error] = {}
 
     @property
     def manifests(self) -> Path:
@@ -107,20 +107,22 @@ class Results:
         None before all of these are there, of both: intervals take a while.
         """
         done = [{row["seed"] for row in self.of(which, self.seeds)} for which in (name, other)]
-        seeds = tuple(self.seeds)
-        if done[0] & done[1] != set(seeds):
+        if done[0] & done[1] != set(self.seeds):
             return None
-        key = (name, other, condition, kind)
-        if key not in self._differences:
-            systems = [
-                [
-                    fused(self.pair(which, s), condition, "test", self.main, self.manifests)
-                    for s in seeds
-                ]
+        return difference(
+            *(
+                [self.error(which, s, condition, kind) for s in self.seeds]
                 for which in (name, other)
-            ]
-            self._differences[key] = difference(*systems, side(self.manifests, "test"), kind)
-        return self._differences[key]
+            )
+        )
+
+    def error(self, name: str, seed: int, condition: str, kind: Measure) -> Error:
+        """The fused error of one pair on the test trials, computed once."""
+        key = (name, seed, condition, kind)
+        if key not in self._errors:
+            scores = fused(self.pair(name, seed), condition, "test", self.main, self.manifests)
+            self._errors[key] = error(scores, side(self.manifests, "test"), kind)
+        return self._errors[key]
 
     def write(self) -> None:
         """``study.json``, ``study.md`` and the pictures."""

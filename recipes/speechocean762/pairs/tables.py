@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from acorl_sb.bootstrap import Measure
+from acorl_sb.fuse_tables import markdown, signed
 from pairs.compare import Difference
 
 if TYPE_CHECKING:
@@ -31,41 +32,36 @@ def page(results: Results) -> str:
         "## All candidates, development trials",
         screening_table(results),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
 def chosen_table(results: Results) -> str:
-    """Errors of members and fusion, means over seeds; the fusion's with its range over seeds."""
-    head = (
+    """Errors of members and fusion, means over seeds, and how the fusion's spread over seeds."""
+    head = [
         *("pair", "seeds", "first EER %", "second EER %", "fused EER %", "sd over seeds"),
         *("first minDCF(0.01)", "second", "fused"),
-    )
+    ]
+    systems = ("first", "second", "fused")
     lines = []
-    for name in results.chosen:
-        rows = results.of(name, results.seeds)
-        if rows:
-            spread = np.std([row["test"]["fused"] for row in rows], ddof=1) if rows[1:] else np.nan
-            lines.append(
-                [
-                    name,
-                    len(rows),
-                    *(percent(rows, "test", key) for key in ("first", "second", "fused")),
-                    f"{100 * spread:.2f}",
-                    *(
-                        f"{mean(rows, 'test', f'{key}_min_dcf'):.3f}"
-                        for key in ("first", "second", "fused")
-                    ),
-                ]
-            )
+    for name, rows in reported(results):
+        spread = np.std([row["test"]["fused"] for row in rows], ddof=1) if rows[1:] else np.nan
+        lines.append(
+            [
+                *(name, str(len(rows))),
+                *(percent(rows, "test", key) for key in systems),
+                f"{100 * spread:.2f}",
+                *(f"{mean(rows, 'test', f'{key}_min_dcf'):.3f}" for key in systems),
+            ]
+        )
     return markdown(head, lines)
 
 
 def difference_table(results: Results) -> str:
     """Fused error of each chosen pair minus that of what it is compared with."""
-    head = (
+    head = [
         *("pair", "minus", "seeds", "EER, points of %", "sd over seeds", "EER, relative"),
         "minDCF(0.01)",
-    )
+    ]
     lines = []
     for name in results.chosen:
         for other in results.candidates[name].against:
@@ -74,47 +70,41 @@ def difference_table(results: Results) -> str:
             if eer is not None:
                 lines.append(
                     [
-                        *(name, other, eer.seeds),
-                        f"{100 * eer.change:+.2f} [{100 * eer.low:+.2f}, {100 * eer.high:+.2f}]",
+                        *(name, other, str(eer.seeds)),
+                        signed(eer.change, eer.interval, 100, 2),
                         f"{100 * eer.spread:.2f}",
                         relative(eer),
-                        f"{dcf.change:+.3f} [{dcf.low:+.3f}, {dcf.high:+.3f}]",
+                        signed(dcf.change, dcf.interval, 1, 3),
                     ]
                 )
     return markdown(head, lines)
 
 
 def likeness_table(results: Results) -> str:
-    head = (
+    """How alike the two members are, and the second one's size and training time."""
+    head = [
         *("pair", "score correlation, target", "non-target", "CKA", "R² of a fresh probe"),
         *("errors in common", "second's parameters", "its training, s"),
-    )
-    lines = []
-    for name in results.chosen:
-        rows = results.of(name, results.seeds)
-        if rows:
-            lines.append(
-                [
-                    name,
-                    f"{mean(rows, 'test', 'correlation_target'):.3f}",
-                    f"{mean(rows, 'test', 'correlation_nontarget'):.3f}",
-                    f"{mean(rows, 'test', 'cka'):.3f}",
-                    f"{mean(rows, 'test', 'r2_of_probe'):.3f}",
-                    f"{100 * mean(rows, 'test', 'common_errors'):.1f} %",
-                    f"{mean(rows, 'parameters') / 1e6:.2f} M",
-                    f"{mean(rows, 'seconds'):.0f}",
-                ]
-            )
+    ]
+    likeness = ("correlation_target", "correlation_nontarget", "cka", "r2_of_probe")
+    lines = [
+        [
+            name,
+            *(f"{mean(rows, 'test', key):.3f}" for key in likeness),
+            f"{100 * mean(rows, 'test', 'common_errors'):.1f} %",
+            f"{mean(rows, 'parameters') / 1e6:.2f} M",
+            f"{mean(rows, 'seconds'):.0f}",
+        ]
+        for name, rows in reported(results)
+    ]
     return markdown(head, lines)
 
 
 def conditions_table(results: Results) -> str:
+    """EER of the fusion under every condition."""
     names = [condition.name for condition in results.conditions]
     lines = []
-    for name in results.chosen:
-        rows = results.of(name, results.seeds)
-        if not rows:
-            continue
+    for name, rows in reported(results):
         line = [name]
         for condition in names:
             value = percent(rows, "conditions", condition, "fused")
@@ -123,14 +113,15 @@ def conditions_table(results: Results) -> str:
                 value += f" ({relative(change)})" if change is not None else ""
             line.append(value)
         lines.append(line)
-    return markdown(("pair (relative to the first that it is compared with)", *names), lines)
+    return markdown(["pair (relative to the first that it is compared with)", *names], lines)
 
 
 def screening_table(results: Results) -> str:
-    head = (
+    """All candidates by what they may be chosen by."""
+    head = [
         *("pair", "seeds", "second, dev EER %", "fused, dev EER %", "minus"),
         *("score correlation, non-target", "target"),
-    )
+    ]
     lines = []
     for name, candidate in results.candidates.items():
         rows = results.of(name)
@@ -145,8 +136,7 @@ def screening_table(results: Results) -> str:
                 changes.append(f"{100 * change:+.2f} ({other})")
         lines.append(
             [
-                name,
-                len(rows),
+                *(name, str(len(rows))),
                 percent(rows, "dev", "second"),
                 percent(rows, "dev", "fused"),
                 ", ".join(changes),
@@ -155,6 +145,13 @@ def screening_table(results: Results) -> str:
             ]
         )
     return markdown(head, lines)
+
+
+def reported(results: Results) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Each chosen pair with its rows of the reported seeds, where it has any."""
+    for name in results.chosen:
+        if rows := results.of(name, results.seeds):
+            yield name, rows
 
 
 def mean(rows: Sequence[dict[str, Any]], *path: str) -> float:
@@ -173,9 +170,5 @@ def percent(rows: Sequence[dict[str, Any]], *path: str) -> str:
 
 
 def relative(d: Difference) -> str:
-    return f"{100 * d.relative:+.1f} % [{100 * d.relative_low:+.1f}, {100 * d.relative_high:+.1f}]"
-
-
-def markdown(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
+    low, high = d.relative_interval
+    return f"{100 * d.relative:+.1f} % [{100 * low:+.1f}, {100 * high:+.1f}]"
