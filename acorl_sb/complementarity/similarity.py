@@ -51,7 +51,10 @@ def nontarget_correlation(x: torch.Tensor, y: torch.Tensor, labels: torch.Tensor
     scores = []
     for embedding in (x, y):
         embedding = F.normalize(embedding, dim=-1)
-        score = (embedding[first] * embedding[second]).sum(-1)  # (P,)
+        # Not embedding[first]: its gradient is added up by several threads in any order, and
+        # training would end elsewhere each time.
+        sides = (embedding.index_select(0, side) for side in (first, second))  # (P, D) each
+        score = torch.mul(*sides).sum(-1)  # (P,)
         scores.append(score - score.mean())
     return F.cosine_similarity(scores[0], scores[1], dim=0)
 

@@ -76,3 +76,18 @@ def test_penalty_goes_down_when_followed(kind):
         loss.backward()
         optimizer.step()
     assert float(loss) < 0.3
+
+
+def test_the_gradient_is_the_same_to_the_bit_with_several_threads():
+    torch.manual_seed(0)
+    x, y, labels = torch.randn(48, 128), torch.randn(48, 128), torch.randint(0, 40, (48,))
+    before, gradients = torch.get_num_threads(), set()
+    try:
+        for threads in [1] + 100 * [4]:
+            torch.set_num_threads(threads)
+            z = x.clone().requires_grad_()
+            nontarget_correlation(z, y, labels).backward()
+            gradients.add(z.grad.numpy().tobytes())
+    finally:
+        torch.set_num_threads(before)
+    assert len(gradients) == 1
