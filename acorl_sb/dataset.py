@@ -33,6 +33,17 @@ def collate(rows: Sequence[tuple[torch.Tensor, int, int]]) -> Batch:
     return Batch(torch.stack(inputs), torch.tensor(labels), torch.tensor(items))
 
 
+def change_speed(wave: torch.Tensor, speed: float | Fraction) -> torch.Tensor:
+    """A wave (T,) played ``speed`` times as fast, ceil(T / speed) samples: higher above 1."""
+    ratio = as_ratio(speed)
+    return wave if ratio == 1 else resample(wave, ratio.numerator, ratio.denominator)
+
+
+def as_ratio(speed: float | Fraction) -> Fraction:
+    """A speed as a ratio of small whole numbers, which resampling needs."""
+    return Fraction(speed).limit_denominator(100)
+
+
 class CropDataset(Dataset):
     """Random crops of one length, read from disk alone or cut from utterances kept in memory.
 
@@ -64,7 +75,7 @@ class CropDataset(Dataset):
         cache_mb: float = 0,
         speeds: Sequence[float] = (1.0,),
     ):
-        self.speeds = [Fraction(speed).limit_denominator(100) for speed in speeds]
+        self.speeds = [as_ratio(speed) for speed in speeds]
         self.utterances = utterances
         self.labels = labels
         self.crop = round(crop_seconds * sample_rate)
@@ -89,9 +100,7 @@ class CropDataset(Dataset):
         if len(wave) < wanted:
             wave = np.resize(wave, wanted)
         crop = torch.from_numpy(wave)
-        if speed != 1:
-            crop = resample(crop, speed.numerator, speed.denominator)[: self.crop]
-        return crop, self.labels[item], item
+        return change_speed(crop, speed)[: self.crop], self.labels[item], item
 
     def _read(self, item: int, utterance: Utterance, first: int, last: int) -> np.ndarray:
         start = utterance.start

@@ -38,6 +38,13 @@ class Side:
     enrol: np.ndarray
     test: np.ndarray
 
+    @classmethod
+    def of(cls, utterances: Sequence[Utterance], trials: TrialList) -> Side:
+        """Join trials to the utterances that they name; KeyError for one that is not there."""
+        rows = {u.id: i for i, u in enumerate(utterances)}
+        row = np.array([rows[name] for name in trials.ids], dtype=np.int64)
+        return cls(utterances, trials, row[trials.enrol], row[trials.test])
+
     def scores(self, vectors: np.ndarray) -> np.ndarray:
         """Cosine scores of all trials, (N,), from embeddings (M, D) of the utterances."""
         return np.asarray(cosine_scores(torch.from_numpy(vectors), self.enrol, self.test))
@@ -53,8 +60,8 @@ def read_side(utterances: Sequence[Utterance], trials_path: str | Path) -> Side:
     of one class only.
     """
     trials = read_trials(trials_path)
-    rows = {u.id: i for i, u in enumerate(utterances)}
-    unknown = [name for name in trials.ids if name not in rows]
+    known = {u.id for u in utterances}
+    unknown = [name for name in trials.ids if name not in known]
     if unknown:
         raise UserError(
             f"{trials_path}: {len(unknown)} utterances are not in the manifest, "
@@ -62,8 +69,7 @@ def read_side(utterances: Sequence[Utterance], trials_path: str | Path) -> Side:
         )
     if trials.labels is None or trials.labels.all() or not trials.labels.any():
         raise UserError(f"{trials_path}: target and non-target trials are both needed")
-    row = np.array([rows[name] for name in trials.ids], dtype=np.int64)
-    return Side(utterances, trials, row[trials.enrol], row[trials.test])
+    return Side.of(utterances, trials)
 
 
 def evaluate_alliance(

@@ -127,14 +127,17 @@ class Settings:
             )
 
 
-def check_specs(members: Any, priors: Any) -> None:
-    """Refuse a ``members`` or ``priors`` list with a key, name or entry that makes no sense."""
+def check_specs(members: Any, priors: Any, member_keys: set[str] = MEMBER_KEYS) -> None:
+    """Refuse a ``members`` or ``priors`` list with a key, name or entry that makes no sense.
+
+    ``member_keys`` are the keys of a member that the caller reads.
+    """
     if not isinstance(members, list) or not members:
         raise UserError("the key 'members' must list at least one member")
     names: set[str] = set()
     for kind, specs, keys, needed in (
         ("priors", priors or [], PRIOR_KEYS, {"name"}),
-        ("members", members, MEMBER_KEYS, {"name", "encoder"}),
+        ("members", members, member_keys, {"name", "encoder"}),
     ):
         for i, spec in enumerate(specs):
             where = f"{kind}[{i}]"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from images.members import load_outputs
 from images.results import ensemble_table, evaluate_run
-from images.training import RUN_KEYS, RUN_LAZY, Task, set_threads, train_alliance
+from images.training import MEMBER_KEYS, RUN_KEYS, RUN_LAZY, Task, set_threads, train_alliance
 from speechbrain.utils.distributed import if_main_process
 
 from acorl_sb.errors import run_cli
@@ -30,7 +30,7 @@ logger = logging.getLogger("acorl_sb.images")
 def main() -> int:
     loaded = load_hparams(sys.argv[1:], RUN_KEYS, RUN_LAZY)
     specs, priors = loaded.lazy["members"], loaded.lazy["priors"]
-    check_specs(specs, priors)
+    check_specs(specs, priors, MEMBER_KEYS)
     folder = Path(loaded.hparams["output_folder"])
     set_threads(loaded.hparams["threads"])
     task = Task.from_hparams(loaded)

@@ -11,9 +11,10 @@ interrupted one resumes, so the command can be stopped and started at any point.
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -58,27 +59,26 @@ def main() -> int:
     wanted = list(dict.fromkeys(wanted))
     results = Results(folder, candidates, wanted, hparams["chosen"], hparams["seeds"], conditions)
 
-    def hear(encoder: SpeakerEncoder, under: Sequence[Condition], heard: Path) -> None:
-        embed_conditions(encoder, folder / "manifest", under, hparams["noise_folder"], heard)
+    def hear(load: Callable[[], SpeakerEncoder], under: Sequence[Condition], heard: Path) -> None:
+        embed_conditions(load, folder / "manifest", under, hparams["noise_folder"], heard)
 
     def after(name: str, seed: int, trained: Path) -> None:
-        hear(load_member(trained), results.conditions_for(name, seed), trained.parents[1] / "heard")
+        under = results.conditions_for(name, seed)
+        hear(lambda: load_member(trained), under, trained.parents[1] / "heard")
         if name in candidates:
             results.row(name, seed)  # here, while others are trained; the result is kept
 
     priors = loaded.lazy["priors"]
     for name in {candidates[n].prior for n, _ in wanted} & set(priors):
-        spec = {"name": name, **priors[name]}
-        hear(load_prior(spec, f"priors.{name}"), conditions, folder / "priors" / name / "heard")
+        load = functools.partial(load_prior, {"name": name, **priors[name]}, f"priors.{name}")
+        hear(load, conditions, folder / "priors" / name / "heard")
 
     base = (Path(sys.argv[1]).parent / hparams["base"]).resolve()
     plan = Plan(base, folder, common, priors, candidates, after)
     for job in run_all(plan.jobs(wanted), base, hparams["jobs"]):
-        results.update()
-        results.write()
+        if results.update():
+            results.write()
         print(f"{len(results.rows)} of {len(wanted)} pairs", job.folder, flush=True)
-    results.update()
-    results.write()
     print(tables.page(results))
     return 0
 

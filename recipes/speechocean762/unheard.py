@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import torch
-from torchaudio.functional import resample
 
 from acorl_sb import corpora
 from acorl_sb.corpora.splits import by_speaker, make_trials
+from acorl_sb.dataset import change_speed
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.evaluate import Side
@@ -52,20 +51,14 @@ def few(utterances: Sequence[corpora.Utterance], each: int, seconds: float) -> S
     kept = [u for group in groups if len(group) >= each for u in group[:each]]
     if not kept:
         raise UserError(f"no speaker has {each} utterances of {seconds:g} s; ask for fewer")
-    trials = make_trials(kept, seed=0)
-    row = {u.id: i for i, u in enumerate(kept)}
-    rows = np.array([row[name] for name in trials.ids])
-    return Side(kept, trials, rows[trials.enrol], rows[trials.test])
+    return Side.of(kept, make_trials(kept, seed=0))
 
 
 def at_speed(encoder: SpeakerEncoder, side: Side, speed: float, seconds: float) -> np.ndarray:
     """Embeddings (N, D) of the centres, ``seconds`` long once they are at the speed."""
-    ratio = Fraction(speed).limit_denominator(100)
 
     def hear(wave: np.ndarray, _utterance: corpora.Utterance) -> np.ndarray:
-        if ratio == 1:
-            return wave
-        return resample(torch.from_numpy(wave), ratio.numerator, ratio.denominator).numpy()
+        return change_speed(torch.from_numpy(wave), speed).numpy()
 
     return embed_utterances(encoder, side.utterances, seconds * speed, hear=hear).numpy()
 

@@ -637,6 +637,8 @@ def test_comparison_end_to_end_and_again(tmp_path, monkeypatch):
         (["--reference", "cka"], "reference"),
         (["--common", "{nois: 0}"], "nois"),
         (["--methods", "{none: {objectiv: null}}"], "objectiv"),
+        (["--common", "{members: [{name: a, encoder: {}, start: x}]}"], "unknown key 'start'"),
+        (["--common", "{members: [{name: a, encoder: {}, training: {}}]}"], "key 'training'"),
     ],
 )
 def test_comparisons_that_make_no_sense_are_refused(change, match):

@@ -31,7 +31,7 @@ from images.ensembles import fuse_probabilities, likeness
 from images.members import load_outputs
 from images.metrics import evaluate, softmax
 from images.results import FUSIONS, Bootstrap, differences, fused, with_intervals
-from images.training import RUN_KEYS, RUN_LAZY, Chain, Task, set_threads
+from images.training import MEMBER_KEYS, RUN_KEYS, RUN_LAZY, Chain, Task, set_threads
 
 logger = logging.getLogger("acorl_sb.images")
 
@@ -64,7 +64,7 @@ def read_plan(argv: Sequence[str]) -> Plan:
     changes = [part for key in common for part in (f"--{key}", json.dumps(common[key]))]
     yaml_of_one_run = str(Path(argv[0]).parent / hparams["base"])
     base = load_hparams([yaml_of_one_run, *changes], RUN_KEYS, RUN_LAZY)
-    check_specs(base.lazy["members"], base.lazy["priors"])
+    check_specs(base.lazy["members"], base.lazy["priors"], MEMBER_KEYS)
     if base.lazy["priors"]:
         raise UserError("a comparison trains all its members: the key 'priors' must be empty")
     for name, method in methods.items():

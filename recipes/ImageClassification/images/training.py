@@ -78,6 +78,7 @@ SETTINGS = [field.name for field in fields(Settings) if field.name != "plain"]
 # What a YAML of one run holds, and what of it is built only when its member is due.
 RUN_KEYS = [*SETTINGS, "data", "output_folder", "replicates", "threads"]
 RUN_LAZY = ("members", "priors")
+MEMBER_KEYS = {"name", "encoder", "objective", "seed"}
 
 
 @dataclass

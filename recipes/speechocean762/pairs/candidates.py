@@ -10,7 +10,7 @@ import ruamel.yaml
 
 from acorl_sb.errors import UserError
 
-OWN_KEYS = {"objective", "encoder", "start", "seed", "prior", "member", "against", "strengths"}
+PAIR_KEYS = {"seed", "prior", "member", "against", "strengths"}  # all else changes its training
 FIRST = "first"
 
 
@@ -48,25 +48,32 @@ def read_candidates(tree: Mapping[str, Any], priors: Mapping[str, Any]) -> dict[
             name = family if strength is None else f"{family}_{strength:g}"
             if name in made or name in (FIRST, "manifest", "priors"):
                 raise UserError(f"candidates: the name {name!r} is taken")
-            changes = {k: v for k, v in keys.items() if k not in OWN_KEYS}
-            changes.update({k: keys[k] for k in ("objective", "encoder", "start") if k in keys})
+            changes = {k: v for k, v in keys.items() if k not in PAIR_KEYS}
             if strength is not None:
                 changes["objective"] = with_strength(name, keys.get("objective"), strength)
-            prior, member = keys.get("prior", FIRST), keys.get("member")
+            # What is needed first stands first, so nothing can wait for itself.
+            start, prior = keys.get("start", FIRST), keys.get("prior", FIRST)
+            if start not in (FIRST, *made):
+                raise UserError(f"candidates.{name}: start: {start!r} is not a candidate above it")
+            if prior not in (FIRST, *priors, *made):
+                raise UserError(
+                    f"candidates.{name}: prior: {prior!r} is neither in the key 'priors' nor a "
+                    "candidate above it"
+                )
             against = keys.get("against", next(iter(tree)))
             against = (against,) if isinstance(against, str) else tuple(against)
             against = tuple(other for other in against if other != name)
-            seed = keys.get("seed", 1)
-            made[name] = Candidate(name, changes, prior, seed, member, against, family, strength)
-    for c in made.values():
-        start = c.changes.get("start", FIRST)
-        if start not in (FIRST, *made):
-            raise UserError(f"candidates.{c.name}: start: {start!r} is not a candidate")
-        if c.prior not in (FIRST, *priors, *made):
-            raise UserError(
-                f"candidates.{c.name}: prior: {c.prior!r} is neither in the key 'priors' nor a "
-                "candidate"
+            made[name] = Candidate(
+                name,
+                changes,
+                prior,
+                keys.get("seed", 1),
+                keys.get("member"),
+                against,
+                family,
+                strength,
             )
+    for c in made.values():
         for key, other in (("member", c.member), *(("against", name) for name in c.against)):
             if other is not None and other not in made:
                 raise UserError(f"candidates.{c.name}: {key}: {other!r} is not a candidate")

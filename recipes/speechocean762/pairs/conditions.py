@@ -45,7 +45,7 @@ def read_conditions(tree: Mapping[str, Any], noise_folder: str | None) -> list[C
 
 
 def embed_conditions(
-    encoder: SpeakerEncoder,
+    load: Callable[[], SpeakerEncoder],
     manifests: Path,
     conditions: Sequence[Condition],
     noise_folder: str | None,
@@ -53,17 +53,18 @@ def embed_conditions(
 ) -> None:
     """Embed the test speakers under every condition, the development speakers under the first.
 
-    Writes ``folder/<condition>/<dev or test>``; what is there already is kept.
+    Writes ``folder/<condition>/<dev or test>``; what is there already is kept, and the encoder is
+    loaded only where something is not.
     """
-    for condition in conditions:
-        for part in ("dev", "test") if condition == conditions[0] else ("test",):
-            path = folder / condition.name / part
-            if path.exists():
-                continue
-            hear = None if condition.snr is None else noisy(noise_folder, condition.snr)
-            utterances = corpora.read_manifest(manifests / f"{part}.csv")
-            z = embed_utterances(encoder, utterances, condition.seconds, hear=hear)
-            write_embeddings(path, Embeddings([u.id for u in utterances], z.numpy()))
+    wanted = [(conditions[0], "dev"), *((condition, "test") for condition in conditions)]
+    missing = [(c, part) for c, part in wanted if not (folder / c.name / part).exists()]
+    encoder = load() if missing else None
+    for condition, part in missing:
+        hear = None if condition.snr is None else noisy(noise_folder, condition.snr)
+        utterances = corpora.read_manifest(manifests / f"{part}.csv")
+        z = embed_utterances(encoder, utterances, condition.seconds, hear=hear)
+        path = folder / condition.name / part
+        write_embeddings(path, Embeddings([u.id for u in utterances], z.numpy()))
 
 
 def noisy(folder: str, snr: float) -> Callable[[np.ndarray, Utterance], np.ndarray]:

@@ -47,9 +47,11 @@ class Results:
         """The condition that members are chosen by."""
         return self.conditions[0].name
 
-    def update(self) -> None:
-        """Take in every pair whose members are trained by now."""
+    def update(self) -> bool:
+        """Take in every pair whose members are trained by now; whether anything is new."""
+        before = self.rows
         self.rows = [row for pair in self.wanted if (row := self.row(*pair)) is not None]
+        return self.rows != before
 
     def row(self, name: str, seed: int) -> dict[str, Any] | None:
         trained = self.folder / f"seed{seed}" / (self.candidates[name].member or name)
