@@ -111,6 +111,7 @@ def _read(path: Path) -> tuple[Any, set[str]]:
     tree = ruamel.yaml.YAML().load(text)
     if not isinstance(tree, dict):
         raise UserError(f"{path}: a YAML of keys and values is needed")
+    _check_includes(path, tree)
     referred = set(_referred(tree))
     parent = tree.pop("inherit", None)
     if parent is None:
@@ -130,6 +131,18 @@ def dump(tree: Any) -> str:
 
 def _referred(tree: Any) -> list[str]:
     return re.findall(r"<([A-Za-z_]\w*)", dump(tree))
+
+
+def _check_includes(path: Path, tree: Any) -> None:
+    """UserError for a key put into an included file that does not have it."""
+    if not isinstance(tree, dict | list):
+        return
+    tag = getattr(getattr(tree, "tag", None), "value", None) or ""
+    included = Path(tag.removeprefix("!include:"))
+    if tag.startswith("!include:") and included.is_file():  # a missing one is named later
+        _check_keys(path, set(tree), set(read_tree(included)), f"in {included.name}, included")
+    for value in tree.values() if isinstance(tree, dict) else tree:
+        _check_includes(path, value)
 
 
 def _check_keys(where: str | Path, keys: set[str], allowed: set[str], place: str) -> None:

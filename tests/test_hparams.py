@@ -94,6 +94,16 @@ def test_a_child_may_not_bring_keys_that_its_parent_lacks(base, tmp_path):
         load(child)
 
 
+def test_an_included_file_takes_only_its_own_keys(base, tmp_path):
+    child = tmp_path / "child.yaml"
+    child.write_text("inherit: base.yaml\nspare:\n    - n: !include:part.yaml\n        size: 5\n")
+    assert plain(load(child).lazy["spare"]) == [{"n": {"size": 5, "twice": 10}}]
+    child.write_text(child.read_text().replace("size", "siz"))
+    sentence = r"child.yaml: the key 'siz' is not in part.yaml, included; did you mean 'size'\?"
+    with pytest.raises(UserError, match=sentence):
+        load(child)
+
+
 def test_an_unknown_override_is_named(base):
     with pytest.raises(UserError, match="the command line: the key 'mad' is not in"):
         load(base, "--mad", "3")
