@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from acorl_sb import bootstrap, metrics, score
+from acorl_sb import metrics, score
 from acorl_sb.corpora import write_manifest
 from acorl_sb.errors import UserError
 from acorl_sb.extract import embed_utterances
 from acorl_sb.files import write_json
 from acorl_sb.members import load_member
+from acorl_sb.metrics import bootstrap
+from acorl_sb.metrics.intervals import interval
 from acorl_sb.scoring.cosine import cosine_scores
 from acorl_sb.scoring.embeddings import Embeddings, read_embeddings, write_embeddings
 from acorl_sb.scoring.plda import PLDA
@@ -100,9 +102,9 @@ def test_scores_table_and_json_are_of_the_scores(data, capsys):
             "eer"
         ]
         replicates.append(eer)
-        assert row["intervals"]["eer"] == pytest.approx(bootstrap.interval(eer))
+        assert row["intervals"]["eer"] == pytest.approx(interval(eer))
     against = results["systems"][1]["against_first"]["eer"]
-    assert against["interval"] == pytest.approx(bootstrap.interval(replicates[1] - replicates[0]))
+    assert against["interval"] == pytest.approx(interval(replicates[1] - replicates[0]))
     table = (out / "results.md").read_text()
     assert table in capsys.readouterr().out
     assert f"| a | cosine | none | {100 * results['systems'][0]['eer']:.2f} [" in table
