@@ -11,7 +11,7 @@ from acorl_sb import tables
 
 def parsed(text):
     """Cells of a Markdown table as a reader takes it: ``|`` parts cells unless escaped."""
-    return [re.split(r"(?<!\\\\)\|", line)[1:-1] for line in text.splitlines()]
+    return [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines()]
 
 
 def test_every_cell_stays_one_cell():

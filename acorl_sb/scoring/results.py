@@ -125,8 +125,10 @@ class Results:
                 with_interval(row["min_dcf"][p], spread.get(f"min_dcf({p})"), 1, 3) for p in points
             ]
             if calibrated:
-                cells += [f"{row['act_dcf'][p]:.3f}" if row["llr"] else "" for p in points]
-                cells += [f"{row[k]:.3f}" if row["llr"] else "" for k in ("cllr", "min_cllr")]
+                named = {f"act_dcf({p})": row["act_dcf"][p] for p in points} if row["llr"] else {}
+                named |= {"cllr": row["cllr"], "min_cllr": row["min_cllr"]} if row["llr"] else {}
+                cells += [with_interval(v, spread.get(k), 1, 3) for k, v in named.items()]
+                cells += [""] * (len(points) + 2 - len(named))
             body.append(cells)
         return markdown(header, body) + "\n" + self.notes() + "\n"
 
