@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from acorl_sb import calibration, contribution, metrics, resampling
-from acorl_sb.bootstrap import Measure
+from acorl_sb import calibration, contribution, metrics
 from acorl_sb.fuse_inputs import Inputs
+from acorl_sb.metrics.bootstrap import Measure, SpeakerBootstrap
+from acorl_sb.metrics.intervals import interval
 from acorl_sb.protocol import CrossValidation, DevTest, FusedSystem, Outcome, Recipe, ScoreSet
 from acorl_sb.report import curves as drawn
 
@@ -133,8 +134,7 @@ def evaluate(
         row["dev_eer"] = judged[name].judged.selection if protocol.kind == "dev_test" else None
         values = judged[name].judged.replicates
         row["intervals"] = {
-            figure: contribution.percentile_interval(v, settings.level)
-            for figure, v in values.items()
+            figure: list(interval(v, settings.level)) for figure, v in values.items()
         }
         row["against_best"] = (
             None
@@ -244,6 +244,7 @@ def _judge(
     llrs = ranked if outcome.llr is outcome.score else metrics.sort_trials(outcome.llr, labels)
     figures = {
         "eer": made["eer"],
+        "eer_hull": made["eer_hull"],
         "min_dcf": {f"{p:g}": made["min_dcf"][p] for p in settings.points},
         "act_dcf": {f"{p:g}": metrics.act_dcf(llrs, None, p, *costs) for p in settings.points},
         "cllr": metrics.cllr(llrs, None),
@@ -273,7 +274,7 @@ def _resampler(
     if reported.speaker is None:
         return lambda _: {}, "none: the speakers are not known"
     sides = reported.speaker[reported.trials.enrol], reported.speaker[reported.trials.test]
-    draw = resampling.SpeakerResampler(reported.labels, *sides, settings.replicates, settings.seed)
+    draw = SpeakerBootstrap(reported.labels, *sides, settings.replicates, settings.seed)
     if min(np.mean(draw.n_target > 0), np.mean(draw.n_nontarget > 0)) < 0.9:
         return lambda _: {}, "none: too few speakers, most draws of them miss a class of trials"
     costs = (settings.c_miss, settings.c_fa)

@@ -2,33 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-Row = list[str]
-
-
-def percent(value: float | None, digits: int = 2) -> str:
-    """A fraction as percent without the sign."""
-    return "" if value is None else f"{100 * value:.{digits}f}"
-
-
-def with_interval(value: float, interval: Sequence[float] | None, scale: float, digits: int) -> str:
-    """``1.23 [1.01, 1.46]``, or the figure alone."""
-    text = f"{scale * value:.{digits}f}"
-    if interval is None:
-        return text
-    low, high = (scale * v for v in interval)
-    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def signed(value: float, interval: Sequence[float] | None, scale: float, digits: int) -> str:
-    """``-0.23 [-0.40, -0.05]``, both with their signs."""
-    text = f"{scale * value:+.{digits}f}"
-    if interval is None:
-        return text
-    low, high = (scale * v for v in interval)
-    return f"{text} [{low:+.{digits}f}, {high:+.{digits}f}]"
+from acorl_sb.tables import EER_NOTE, Row, markdown, number, signed, with_interval
 
 
 def main_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
@@ -128,17 +104,6 @@ def decision_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
     return ["P(target)", "C(miss)", "C(false alarm)", "accept where the LLR is at least"], rows
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """A figure that may be missing."""
-    return "n/a" if value is None else f"{value:.{digits}f}"
-
-
-def markdown(header: Row, rows: Sequence[Row]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(_cell(c) for c in line) + " |\n" for line in lines)
-
-
 def interval_note(results: dict[str, Any]) -> str:
     """What stands in brackets."""
     intervals = results["intervals"]
@@ -171,8 +136,9 @@ def protocol_notes(results: dict[str, Any]) -> list[str]:
     cost = results["cost_points"][0]
     notes.append(
         f"minDCF(p), actDCF(p): detection cost at prior p, C(miss) = {cost['c_miss']:g}, "
-        f"C(false alarm) = {cost['c_fa']:g}, normalised by the cost of deciding blindly; actDCF, "
-        "Cllr and the thresholds are those of the calibrated scores. EER on the ROC convex hull."
+        f"C(false alarm) = {cost['c_fa']:g}, normalised by the cost of the default system, which "
+        "looks at no score; actDCF, Cllr and the thresholds are those of the calibrated scores. "
+        + EER_NOTE
     )
     return notes
 
@@ -214,7 +180,3 @@ def _made_by(results: dict[str, Any]) -> str:
 
 def _share(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.0f} %"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from acorl_sb.analysis.voicing import NAMES
+from acorl_sb.tables import markdown
 
 
 def page(results: dict[str, Any]) -> str:
@@ -83,7 +83,7 @@ def _likeness(results: dict[str, Any]) -> str:
     header = ["", *(f"{pair['name']} ({pair['role']})" for pair in pairs)]
     return "\n\n".join(
         [
-            _table(header, rows),
+            markdown(header, rows).rstrip(),
             "1st and 2nd are the members in the order in which the column names them.",
             _picture("likeness.png", "How alike members are, member by member"),
             _picture("canonical.png", "Canonical correlations"),
@@ -105,7 +105,7 @@ def _attributes(results: dict[str, Any]) -> str:
         rows.append([title, *(_reading(reading) for reading in found.values())])
     return (
         "How well a linear probe reads each out of each member's embeddings, on held-out "
-        "speakers.\n\n" + _table(["", *members], rows)
+        "speakers.\n\n" + markdown(["", *members], rows).rstrip()
     )
 
 
@@ -120,7 +120,7 @@ def _attribution(results: dict[str, Any]) -> str:
         "means: set to the band's mean over the utterance.",
         *(f"**{line}**" for line in _warnings(made)),
         *(f"- {name} has no maps: {why}" for name, why in made["skipped"].items()),
-        _table(["", *members], _member_rows(members)),
+        markdown(["", *members], _member_rows(members)).rstrip(),
         _picture("deletion.png", "Deletion curves"),
         _picture("profiles.png", "Frequency and time profiles"),
         *(_picture(file, title) for file, title in made["trial_pictures"].items()),
@@ -201,7 +201,7 @@ def _overlaps(made: dict[str, Any]) -> str:
             ]
         )
     text = [
-        _table(["", *made["pairs"]], rows),
+        markdown(["", *made["pairs"]], rows).rstrip(),
         "Of two unrelated maps the rank correlation is 0 and the top 10 % have 0.1 in common. "
         "Chance keeps what the members' maps always share: their bands (another trial's map), or "
         "that the input's own extremes stand out (this input, another trial's gradients).",
@@ -248,11 +248,6 @@ def _reading(reading: dict[str, Any] | None, digits: int = 2) -> str:
     return f"{text} [{reading['low']:.{digits}f}, {reading['high']:.{digits}f}]"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
 def _picture(file: str, title: str) -> str:
     return f"![{title}]({file})"
 
@@ -268,14 +263,14 @@ img{max-width:100%;background:#fff;border-radius:6px}
 """
 
 
-def as_html(markdown: str) -> str:
+def as_html(text: str) -> str:
     """``page``'s Markdown as an HTML page that a browser shows; pictures stay beside it.
 
     Knows what ``page`` writes and no more: headings, paragraphs, list items, tables, pictures,
     bold and code.
     """
-    body = "\n".join(_block(block) for block in markdown.strip().split("\n\n"))
-    title = escape(markdown.split("\n", 1)[0].lstrip("# "))
+    body = "\n".join(_block(block) for block in text.strip().split("\n\n"))
+    title = escape(text.split("\n", 1)[0].lstrip("# "))
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -290,7 +285,8 @@ def _block(block: str) -> str:
         return f"<h{level}>{_inline(heading[2])}</h{level}>"
     if block.startswith("|"):
         header, _, *rows = (
-            [c.strip() for c in line.split("|")[1:-1]] for line in block.split("\n")
+            [c.strip().replace("\\|", "|") for c in re.split(r"(?<!\\)\|", line)[1:-1]]
+            for line in block.split("\n")
         )
         head = "".join(f"<th>{_inline(cell)}</th>" for cell in header)
         cells = ("".join(f"<td>{_inline(cell)}</td>" for cell in row) for row in rows)
