@@ -38,6 +38,7 @@ KEYS = [
     *("run_folder", "output_folder", "part", "members", "reference_run", "reference_members"),
     *(
         "seed",
+        "trust",
         "folds",
         "probe_steps",
         "max_utterances",
@@ -116,6 +117,8 @@ def check_options(options: dict[str, Any]) -> None:
     for key, least in lowest.items():
         if type(options[key]) is not int or options[key] < least:
             raise UserError(f"{key} must be a whole number from {least} on, not {options[key]!r}")
+    if type(options["trust"]) is not bool:
+        raise UserError(f"trust must be True or False, not {options['trust']!r}")
     seconds = options["crop_seconds"]
     if not isinstance(seconds, int | float) or not 0.1 <= seconds < 1000:
         raise UserError(f"crop_seconds must be a number of seconds from 0.1 on, not {seconds!r}")
@@ -181,7 +184,7 @@ def attribute_members(inputs: Inputs, options, device: torch.device):
             bar.set_description(f"attribution {name}")
             try:
                 made[name] = trials.attribute_member(
-                    load_member(member.folder),
+                    load_member(member.folder, options["trust"]),
                     inputs.side.utterances,
                     sides,
                     seconds,

@@ -106,8 +106,12 @@ def save_member(
     write_json(folder / RECORD, record)
 
 
-def read_record(folder: str | Path) -> dict[str, Any] | None:
+def read_record(
+    folder: str | Path, figures: Sequence[str] = ("dev_eer", "seconds")
+) -> dict[str, Any] | None:
     """``member.json`` of a finished member, or None when the member is not finished.
+
+    It holds ``settings`` and the numbers ``figures`` at least.
 
     Raises ``UserError`` for one that is damaged or lacks what every record holds.
     """
@@ -120,7 +124,7 @@ def read_record(folder: str | Path) -> dict[str, Any] | None:
         raise UserError(f"{path}: not readable as JSON; delete the member's folder") from None
     if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
         raise UserError(f"{path}: not a member's record, it has no settings; delete the folder")
-    for key in ("dev_eer", "seconds"):
+    for key in figures:
         value = record.get(key)
         if type(value) not in (int, float) or not math.isfinite(value):
             raise UserError(
