@@ -18,6 +18,7 @@ from acorl_sb.corpora import Utterance
 from acorl_sb.errors import UserError
 from acorl_sb.extract import embed_utterances
 from acorl_sb.files import write_json, write_text
+from acorl_sb.markdown import escape
 from acorl_sb.scoring.cosine import cosine_scores
 from acorl_sb.scoring.embeddings import Embeddings, write_embeddings
 from acorl_sb.scoring.scorefiles import write_scores
@@ -197,7 +198,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     for row in rows:
         test = row["test"]
         lines.append(
-            f"| {row['name']} | {100 * test['eer']:.2f} | {test['min_dcf']['0.01']:.3f} | "
+            f"| {escape(row['name'])} | {100 * test['eer']:.2f} | {test['min_dcf']['0.01']:.3f} | "
             f"{test['min_dcf']['0.05']:.3f} | {100 * row['dev']['eer']:.2f} | "
             f"{row['parameters'] / 1e6:.2f} M | {row['train_seconds']:.0f} | "
             f"{row['real_time_factor']:.4f} |"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from acorl_sb.markdown import code, escape
+
 Row = list[str]
 
 
@@ -136,7 +138,7 @@ def number(value: float | None, digits: int = 2) -> str:
 def markdown(header: Row, rows: Sequence[Row]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(_cell(c) for c in line) + " |\n" for line in lines)
+    return "".join("| " + " | ".join(escape(c) for c in line) + " |\n" for line in lines)
 
 
 def interval_note(results: dict[str, Any]) -> str:
@@ -179,9 +181,9 @@ def protocol_notes(results: dict[str, Any]) -> list[str]:
 
 def page(results: dict[str, Any]) -> str:
     """The whole Markdown file."""
-    parts = ["# Fusion of " + ", ".join(results["systems"]) + "\n"]
-    parts += ["\n".join(f"- {note}" for note in protocol_notes(results)) + "\n"]
-    parts += [f"- WARNING: {warning}\n" for warning in results.get("warnings", [])]
+    parts = ["# Fusion of " + escape(", ".join(results["systems"])) + "\n"]
+    parts += ["\n".join(f"- {escape(note)}" for note in protocol_notes(results)) + "\n"]
+    parts += [f"- WARNING: {escape(warning)}\n" for warning in results.get("warnings", [])]
     if not results["table"]:
         parts.append("The reported trials have no labels: there is nothing to measure.\n")
     else:
@@ -209,12 +211,8 @@ def _steps(results: dict[str, Any]) -> str:
 def _made_by(results: dict[str, Any]) -> str:
     made = results.get("made", {})
     versions = ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
-    return f"`{made.get('command', '')}`\n\n{versions}\n"
+    return f"{code(made.get('command', ''))}\n\n{versions}\n"
 
 
 def _share(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.0f} %"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

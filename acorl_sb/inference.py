@@ -131,8 +131,9 @@ class Verifier:
                     encoder = load_member(folder / "members" / name, trust)
                 alliance.add(name, encoder)
         model = fusion.load(model_path)
-        fits = isinstance(model, fusion.LogisticFusion) and np.shape(model.weights) == (
-            len(alliance),
+        fits = isinstance(model, fusion.LogisticFusion) and (
+            (model.n_systems, model.n_quality, np.shape(model.weights))
+            == (len(alliance), 0, (len(alliance),))
         )
         if not fits or not np.isfinite([*model.weights, model.bias]).all():
             raise UserError(

@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import functools
 import importlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -41,7 +42,9 @@ of its models load pickles or download what their arguments say."""
 _TRUST = "if you trust whoever made it, say trust: true (docs/trust.md)"
 _REFERENCE = re.compile(r"<([^<>]*)>")
 _ARITHMETIC = re.compile(r"[\d\s.eE+\-*/%()]+")
-_MOST_BYTES = 1 << 20
+_TUPLE = re.compile(r"\(.*\)", re.DOTALL)
+_MOST_BYTES = 1 << 18
+_DEEPEST = 50  # brackets in brackets, which take the parser a time that grows with their square
 _MOST_NODES = 20_000
 _LONGEST_TEXT = 10_000
 
@@ -57,7 +60,11 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise UserError(f"{path}: more than {_MOST_BYTES} bytes; not the YAML of an encoder")
-        tree = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        steps = (1 if c in "[{" else -1 for c in re.findall(r"[\[{}\]]", text))
+        if max(itertools.accumulate(steps), default=0) > _DEEPEST:
+            raise UserError(f"{path}: more than {_DEEPEST} brackets in one another")
+        tree = ruamel.yaml.YAML().load(text)
     except UserError:
         raise
     except Exception as error:  # damaged input makes the parser fail in many ways
@@ -117,6 +124,10 @@ def _check(node: Any, where: str, packages: set[str], seen: set[int]) -> None:
         raise UserError(
             f"{where}: the tag {tag!r}, by which code can be run or files be read; {_TRUST}"
         )
+    # HyperPyYAML reads the inside of a tuple with a loader that makes any object.
+    text = getattr(node, "value", node)
+    if isinstance(text, str) and "!" in text and (tag == "!tuple" or _TUPLE.fullmatch(text)):
+        raise UserError(f"{where}: a tag in the tuple {text[:50]!r} can run code; {_TRUST}")
     if isinstance(node, dict):
         for key, value in node.items():
             _check(key, where, packages, seen)
@@ -238,7 +249,7 @@ def find_class(name: str, where: str, homes: Sequence[str] = HOMES) -> type[nn.M
 
 def _scalar(text: str, is_tuple: bool) -> Any:
     """A text, or the tuple that HyperPyYAML takes ``(1, 2)`` for."""
-    if not is_tuple and not re.fullmatch(r"\(.*\)", text):
+    if not is_tuple and not _TUPLE.fullmatch(text):
         return text
     return tuple(ruamel.yaml.YAML(typ="safe", pure=True).load(f"[{text[1:-1]}]"))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from acorl_sb.files import atomic_path
+from acorl_sb.markdown import escape
 from images.results import FUSIONS, number, percent
 
 
@@ -102,7 +103,7 @@ def _selection_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _table(head: list[str], body: list[list[str]]) -> str:
     lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return "\n".join("| " + " | ".join(escape(cell) for cell in cells) + " |" for cells in lines)
 
 
 def draw_comparison(results: Mapping[str, Any], path: str | Path) -> None:

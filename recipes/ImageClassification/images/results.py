@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from acorl_sb.bootstrap import interval
+from acorl_sb.markdown import escape
 from images.data import ImageData
 from images.ensembles import fuse_embeddings, fuse_probabilities, likeness
 from images.members import Outputs
@@ -107,7 +108,7 @@ def ensemble_table(results: Mapping[str, Any]) -> str:
             number(row["nll"]),
             percent(row["ece"]),
         ]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append(f"| {escape(name)} | " + " | ".join(cells) + " |")
     if results["likeness"]:
         alike = ", ".join(f"{k.replace('_', ' ')} {v:.2f}" for k, v in results["likeness"].items())
         lines += ["", f"Members, mean over pairs: {alike}."]
