@@ -28,6 +28,7 @@ from acorl_sb.analysis.compare import (
 )
 from acorl_sb.analysis.inputs import Inputs, read_attributes, read_inputs
 from acorl_sb.analysis.page import as_html, page
+from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_json, write_text
 from acorl_sb.hparams import load_hparams
@@ -38,6 +39,7 @@ KEYS = [
     *("run_folder", "output_folder", "part", "members", "reference_run", "reference_members"),
     *(
         "seed",
+        "trust",
         "folds",
         "probe_steps",
         "max_utterances",
@@ -67,6 +69,11 @@ def main() -> int:
         options["reference_run"],
         options["reference_members"],
     )
+    # Before anything takes long, since a folder may be damaged or need trust.
+    encoders = {
+        name: load_member(member.folder, options["trust"])
+        for name, member in inputs.members.items()
+    }
     extra = read_attributes(
         run_folder / "manifest" / f"{options['part']}.csv",
         inputs.side.utterances,
@@ -90,7 +97,7 @@ def main() -> int:
         "settings": {key: options[key] for key in KEYS if key not in ("run_folder", "report")},
         **compare_members(inputs, extra, options),
     }
-    attributed, figures = attribute_members(inputs, options, device)
+    attributed, figures = attribute_members(inputs, encoders, options, device)
     results["attribution"] = attributed
     results = without_nan(results)
     figures = {**likeness_pictures(results), **figures}
@@ -116,6 +123,8 @@ def check_options(options: dict[str, Any]) -> None:
     for key, least in lowest.items():
         if type(options[key]) is not int or options[key] < least:
             raise UserError(f"{key} must be a whole number from {least} on, not {options[key]!r}")
+    if type(options["trust"]) is not bool:
+        raise UserError(f"trust must be True or False, not {options['trust']!r}")
     seconds = options["crop_seconds"]
     if not isinstance(seconds, int | float) or not 0.1 <= seconds < 1000:
         raise UserError(f"crop_seconds must be a number of seconds from 0.1 on, not {seconds!r}")
@@ -168,7 +177,9 @@ def compare_members(inputs: Inputs, extra: dict[str, list[str]], options) -> dic
     return {"pairs": pairs, "members": members}
 
 
-def attribute_members(inputs: Inputs, options, device: torch.device):
+def attribute_members(
+    inputs: Inputs, encoders: dict[str, SpeakerEncoder], options, device: torch.device
+):
     """``attribution`` of the results, and its pictures by name."""
     seed, seconds = options["seed"], options["crop_seconds"]
     neighbourhood = tuple(options["neighbourhood"])
@@ -177,11 +188,11 @@ def attribute_members(inputs: Inputs, options, device: torch.device):
     made, skipped = {}, {}
     total = len(inputs.members) * trials.sides_to_do(sides, *count)
     with tqdm(total=total, desc="attribution", unit="side", disable=None) as bar:
-        for name, member in inputs.members.items():
+        for name, encoder in encoders.items():
             bar.set_description(f"attribution {name}")
             try:
                 made[name] = trials.attribute_member(
-                    load_member(member.folder),
+                    encoder,
                     inputs.side.utterances,
                     sides,
                     seconds,

@@ -164,9 +164,16 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("member", help="folder of a member")
+    parser.add_argument(
+        "--trust",
+        choices=("true", "false"),
+        default="false",
+        type=str.lower,
+        help="true: the folder may run code of its own, see docs/trust.md",
+    )
     parser.add_argument("--onnx", required=True, help="file to write")
     arguments = parser.parse_args()
-    worst = export_onnx(load_member(arguments.member), arguments.onnx)
+    worst = export_onnx(load_member(arguments.member, arguments.trust == "true"), arguments.onnx)
     print(f"{arguments.onnx}: equal to the encoder within {worst:.1e}")
     return 0
 

@@ -69,7 +69,11 @@ def embed_utterances(
 
 def centre(utterance: Utterance, seconds: float | None, sample_rate: int) -> tuple[int, int]:
     """Start and stop, in samples of the file, of the utterance's centre of ``seconds``."""
-    start, stop = utterance.start, utterance.stop
+    return centre_of(utterance.start, utterance.stop, seconds, sample_rate)
+
+
+def centre_of(start: int, stop: int, seconds: float | None, sample_rate: int) -> tuple[int, int]:
+    """Start and stop of the centre ``seconds`` of the samples [start, stop); None: all of them."""
     if seconds is None:
         return start, stop
     spare = stop - start - round(seconds * sample_rate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from acorl_sb.markdown import code, escape
 from acorl_sb.tables import EER_NOTE, Row, markdown, number, signed, with_interval
 
 
@@ -145,9 +146,9 @@ def protocol_notes(results: dict[str, Any]) -> list[str]:
 
 def page(results: dict[str, Any]) -> str:
     """The whole Markdown file."""
-    parts = ["# Fusion of " + ", ".join(results["systems"]) + "\n"]
-    parts += ["\n".join(f"- {note}" for note in protocol_notes(results)) + "\n"]
-    parts += [f"- WARNING: {warning}\n" for warning in results.get("warnings", [])]
+    parts = ["# Fusion of " + escape(", ".join(results["systems"])) + "\n"]
+    parts += ["\n".join(f"- {escape(note)}" for note in protocol_notes(results)) + "\n"]
+    parts += [f"- WARNING: {escape(warning)}\n" for warning in results.get("warnings", [])]
     if not results["table"]:
         parts.append("The reported trials have no labels: there is nothing to measure.\n")
     else:
@@ -175,7 +176,7 @@ def _steps(results: dict[str, Any]) -> str:
 def _made_by(results: dict[str, Any]) -> str:
     made = results.get("made", {})
     versions = ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
-    return f"`{made.get('command', '')}`\n\n{versions}\n"
+    return f"{code(made.get('command', ''))}\n\n{versions}\n"
 
 
 def _share(value: float | None) -> str:

@@ -40,6 +40,7 @@ from acorl_sb.scoring.trials import TrialList, read_enrolment, read_trials
 
 KEYS = [
     *("output_folder", "run_folder", "part", "systems", "concatenate", "manifest", "seconds"),
+    "trust",
     *("trials", "protocol", "duplicate_trials", "enrolment", "speakers", "speaker_pattern"),
     *("training", "training_manifest", "training_speakers", "allow_test_speakers"),
     *("cohort", "cohort_manifest", "cohort_speakers", "cohort_size", "normalisations"),
@@ -102,7 +103,7 @@ def read_setup(options: dict[str, Any]) -> Setup:
     """
     options = with_run_folder(options)
     systems = {
-        name: Source(str(path), options["manifest"], options["seconds"])
+        name: Source(str(path), options["manifest"], options["seconds"], options["trust"])
         for name, path in options["systems"].items()
     }
     if not systems:
@@ -162,13 +163,13 @@ def read_results(run: Path) -> dict[str, Any]:
 
 def labelled_set(what: str, systems: dict[str, Source], options: dict[str, Any]) -> LabelledSet:
     """The training set or the cohort; an encoder embeds ``<what>_manifest`` by itself."""
-    manifest, seconds = options[f"{what}_manifest"], options["seconds"]
+    manifest, how = options[f"{what}_manifest"], (options["seconds"], options["trust"])
     given = options[what] or {}
-    sources = {name: Source(str(path), manifest, seconds) for name, path in given.items()}
+    sources = {name: Source(str(path), manifest, *how) for name, path in given.items()}
     if manifest:
         for name, system in systems.items():
             if name not in sources and system.is_encoder:
-                sources[name] = Source(system.path, manifest, seconds)
+                sources[name] = Source(system.path, manifest, *how)
     return LabelledSet(what, sources, options[f"{what}_speakers"] or manifest)
 
 
@@ -343,6 +344,8 @@ def check_options(options: dict[str, Any], backends: Any) -> None:
             raise UserError(f"{key} must map names to objects; hparams/score.yaml shows how")
         if key in ("replicates", "seed") and (type(value) is not int or value < 0):
             raise UserError(f"{key} must be a whole number from 0 on, not {value!r}")
+    if type(options["trust"]) is not bool:
+        raise UserError(f"trust must be True or False, not {options['trust']!r}")
     systems = options["systems"] or {}
     for name in [*systems, *backends, *options["normalisations"]]:
         if not str(name).strip() or "/" in str(name):

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from acorl_sb.markdown import escape
+
 Row = Sequence[str]
 
 EER_NOTE = (
@@ -25,20 +27,14 @@ def markdown(header: Row, rows: Sequence[Row], align: str = "") -> str:
     """A Markdown table, one line a row, ending in a line break.
 
     ``align`` has one of ``l``, ``r`` and ``c`` (left, right, centre) a column; empty: the
-    reader's own. Line breaks in a cell become blanks and ``|`` is escaped, so that a cell is always
-    one cell. Raises ``ValueError`` for a row that is shorter or longer than the header.
+    reader's own. What a cell holds is shown as it is (:func:`acorl_sb.markdown.escape`). Raises ``ValueError`` for a row that is shorter or longer than the header.
     """
     rule = "|".join(_RULES[side] for side in align or [""] * len(header))
     for row in rows:
         if len(row) != len(header):
             raise ValueError(f"a row has {len(row)} cells, the header {len(header)}: {row}")
-    first, *others = ("| " + " | ".join(map(cell, line)) + " |\n" for line in (header, *rows))
+    first, *others = ("| " + " | ".join(map(escape, line)) + " |\n" for line in (header, *rows))
     return first + f"|{rule}|\n" + "".join(others)
-
-
-def cell(text: str) -> str:
-    """``text`` as one cell of a Markdown table."""
-    return " ".join(str(text).splitlines()).replace("|", "\\|")
 
 
 def percent(value: float | None, digits: int = 2) -> str:

@@ -32,10 +32,10 @@ from acorl_sb.extract import embed_utterances
 from acorl_sb.hparams import build, plain
 from acorl_sb.members import (
     build_encoder,
-    load_member,
     load_prior,
     load_start,
     read_record,
+    rebuild_member,
     save_member,
 )
 
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 MEMBER_KEYS = {"name", "encoder", "objective", "seed", "start", "training"}
 OWN_TRAINING = {"crop_seconds", "speeds", "augment", "view"}  # settings that one member may change
 PRIOR_SOURCES = ("folder", "source", "encoder")  # see acorl_sb.members.load_prior
-PRIOR_KEYS = {"name", "weights", *PRIOR_SOURCES}
+PRIOR_KEYS = {"name", "weights", "revision", "sha256", "trust", *PRIOR_SOURCES}
 VIEWS = ("crop", "utterance")
 
 
@@ -213,7 +213,9 @@ def train_members(
             refuse_changes(folder / name, record["settings"], wanted)
             logger.info("%s: already trained, not trained again", name)
         errors.append(record["dev_eer"])
-        alliance.add(name, load_member(folder / name))
+        alliance.add(
+            name, rebuild_member(folder / name, spec["encoder"], f"members[{index}].encoder")
+        )
     return alliance
 
 

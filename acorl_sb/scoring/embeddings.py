@@ -11,6 +11,7 @@ import numpy as np
 
 from acorl_sb.errors import UserError
 from acorl_sb.files import atomic_path, write_text
+from acorl_sb.scoring.kaldi import read_vectors
 from acorl_sb.scoring.lines import some
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".m4a", ".mp3")
@@ -136,10 +137,9 @@ def _load(path: Path):
 
 
 def _read_kaldi(path: Path) -> tuple[list[str], np.ndarray]:
-    kaldiio = _kaldiio(path)
-    load = kaldiio.load_scp_sequential if path.suffix == ".scp" else kaldiio.load_ark
+    _kaldiio(path)
     try:
-        return _stack(path, load(str(path)))
+        return _stack(path, read_vectors(path))
     except UserError:
         raise
     except Exception as error:  # kaldiio raises whatever its parser stumbles over
