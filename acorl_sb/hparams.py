@@ -8,15 +8,17 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ruamel.yaml
 import yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
-from speechbrain.utils.run_opts import RunOptions
 
 from acorl_sb.errors import UserError
 from acorl_sb.option_kinds import ABSENT, REQUIRED, hint
+
+if TYPE_CHECKING:  # importing SpeechBrain takes longer than fusing some score files
+    from speechbrain.utils.run_opts import RunOptions
 
 _LARGEST = 100_000  # values in a YAML, its aliases written out
 
@@ -29,7 +31,7 @@ class Loaded(NamedTuple):
 
     hparams: dict[str, Any]
     lazy: dict[str, Any]
-    run_opts: RunOptions
+    run_opts: RunOptions | None
     text: str
 
     def plain(self, keys: Iterable[str]) -> dict[str, Any]:
@@ -44,6 +46,8 @@ def load_hparams(argv: Sequence[str], known: Iterable[str], lazy: Iterable[str] 
     A top-level key is known when the script reads it (``known`` and ``lazy``, all of them needed)
     or when another place of the file refers to it. Raises ``UserError`` as :func:`load` does.
     """
+    from speechbrain.utils.run_opts import RunOptions
+
     path, run_opts, overrides = RunOptions.from_command_line_args(list(argv))
     try:
         given = ruamel.yaml.YAML().load(overrides) or {}
@@ -98,7 +102,7 @@ def load(
         resolved = ruamel.yaml.YAML().load(text)
         check(untagged(resolved))
     aside = {key: resolved.pop(key) for key in lazy}
-    return Loaded(build(resolved, where), aside, RunOptions(), text)
+    return Loaded(build(resolved, where), aside, None, text)
 
 
 def build(tree: Any, where: str) -> Any:

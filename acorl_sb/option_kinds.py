@@ -125,7 +125,9 @@ def rows(declaration: type[BaseModel]) -> list[tuple[str, str, str, str]]:
     for key, field in declaration.model_fields.items():
         default = ABSENT if field.is_required() else field.get_default()
         said = "" if default is ABSENT else default if isinstance(default, str) else shown(default)
-        made.append((key, kind(field.annotation, field.metadata), said, field.description or ""))
+        values = kind(field.annotation, field.metadata)
+        values = values.removesuffix(", or null") if default is None else values
+        made.append((key, values, said, field.description or ""))
     return made
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import (
@@ -25,7 +25,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from speechbrain.utils.run_opts import HELP_TEXTS, RunOptions
 
 from acorl_sb import hparams, option_kinds
 from acorl_sb.command_line import WHERE, split_arguments
@@ -61,11 +60,11 @@ def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) or value is None else [value]
 
 
-Text = Annotated[str, _refuse(lambda v: not v.strip() or "\0" in v), Said("text that is not empty")]
+Text = Annotated[str, _refuse(lambda v: not v.strip() or "\0" in v), Said("text")]
 Name = Annotated[str, _refuse(_no_name), Said("name without slash and blank, or '.' in front")]
-Texts = Annotated[list[Text], BeforeValidator(_as_list)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Fractions = Annotated[list[Fraction], Field(min_length=1), BeforeValidator(_as_list)]
+T = TypeVar("T")
+Several = Annotated[list[T], BeforeValidator(_as_list)]  # a value alone is a list of one
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Factory = built("!name: of something that can be called", callable)
 
@@ -98,9 +97,9 @@ class Options(BaseModel):
     def check(self) -> None:
         """Raise ``UserError`` for values that are good alone but not together."""
 
-    def run_options(self, given: set[str]) -> tuple[RunOptions, dict[str, Any]]:
-        """A declaration of run options: SpeechBrain's, and keys of the YAML that others are."""
-        return RunOptions(**dict(self), overridden_args=given), {}
+    def run_options(self, given: set[str]) -> tuple[Any, dict[str, Any]]:
+        """Of a declaration of run options: SpeechBrain's object, and keys of the YAML instead."""
+        return None, {}
 
 
 class NoRunOptions(Options):
@@ -128,6 +127,11 @@ class Device(Options):
         None, description="where to compute, such as cpu or cuda:0; null: a GPU where there is one"
     )
 
+    def run_options(self, given: set[str]) -> tuple[Any, dict[str, Any]]:
+        from speechbrain.utils.run_opts import RunOptions  # takes seconds; not all scripts need it
+
+        return RunOptions(**dict(self), overridden_args=given), {}
+
 
 def read(
     declaration: type[Options],
@@ -148,8 +152,11 @@ def read(
     fields = declaration.model_fields
     alone, given = split_arguments(argv, {**run.model_fields, **fields})
     run_given = {key: given.pop(key) for key in run.model_fields if key in given}
-    for key in given.keys() & HELP_TEXTS.keys() - fields.keys():
-        raise UserError(f"{WHERE}: --{key}: this script heeds no such run option of SpeechBrain")
+    if unknown := given.keys() - fields.keys():
+        from speechbrain.utils.run_opts import HELP_TEXTS
+
+        for key in sorted(unknown & HELP_TEXTS.keys()):
+            raise UserError(f"{WHERE}: --{key}: this script does not heed that run option")
     run_opts, instead = validate(run, run_given, lambda key: WHERE).run_options(set(run_given))
     path = _take_yaml(alone, declaration.yaml)
     if alone:
