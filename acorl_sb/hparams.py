@@ -26,13 +26,14 @@ _LARGEST = 100_000  # values in a YAML, its aliases written out
 class Loaded(NamedTuple):
     """``hparams`` (objects built), ``lazy`` (resolved subtrees, not built), ``run_opts``, ``text``.
 
-    ``text`` is the resolved YAML: includes, references and overrides put in.
+    ``text`` is the resolved YAML: includes, references and overrides put in; ``path`` its file.
     """
 
     hparams: dict[str, Any]
     lazy: dict[str, Any]
     run_opts: RunOptions | None
     text: str
+    path: Path | None = None
 
     def plain(self, keys: Iterable[str]) -> dict[str, Any]:
         """These keys as plain values, for a record of the run."""
@@ -102,7 +103,7 @@ def load(
         resolved = ruamel.yaml.YAML().load(text)
         check(untagged(resolved))
     aside = {key: resolved.pop(key) for key in lazy}
-    return Loaded(build(resolved, where), aside, None, text)
+    return Loaded(build(resolved, where), aside, None, text, path)
 
 
 def build(tree: Any, where: str) -> Any:
