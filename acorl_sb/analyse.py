@@ -19,6 +19,7 @@ import torch
 from speechbrain.utils.distributed import infer_device
 from tqdm import tqdm
 
+from acorl_sb.analyse_options import AnalyseOptions
 from acorl_sb.analysis import pictures, trials
 from acorl_sb.analysis.compare import (
     compare_embeddings,
@@ -31,35 +32,18 @@ from acorl_sb.analysis.page import as_html, page
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_json, write_text
-from acorl_sb.hparams import load_hparams
 from acorl_sb.logs import log_to
 from acorl_sb.members import load_member
+from acorl_sb.options import Device, read
 
-KEYS = [
-    *("run_folder", "output_folder", "part", "members", "reference_run", "reference_members"),
-    *(
-        "seed",
-        "trust",
-        "folds",
-        "probe_steps",
-        "max_utterances",
-        "attributes",
-        "trials",
-        "crop_seconds",
-        "steps",
-    ),
-    *("deletion_trials", "occlusion_trials", "neighbourhood", "report"),
-]
+SETTINGS = [k for k in AnalyseOptions.model_fields if k not in ("run_folder", "report")]
 
 logger = logging.getLogger("acorl_sb.analyse")
 
 
 def main() -> int:
-    loaded = load_hparams(sys.argv[1:], KEYS)
+    loaded = read(AnalyseOptions, sys.argv[1:], __doc__, Device)
     options = loaded.hparams
-    check_options(options)
-    if not options["run_folder"]:
-        raise UserError("say which run to look at: --run_folder <output folder of train.py>")
     run_folder = Path(options["run_folder"])
     folder = Path(options["output_folder"] or run_folder / "analysis")
     inputs = read_inputs(
@@ -94,7 +78,11 @@ def main() -> int:
         "utterances": len(inputs.side.utterances),
         "speakers": len(set(inputs.speakers)),
         "trials": {"target": int(labels.sum()), "nontarget": int((~labels).sum())},
-        "settings": {key: options[key] for key in KEYS if key not in ("run_folder", "report")},
+        "settings": {
+            key: options[key]
+            for key in AnalyseOptions.model_fields
+            if key not in ("run_folder", "report")
+        },
         **compare_members(inputs, extra, options),
     }
     attributed, figures = attribute_members(inputs, encoders, options, device)
@@ -114,25 +102,6 @@ def main() -> int:
             link_from(Path(report), folder / "analysis.html")
     logger.info("the analysis is in %s", folder / "analysis.md")
     return 0
-
-
-def check_options(options: dict[str, Any]) -> None:
-    """Raise ``UserError`` for a figure that is none or out of range."""
-    lowest = {"folds": 2, "probe_steps": 1, "max_utterances": 8, "trials": 2, "steps": 1, "seed": 0}
-    lowest |= {"deletion_trials": 2, "occlusion_trials": 2}
-    for key, least in lowest.items():
-        if type(options[key]) is not int or options[key] < least:
-            raise UserError(f"{key} must be a whole number from {least} on, not {options[key]!r}")
-    if type(options["trust"]) is not bool:
-        raise UserError(f"trust must be True or False, not {options['trust']!r}")
-    seconds = options["crop_seconds"]
-    if not isinstance(seconds, int | float) or not 0.1 <= seconds < 1000:
-        raise UserError(f"crop_seconds must be a number of seconds from 0.1 on, not {seconds!r}")
-    area = options["neighbourhood"]
-    if not isinstance(area, list) or len(area) != 2 or not all(type(n) is int for n in area):
-        raise UserError(f"neighbourhood must be two whole numbers, frames and bands, not {area!r}")
-    if not isinstance(options["attributes"] or {}, dict):
-        raise UserError("attributes must map names to files, such as {age: path/to/spk2age}")
 
 
 def compare_members(inputs: Inputs, extra: dict[str, list[str]], options) -> dict[str, Any]:

@@ -26,8 +26,10 @@ from speechbrain.utils.distributed import infer_device
 from acorl_sb import speakers as speaker_lists
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_json, write_text
-from acorl_sb.hparams import Loaded, build, load_hparams
+from acorl_sb.hparams import Loaded, build
 from acorl_sb.logs import log_to
+from acorl_sb.options import Device, read
+from acorl_sb.score_options import CONCATENATION, KEYS, ScoreOptions
 from acorl_sb.scoring import stage
 from acorl_sb.scoring.embeddings import Embeddings, concatenate
 from acorl_sb.scoring.lines import some
@@ -37,16 +39,6 @@ from acorl_sb.scoring.results import Judge, Results, trial_speakers
 from acorl_sb.scoring.scorefiles import write_scores
 from acorl_sb.scoring.sources import LabelledSet, Source
 from acorl_sb.scoring.trials import TrialList, read_enrolment, read_trials
-
-KEYS = [
-    *("output_folder", "run_folder", "part", "systems", "concatenate", "manifest", "seconds"),
-    "trust",
-    *("trials", "protocol", "duplicate_trials", "enrolment", "speakers", "speaker_pattern"),
-    *("training", "training_manifest", "training_speakers", "allow_test_speakers"),
-    *("cohort", "cohort_manifest", "cohort_speakers", "cohort_size", "normalisations"),
-    *("points", "c_miss", "c_fa", "replicates", "level", "seed", "score_form"),
-]
-CONCATENATION = "concatenation"
 
 logger = logging.getLogger("acorl_sb.score")
 
@@ -65,9 +57,10 @@ class Setup:
 
 
 def main(argv: list[str] | None = None) -> int:
-    loaded = load_hparams(sys.argv[1:] if argv is None else argv, KEYS, lazy=("backends",))
+    loaded = read(ScoreOptions, sys.argv[1:] if argv is None else argv, __doc__, Device)
     options = loaded.hparams
-    check_options(options, loaded.lazy["backends"])
+    for name in loaded.lazy["backends"]:
+        make_backend(loaded, name)
     folder = Path(options["output_folder"])
     setup = read_setup(options)
     log_to(folder / "score_log.txt")
@@ -330,36 +323,9 @@ def as_json(
             "replicates": judge.replicates,
             "method": judge.note(any(row["intervals"] for row in results.rows)),
         },
-        "settings": loaded.plain([*KEYS, "backends"]),
+        "settings": loaded.plain(KEYS),
         "systems": results.rows,
     }
-
-
-def check_options(options: dict[str, Any], backends: Any) -> None:
-    """Raise ``UserError`` for a value that is of the wrong kind or out of range."""
-    for key, value in (*options.items(), ("backends", backends)):
-        if key in ("systems", "training", "cohort") and not isinstance(value or {}, dict):
-            raise UserError(f"{key} must map names to paths, such as {{mine: path}}, not {value!r}")
-        if key in ("backends", "normalisations") and not (isinstance(value, dict) and value):
-            raise UserError(f"{key} must map names to objects; hparams/score.yaml shows how")
-        if key in ("replicates", "seed") and (type(value) is not int or value < 0):
-            raise UserError(f"{key} must be a whole number from 0 on, not {value!r}")
-    if type(options["trust"]) is not bool:
-        raise UserError(f"trust must be True or False, not {options['trust']!r}")
-    systems = options["systems"] or {}
-    for name in [*systems, *backends, *options["normalisations"]]:
-        if not str(name).strip() or "/" in str(name):
-            raise UserError(f"{name!r} cannot be a name: it becomes the name of a file")
-    if CONCATENATION in systems:
-        raise UserError(f"a system cannot be called '{CONCATENATION}'")
-    points = options["points"]
-    if not isinstance(points, list) or not all(isinstance(p, float) and 0 < p < 1 for p in points):
-        raise UserError(f"points must be a list of priors between 0 and 1, not {points!r}")
-    if not isinstance(options["level"], float) or not 0 < options["level"] < 1:
-        raise UserError(f"level must lie between 0 and 1, not {options['level']!r}")
-    size = options["cohort_size"]
-    if size is not None and (type(size) is not int or size < 2):
-        raise UserError(f"cohort_size must be a whole number from 2 on, or null, not {size!r}")
 
 
 @contextlib.contextmanager

@@ -27,7 +27,8 @@ def markdown(header: Row, rows: Sequence[Row], align: str = "") -> str:
     """A Markdown table, one line a row, ending in a line break.
 
     ``align`` has one of ``l``, ``r`` and ``c`` (left, right, centre) a column; empty: the
-    reader's own. What a cell holds is shown as it is (:func:`acorl_sb.markdown.escape`). Raises ``ValueError`` for a row that is shorter or longer than the header.
+    reader's own. What a cell holds is shown as it is (:func:`acorl_sb.markdown.escape`).
+    Raises ``ValueError`` for a row that is shorter or longer than the header.
     """
     rule = "|".join(_RULES[side] for side in align or [""] * len(header))
     for row in rows:

@@ -38,14 +38,10 @@ from acorl_sb.members import (
     rebuild_member,
     save_member,
 )
+from acorl_sb.options import validate
+from acorl_sb.train_options import TrainingKeys, check_specs
 
 logger = logging.getLogger(__name__)
-
-MEMBER_KEYS = {"name", "encoder", "objective", "seed", "start", "training"}
-OWN_TRAINING = {"crop_seconds", "speeds", "augment", "view"}  # settings that one member may change
-PRIOR_SOURCES = ("folder", "source", "encoder")  # see acorl_sb.members.load_prior
-PRIOR_KEYS = {"name", "weights", "revision", "sha256", "trust", *PRIOR_SOURCES}
-VIEWS = ("crop", "utterance")
 
 
 @dataclass
@@ -111,59 +107,9 @@ class Settings:
     speeds: Sequence[float] = (1.0,)
 
     def __post_init__(self):
-        if self.view not in VIEWS:
-            raise UserError(f"the key 'view' is one of {', '.join(VIEWS)}, not {self.view!r}")
-        for key in ("crop_seconds", "batch_size", "epochs", "epoch_steps"):
-            if not getattr(self, key) > 0:
-                raise UserError(f"the key {key!r} must be above 0, not {getattr(self, key)}")
-        speeds = self.speeds
-        if not isinstance(speeds, Sequence) or not speeds or len({*speeds}) < len(speeds):
-            raise UserError(f"the key 'speeds' must list speeds, each once, not {speeds!r}")
-        if not all(0.5 <= speed <= 2 for speed in speeds):
-            raise UserError(f"the key 'speeds' holds a speed outside of [0.5, 2]: {speeds}")
-        if list(speeds) != [1.0] and self.view == "utterance":
-            raise UserError(
-                "the key 'speeds' needs view: crop; cached embeddings are of the natural speed"
-            )
-
-
-def check_specs(members: Any, priors: Any, member_keys: set[str] = MEMBER_KEYS) -> None:
-    """Refuse a ``members`` or ``priors`` list with a key, name or entry that makes no sense.
-
-    ``member_keys`` are the keys of a member that the caller reads.
-    """
-    if not isinstance(members, list) or not members:
-        raise UserError("the key 'members' must list at least one member")
-    names: set[str] = set()
-    for kind, specs, keys, needed in (
-        ("priors", priors or [], PRIOR_KEYS, {"name"}),
-        ("members", members, member_keys, {"name", "encoder"}),
-    ):
-        for i, spec in enumerate(specs):
-            where = f"{kind}[{i}]"
-            if not isinstance(spec, dict):
-                raise UserError(f"{where} must have the keys {', '.join(sorted(needed))}")
-            for key in sorted(set(spec) - keys):
-                raise UserError(
-                    f"{where}: unknown key {key!r}; known are {', '.join(sorted(keys))}"
-                )
-            for key in sorted(needed - set(spec)):
-                raise UserError(f"{where}: the key {key!r} is missing")
-            for key in sorted(set(spec.get("training") or {}) - OWN_TRAINING):
-                raise UserError(
-                    f"{where}.training: a member cannot have the key {key!r} of its own; "
-                    f"it can have {', '.join(sorted(OWN_TRAINING))}"
-                )
-            if kind == "priors" and sum(key in spec for key in PRIOR_SOURCES) != 1:
-                raise UserError(f"{where}: one of the keys {', '.join(PRIOR_SOURCES)} is needed")
-            name = str(spec["name"])
-            if name in names or not name or any(c in name for c in "/\\ \t"):
-                raise UserError(
-                    f"{where}: the name {name!r} is empty, taken, or holds a slash or a blank"
-                )
-            names.add(name)
-    if not priors and members[0].get("objective") is not None:
-        raise UserError("members[0] has an objective but no prior to complement; set it to null")
+        validate(
+            TrainingKeys, {key: getattr(self, key) for key in TrainingKeys.model_fields}
+        ).check()
 
 
 def train_members(
@@ -223,12 +169,17 @@ def with_own_training(
     spec: Any, where: str, settings: Settings, data: TrainingSet
 ) -> tuple[Settings, TrainingSet]:
     """Settings and training set with what the member's key ``training`` changes of them."""
+    own = own_settings(spec, where, settings)
+    return own, data if own.speeds == settings.speeds else replace(data, speeds=own.speeds)
+
+
+def own_settings(spec: Any, where: str, settings: Settings) -> Settings:
+    """Settings with what the member's key ``training`` changes of them."""
     changes = build(spec.get("training") or {}, f"{where}.training")
     try:
-        own = replace(settings, **changes)
+        return replace(settings, **changes)
     except UserError as error:
         raise UserError(f"{where}.training: {error}") from None
-    return own, replace(data, speeds=own.speeds) if "speeds" in changes else data
 
 
 def member_settings(spec: Any, index: int, settings: Settings, alliance: Alliance) -> dict:
@@ -277,8 +228,6 @@ def train_member(
     seed = int(spec.get("seed", 1000 * settings.seed + index))
     torch.manual_seed(seed)
     encoder = build_encoder(spec["encoder"], f"members[{index}].encoder")
-    if encoder.sample_rate != 16000:
-        raise UserError(f"members[{index}].encoder: manifests count samples at 16000 Hz")
     head = settings.head(dim=encoder.embedding_dim, n_classes=len(data.speakers))
     if spec.get("start") is not None:
         load_start(spec["start"], encoder, head.classifier, data.speakers)

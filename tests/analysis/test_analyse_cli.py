@@ -179,7 +179,7 @@ def test_what_people_bring_wrong(folders, tmp_path):
     cases = {
         "say which run": [],
         "no output folder of train.py": ["--run_folder", tmp_path],
-        "part must be dev or test": ["--run_folder", main, "--part", "train"],
+        "'part'": ["--run_folder", main, "--part", "train"],
         "no member 'third'; it has first, second": ["--run_folder", main, "--members", "[third]"],
         "two members are needed": ["--run_folder", lone],
         "speakers; cross-validation": ["--run_folder", small],
@@ -190,9 +190,9 @@ def test_what_people_bring_wrong(folders, tmp_path):
         "neither numbers nor of two kinds": [
             *("--run_folder", main, "--attributes", f"{{colour: {words}}}")
         ],
-        "trials must be a whole number": ["--run_folder", main, "--trials", "many"],
-        "crop_seconds must be": ["--run_folder", main, "--crop_seconds", "0"],
-        "neighbourhood must be": ["--run_folder", main, "--neighbourhood", "5"],
+        "'trials'": ["--run_folder", main, "--trials", "many"],
+        "'crop_seconds'": ["--run_folder", main, "--crop_seconds", "0"],
+        "'neighbourhood'": ["--run_folder", main, "--neighbourhood", "5"],
         "the key 'trails'": ["--run_folder", main, "--trails", "5"],
     }
     for sentence, args in cases.items():
