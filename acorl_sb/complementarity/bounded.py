@@ -83,7 +83,8 @@ def bounded_loss(
     task = torch.autograd.grad(task_loss, weights, retain_graph=True, allow_unused=True)
     term = torch.autograd.grad(term_loss, weights, allow_unused=True)
     task, term = (
-        [_dense(g, w) for g, w in zip(grads, weights, strict=True)] for grads in (task, term)
+        [torch.zeros_like(w) if g is None else g for g, w in zip(gradient, weights, strict=True)]
+        for gradient in (task, term)
     )
     split = len(encoder)
     wanted = bound(task[:split], term[:split], limit) + term[split:]
