@@ -291,6 +291,8 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def average_gradients(parameters) -> None:
     """Mean of the gradients over ranks, for steps that bypass DistributedDataParallel."""
     for parameter in parameters:
+        if parameter.grad is None:  # had no part in this rank's batch
+            parameter.grad = torch.zeros_like(parameter)
         sum_over_ranks(parameter.grad).div_(rank_and_world()[1])
 
 

@@ -58,7 +58,9 @@ class OutOfFold(Objective):
             len(rows) / len(labels) * part.adversary_loss(z[rows], own, labels[rows])
             for part, rows, own in self._folds(priors, labels)
         ]
-        return torch.stack(losses).sum()
+        # A batch without enough items of any fold teaches nothing.
+        nothing = sum(0.0 * p.sum() for p in self.adversary_parameters())
+        return sum(losses, nothing)
 
     def _folds(self, priors: Sequence[torch.Tensor], labels: torch.Tensor) -> Iterator[tuple]:
         """Of each fold with enough items: its objective, its rows, its copies' embeddings."""
