@@ -19,12 +19,12 @@ from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 from torch.utils.data import DataLoader
 
-from acorl_sb.alliance import Alliance, EmbeddingTable
+from acorl_sb.alliance import Alliance, EmbeddingTable, OutOfFoldPriors
 from acorl_sb.brain import AllianceBrain, SpeakerBrain
 from acorl_sb.checkpoint import AtomicCheckpointer
-from acorl_sb.complementarity import Independent
+from acorl_sb.complementarity import Independent, out_of_fold
 from acorl_sb.corpora import Utterance
-from acorl_sb.dataset import CropDataset, StepSampler, collate
+from acorl_sb.dataset import CropDataset, SpeakerSampler, StepBatches, StepSampler, collate
 from acorl_sb.distributed import rank_and_world
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError
@@ -110,6 +110,42 @@ class Settings:
         validate(
             TrainingKeys, {key: getattr(self, key) for key in TrainingKeys.model_fields}
         ).check()
+
+
+@dataclass
+class TermSettings:
+    """What the complementarity term looks at, where that is not the task's batch and the priors.
+
+    ``copies`` are asked in place of the priors, each about speakers that it was not trained on.
+    ``data``, if given, makes batches of the term's own, of ``batch_size`` crops with ``each`` of
+    every speaker (1: drawn evenly over utterances); the term's classes are then its speakers.
+    """
+
+    copies: OutOfFoldPriors | None = None
+    data: TrainingSet | None = None
+    batch_size: int = 48
+    each: int = 1
+
+    def batches(self, settings: Settings, seed: int) -> StepBatches | None:
+        """The term's batches by step; None for those of the task."""
+        if self.data is None:
+            return None
+        rank, world = rank_and_world()
+        seed += 500  # crops that are not those of the task
+        rest = (self.batch_size, settings.epoch_steps, seed, rank, world)
+        if self.each > 1:
+            sampler = SpeakerSampler(self.data.labels, self.each, *rest)
+        else:
+            sampler = StepSampler(len(self.data.labels), *rest)
+        dataset = CropDataset(
+            self.data.utterances,
+            self.data.labels,
+            settings.crop_seconds,
+            seed,
+            cache_mb=settings.cache_mb,
+            speeds=self.data.speeds,
+        )
+        return StepBatches(dataset, sampler)
 
 
 def train_members(
@@ -221,8 +257,13 @@ def train_member(
     run_opts: RunOptions,
     device: torch.device,
     folder: Path,
+    term: TermSettings | None = None,
 ) -> None:
-    """Train one member to the end, resuming where it was interrupted; write its folder."""
+    """Train one member to the end, resuming where it was interrupted; write its folder.
+
+    ``term`` says what its objective looks at; None: the task's batches and the alliance.
+    """
+    term = term or TermSettings()
     started = time.time()
     name = str(spec["name"])
     seed = int(spec.get("seed", 1000 * settings.seed + index))
@@ -264,7 +305,8 @@ def train_member(
         "sampler": sampler,
         "log_file": folder / "train_log.jsonl",
     }
-    objective = make_objective(spec, index, encoder, alliance, len(data.speakers))
+    n_classes = len((term.data or data).speakers)
+    objective = make_objective(spec, index, encoder, alliance, n_classes, term.copies)
     if objective is None:
         brain = SpeakerBrain(modules, settings.optimizer, hparams, run_opts, checkpointer)
     else:
@@ -276,8 +318,9 @@ def train_member(
             hparams,
             run_opts,
             checkpointer,
-            priors=make_priors(alliance, data.utterances, settings.view, device),
+            priors=term.copies or make_priors(alliance, data.utterances, settings.view, device),
             adversary_opt_class=settings.adversary_optimizer,
+            term_batches=term.batches(settings, seed),
         )
     checkpointer.add_recoverables(modules)
     if settings.epoch_steps % brain.grad_accumulation_factor:
@@ -328,7 +371,12 @@ def train_member(
 
 
 def make_objective(
-    spec: Any, index: int, encoder: SpeakerEncoder, alliance: Alliance, n_classes: int
+    spec: Any,
+    index: int,
+    encoder: SpeakerEncoder,
+    alliance: Alliance,
+    n_classes: int,
+    copies: OutOfFoldPriors | None = None,
 ):
     """The member's complementarity objective, or None for plain training."""
     if spec.get("objective") is None:
@@ -336,6 +384,9 @@ def make_objective(
     where = f"members[{index}].objective"
     factory = build({"objective": spec["objective"]}, where)["objective"]
     try:
+        if copies is not None:
+            dims = (encoder.embedding_dim, copies.dims)
+            return out_of_fold(factory, *dims, n_classes, copies.fold_of_class)
         objective = factory(
             dim=encoder.embedding_dim, prior_dims=alliance.dims, n_classes=n_classes
         )

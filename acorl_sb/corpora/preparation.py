@@ -45,8 +45,9 @@ class Corpus:
     """What a corpus module found: utterances by official split, and official trials if any.
 
     ``dev`` and ``test`` may be empty; speakers are then held out of the training speakers.
-    ``more_trials`` are further lists over the test utterances, by name. ``shared_speakers`` says
-    that the user has explicitly allowed a speaker to be in two splits.
+    ``more_trials`` are further lists over the test utterances, by name. ``impostor_group`` gives an
+    utterance's group, such as its language, within which impostors are drawn; None: among all.
+    ``shared_speakers`` says that the user has explicitly allowed a speaker to be in two splits.
     """
 
     train: list[Utterance]
@@ -54,6 +55,7 @@ class Corpus:
     test: list[Utterance] = field(default_factory=list)
     test_trials: TrialList | None = None
     more_trials: dict[str, TrialList] = field(default_factory=dict)
+    impostor_group: Callable[[Utterance], str] | None = None
     shared_speakers: bool = False
 
 
@@ -141,7 +143,7 @@ def prepare(
             found.train += [_renamed(u, name) for u in collect_more(folder).train]
         if segment_seconds is not None:
             found.train = [piece for u in found.train for piece in cut(u, segment_seconds)]
-        limits = (max_targets, nontargets_per_target)
+        limits = (max_targets, nontargets_per_target, found.impostor_group)
         dev_trials = _trials("development", found.dev, seed, *limits)
         test_trials = found.test_trials or _trials("test", found.test, seed + 1, *limits)
         done = {
