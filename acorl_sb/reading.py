@@ -42,7 +42,7 @@ def open_input(path: str | os.PathLike, what: str = "file") -> BinaryIO:
 
 
 def read_text(path: str | os.PathLike, what: str = "file") -> str:
-    """A whole text file in UTF-8, with or without a byte order mark; line ends become ``\\n``.
+    """A whole text file in UTF-8, with or without a byte order mark.
 
     Raises ``UserError`` for what ``open_input`` refuses, other encodings and NUL bytes.
     """
@@ -58,7 +58,13 @@ def read_text(path: str | os.PathLike, what: str = "file") -> str:
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise UserError(f"{shown(path)} line {line}: a NUL byte, so this is no text in UTF-8")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return text
+
+
+def read_lines(path: str | os.PathLike, what: str = "file") -> list[str]:
+    """The lines of a text file, as ``read_text``; lines end in ``\\n`` or ``\\r\\n``, nothing else."""
+    lines = read_text(path, what).replace("\r\n", "\n").split("\n")
+    return lines if lines[-1] else lines[:-1]
 
 
 def read_json(path: str | os.PathLike, what: str = "file") -> dict[str, Any]:
