@@ -55,8 +55,8 @@ def embed_utterances(
     for u in utterances:
         if u.stop - u.start < SHORTEST * SAMPLE_RATE:
             raise UserError(
-                f"utterance {u.id}: {u.stop - u.start} samples, {shown(u.wav)}, are too few to tell "
-                f"a speaker by; {SHORTEST} s are the least, so take it out of the manifest"
+                f"utterance {u.id}: {u.stop - u.start} samples of {shown(u.wav)} are too few to "
+                f"tell a speaker by; {SHORTEST} s are the least, so take it out of the manifest"
             )
     encoder = encoder.to(device).eval()
     spans = [centre(u, seconds, encoder.sample_rate) for u in utterances]

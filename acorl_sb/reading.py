@@ -62,7 +62,7 @@ def read_text(path: str | os.PathLike, what: str = "file") -> str:
 
 
 def read_lines(path: str | os.PathLike, what: str = "file") -> list[str]:
-    """The lines of a text file, as ``read_text``; lines end in ``\\n`` or ``\\r\\n``, nothing else."""
+    """The lines of a text file, as ``read_text``; they end in ``\\n`` or ``\\r\\n`` alone."""
     lines = read_text(path, what).replace("\r\n", "\n").split("\n")
     return lines if lines[-1] else lines[:-1]
 

@@ -84,9 +84,7 @@ def walk(folder: str | os.PathLike) -> Iterator[tuple[str, list[str], list[str]]
     return _walk(os.fspath(folder), (os.path.realpath(folder),))
 
 
-def _walk(
-    folder: str, above: tuple[str, ...]
-) -> Iterator[tuple[str, list[str], list[str]]]:
+def _walk(folder: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[str], list[str]]]:
     """``above`` are the real paths of the folder and of those that it is in."""
     entries = list_folder(folder)
     links = {entry.name for entry in entries if entry.is_symlink()}
