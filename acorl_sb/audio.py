@@ -138,7 +138,7 @@ def read_audio(
 
 
 def _open(path: str | os.PathLike) -> soundfile.SoundFile | M4aFile:
-    require_regular(path)
+    require_regular(path, "audio")
     if os.fspath(path).lower().endswith(".m4a"):
         return M4aFile(path)
     try:

@@ -16,7 +16,7 @@ def shown(path: str | os.PathLike) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def require_regular(path: str | os.PathLike) -> None:
+def require_regular(path: str | os.PathLike, what: str = "file") -> None:
     """Refuse what would be waited for or has no end, such as a FIFO, a socket or a device.
 
     Raises ``UserError`` for what is there but no regular file, ``OSError`` for what is not there.
@@ -24,7 +24,7 @@ def require_regular(path: str | os.PathLike) -> None:
     if "\0" in os.fspath(path):
         raise UserError(f"{shown(path)}: a file name cannot hold a NUL character")
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise UserError(f"{shown(path)}: not a regular file; name or put a file there")
+        raise UserError(f"{shown(path)}: not a regular file, so no {what}; name another")
 
 
 def open_input(path: str | os.PathLike, what: str = "file") -> BinaryIO:
@@ -33,7 +33,7 @@ def open_input(path: str | os.PathLike, what: str = "file") -> BinaryIO:
     Raises ``UserError`` for one that is missing, unreadable or no regular file.
     """
     try:
-        require_regular(path)
+        require_regular(path, what)
         return open(path, "rb")
     except FileNotFoundError:
         raise UserError(f"{shown(path)}: no such {what}") from None

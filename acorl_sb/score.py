@@ -70,7 +70,6 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(options["output_folder"])
     setup = read_setup(options)
     log_to(folder / "score_log.txt")
-    write_text(folder / "hyperparams.yaml", loaded.text)
     device = torch.device(loaded.run_opts.device or infer_device())
     results = None
     if setup.trials.labels is not None:
@@ -79,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     for names, scores, calibrated in scored(setup, options, loaded, folder, device):
         file = f"{names['backend']}-{names['normalisation']}.txt"
         path = folder / "scores" / names["system"] / file
+        write_text(folder / "hyperparams.yaml", loaded.text)  # now that there is something to tell
         write_scores(path, setup.trials, scores, options["score_form"])
         if results is not None:
             with in_words(f"{names['system']} by {names['backend']}"):

@@ -131,7 +131,7 @@ def _read_npz(path: Path) -> tuple[list[str], np.ndarray]:
     try:
         names = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids.astype(str)
         return names.tolist(), arrays["embeddings"]
-    except ValueError as error:
+    except (ValueError, SystemError) as error:  # the latter from characters that there are not
         raise UserError(f"{path}: ids that are no text ({error})") from None
 
 
@@ -176,7 +176,7 @@ def _read_scp(path: Path) -> Iterator[tuple[str, np.ndarray]]:
             if not archive:
                 raise UserError(f"{path} line {number}: 'id archive:offset' expected, got {line!r}")
             if archive not in archives:
-                file = open_input(archive, "Kaldi archive")
+                file = open_input(archive, f"archive of {path} line {number}")
                 archives[archive] = stack.enter_context(file)
             archives[archive].seek(int(offset))
             yield name, _read_vector(path, archives[archive])
