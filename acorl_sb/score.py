@@ -11,7 +11,6 @@ Writes a score file for every system, back end and normalisation, ``results.json
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from acorl_sb.files import write_json, write_text
 from acorl_sb.hparams import Loaded, build
 from acorl_sb.logs import log_to
 from acorl_sb.options import Device, read
+from acorl_sb.reading import read_json
 from acorl_sb.score_options import CONCATENATION, KEYS, ScoreOptions
 from acorl_sb.scoring import stage
 from acorl_sb.scoring.embeddings import Embeddings, concatenate
@@ -64,7 +64,6 @@ def main(argv: list[str] | None = None) -> int:
     folder = Path(options["output_folder"])
     setup = read_setup(options)
     log_to(folder / "score_log.txt")
-    write_text(folder / "hyperparams.yaml", loaded.text)
     device = torch.device(loaded.run_opts.device or infer_device())
     results = None
     if setup.trials.labels is not None:
@@ -73,6 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     for names, scores, calibrated in scored(setup, options, loaded, folder, device):
         file = f"{names['backend']}-{names['normalisation']}.txt"
         path = folder / "scores" / names["system"] / file
+        write_text(folder / "hyperparams.yaml", loaded.text)  # now that there is something to tell
         write_scores(path, setup.trials, scores, options["score_form"])
         if results is not None:
             with in_words(f"{names['system']} by {names['backend']}"):
@@ -137,7 +137,7 @@ def with_run_folder(options: dict[str, Any]) -> dict[str, Any]:
         options["training"] = {name: run / "members" / name for name in members}
         options["training_manifest"] = options["training_manifest"] or manifest / "train.csv"
         if options["seconds"] is None:
-            options["seconds"] = read_results(run).get("score_seconds")
+            options["seconds"] = read_score_seconds(run)
     options["manifest"] = options["manifest"] or manifest / f"{part}.csv"
     options["trials"] = options["trials"] or manifest / f"{part}_trials.txt"
     if not options["speakers"] and not options["speaker_pattern"]:
@@ -145,13 +145,14 @@ def with_run_folder(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def read_results(run: Path) -> dict[str, Any]:
-    """``results.json`` of a run of ``train.py``."""
+def read_score_seconds(run: Path) -> float | None:
+    """The centre crop (s) that a run of ``train.py`` was scored with; None: whole utterances."""
     path = run / "results.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not readable ({error}); is the run finished?") from None
+    seconds = read_json(path, "result of a finished run").get("score_seconds")
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (number and 0 < seconds < float("inf")):
+        raise UserError(f"{path}: score_seconds must be above 0 or null, not {seconds!r}")
+    return seconds
 
 
 def labelled_set(what: str, systems: dict[str, Source], options: dict[str, Any]) -> LabelledSet:

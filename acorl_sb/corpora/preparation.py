@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from acorl_sb.corpora.listing import walk
 from acorl_sb.corpora.manifest import Utterance, write_manifest
 from acorl_sb.corpora.splits import (
     by_speaker,
@@ -315,11 +316,19 @@ def _fingerprint(folder: str | os.PathLike | None, save_folder: Path) -> str | N
         return None
     own = str(save_folder.resolve())
     digest = hashlib.sha256()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(n for n in folders if os.path.abspath(os.path.join(parent, n)) != own)
+    for parent, folders, files in walk(folder):
+        folders[:] = [n for n in folders if os.path.abspath(os.path.join(parent, n)) != own]
         digest.update(os.path.relpath(parent, folder).encode("utf-8", "surrogateescape"))
-        for name in sorted(files):
-            status = os.stat(os.path.join(parent, name))
+        for name in files:
+            status = _status(os.path.join(parent, name))
             entry = f"\0{name}\0{status.st_size}\0{status.st_mtime_ns}"
             digest.update(entry.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _status(path: str) -> os.stat_result:
+    """Size and time of change of a file, or of a hidden link that leads nowhere."""
+    try:
+        return os.stat(path)
+    except OSError:
+        return os.lstat(path)

@@ -18,10 +18,18 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from acorl_sb.corpora.listing import is_audio, require_folder, utterances
+from acorl_sb.corpora.listing import (
+    is_audio,
+    is_folder,
+    list_folder,
+    require_folder,
+    utterances,
+    walk,
+)
 from acorl_sb.corpora.preparation import Corpus
 from acorl_sb.downloads import check_hash, download
 from acorl_sb.errors import UserError
+from acorl_sb.reading import read_lines
 from acorl_sb.scoring.protocols import find_protocol
 from acorl_sb.scoring.trials import TrialList, read_trials
 
@@ -117,12 +125,12 @@ def _scan(root: Path) -> list[_Row]:
     found: dict[str, _Row] = {}
     for folder in _speaker_folders(root):
         spk = os.path.basename(folder)
-        for video in _entries(folder):
-            if not video.is_dir():
+        for video in list_folder(folder):
+            if not is_folder(video):
                 if is_audio(video.name):
                     raise UserError(f"{video.path}: audio outside of a video's folder; {_LAYOUT}")
                 continue
-            for file in _entries(video.path):
+            for file in list_folder(video.path):
                 stem, extension = os.path.splitext(file.name)
                 if not is_audio(file.name):
                     continue
@@ -136,15 +144,10 @@ def _scan(root: Path) -> list[_Row]:
 
 def _speaker_folders(root: Path) -> list[str]:
     found: list[str] = []
-    for parent, folders, _ in os.walk(root, followlinks=True):
+    for parent, folders, _ in walk(root):
         found += [os.path.join(parent, name) for name in folders if _SPEAKER.fullmatch(name)]
         folders[:] = [name for name in folders if not _SPEAKER.fullmatch(name)]
     return sorted(found)
-
-
-def _entries(folder: str) -> list[os.DirEntry]:
-    with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
 
 
 def _rank(path: str) -> int:
@@ -156,7 +159,7 @@ def _genders(root: Path) -> dict[str, str]:
     """Speaker -> ``m`` or ``f`` from the meta files: comma or tab separated, sex by itself."""
     genders = {}
     for path in sorted({*root.glob("vox*_meta.csv"), *root.glob("*/vox*_meta.csv")}):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_lines(path, "table of speakers"):
             fields = [field.strip() for field in re.split(r"[,\t]", line)]
             sex = [field for field in fields[1:] if field in ("m", "f")]
             if _SPEAKER.fullmatch(fields[0]) and sex:

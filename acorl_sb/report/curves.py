@@ -11,7 +11,9 @@ from scipy.special import ndtr, ndtri
 
 from acorl_sb import calibration, metrics
 from acorl_sb.errors import UserError
+from acorl_sb.reading import read_lines
 
+_LOGGED = {"loss", "task_loss", "adversary_loss", "push", "dev_eer"}
 PRIOR_LOG_ODDS = np.linspace(-8.0, 4.0, 97)
 
 
@@ -76,12 +78,14 @@ def read_training(run_folder: str | Path) -> dict[str, list[dict[str, Any]]]:
     members: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(folder.glob("members/*/train_log.jsonl")):
         epochs = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(read_lines(path, "training log"), 1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
                 row["epoch"] = float(row["epoch"])
+                for figure in _LOGGED & set(row):
+                    row[figure] = float(row[figure])
             except (ValueError, TypeError, KeyError) as error:
                 raise UserError(
                     f"{path} line {number}: not an epoch of training ({error})"

@@ -15,6 +15,7 @@ from acorl_sb.corpora import read_manifest
 from acorl_sb.errors import UserError
 from acorl_sb.extract import embed_utterances
 from acorl_sb.members import load_member
+from acorl_sb.reading import read_lines
 from acorl_sb.scoring.embeddings import Embeddings, read_embeddings, write_embeddings
 from acorl_sb.speakers import by_table, read_speakers
 
@@ -77,10 +78,7 @@ class Source:
         for name in ("label_encoder.ckpt", "label_encoder.txt"):
             path = Path(self.path) / name
             if path.is_file():
-                try:
-                    lines = path.read_text(encoding="utf-8").splitlines()
-                except (OSError, ValueError):
-                    raise UserError(f"{path}: not readable as text (UTF-8)") from None
+                lines = read_lines(path, "label encoder")
                 pairs = (line.rsplit(" => ", 1) for line in lines if " => " in line)
                 return [pair[0].strip("'\"") for pair in pairs if pair[1].strip().isdigit()]
         return []
