@@ -16,13 +16,8 @@ from acorl_sb.errors import run_cli
 from acorl_sb.experiment import run_experiment
 from acorl_sb.hparams import load_hparams
 from acorl_sb.memory import keep_freed_memory
+from acorl_sb.training import DECISIVE, SETTINGS
 
-# What decides a member's weights, and what only decides how fast it gets there.
-DECISIVE = [
-    *("seed", "crop_seconds", "batch_size", "epochs", "epoch_steps", "optimizer", "speeds"),
-    *("adversary_optimizer", "lr_schedule", "head", "augment", "view"),
-]
-SETTINGS = [*DECISIVE, "cache_mb", "workers"]
 CORPUS = ["corpus", "data_folder", "prepare_options"]
 EVALUATION = ["output_folder", "dev_seconds", "score_seconds"]
 

@@ -142,12 +142,15 @@ def load_prior(spec: dict[str, Any], where: str) -> SpeakerEncoder:
         such a folder, or the id of one on the Hugging Face hub, which is downloaded once
     ``encoder``
         an encoder's keys as in ``hparams/encoders/*.yaml``, so any torch module; its weights are
-        what the module loads itself, or those of the file ``weights``, a plain state dict
+        those of the file ``weights``, a plain state dict, else what the module loads itself, else
+        drawn from one fixed seed
 
     Raises ``UserError`` for what is missing or does not fit.
     """
     if "encoder" in spec:
-        encoder = build_encoder(spec["encoder"], f"{where}.encoder")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # a module that loads no weights has the same ones every time
+            encoder = build_encoder(spec["encoder"], f"{where}.encoder")
         if spec.get("weights") is not None:
             load_weights(encoder.embedding_model, spec["weights"])
         return encoder.eval()

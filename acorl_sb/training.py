@@ -19,6 +19,7 @@ from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 from torch.utils.data import DataLoader
 
+from acorl_sb import provenance
 from acorl_sb.alliance import Alliance, EmbeddingTable
 from acorl_sb.brain import AllianceBrain, SpeakerBrain
 from acorl_sb.checkpoint import AtomicCheckpointer
@@ -29,15 +30,19 @@ from acorl_sb.distributed import rank_and_world
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError
 from acorl_sb.extract import embed_utterances
-from acorl_sb.hparams import build, plain
+from acorl_sb.hparams import build
 from acorl_sb.members import (
+    WEIGHTS,
     build_encoder,
     load_member,
     load_prior,
     load_start,
+    load_weights,
     read_record,
     save_member,
 )
+from acorl_sb.names import check_name
+from acorl_sb.provenance import member_settings, reference_weights, refuse_changes
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +51,14 @@ OWN_TRAINING = {"crop_seconds", "speeds", "augment", "view"}  # settings that on
 PRIOR_SOURCES = ("folder", "source", "encoder")  # see acorl_sb.members.load_prior
 PRIOR_KEYS = {"name", "weights", *PRIOR_SOURCES}
 VIEWS = ("crop", "utterance")
+# The keys of a YAML that decide a member's weights, and those that only decide how fast.
+DECISIVE = [
+    *("seed", "crop_seconds", "batch_size", "epochs", "epoch_steps", "optimizer", "speeds"),
+    *("adversary_optimizer", "lr_schedule", "head", "augment", "view"),
+]
+SETTINGS = [*DECISIVE, "cache_mb", "workers"]
+# A run has folders of these names beside those of its members.
+RESERVED = {"embedding-concatenation", "score-mean", "score-logistic", "concatenation"}
 
 
 @dataclass
@@ -91,7 +104,8 @@ class Settings:
     (dim, n_classes) -> module; ``augment`` a SpeechBrain Augmenter or None; ``view`` is ``crop``
     or ``utterance``; ``cache_mb`` megabytes of audio kept in memory; ``workers`` loader
     processes; ``speeds`` at which every utterance is trained on, each a speaker of its own;
-    ``plain`` is all of them as the YAML says them, for the member's record.
+    ``plain`` is what decides the weights (``DECISIVE``, and the corpus) as the YAML says it, for
+    the member's record.
     """
 
     seed: int
@@ -156,12 +170,10 @@ def check_specs(members: Any, priors: Any, member_keys: set[str] = MEMBER_KEYS) 
                 )
             if kind == "priors" and sum(key in spec for key in PRIOR_SOURCES) != 1:
                 raise UserError(f"{where}: one of the keys {', '.join(PRIOR_SOURCES)} is needed")
-            name = str(spec["name"])
-            if name in names or not name or any(c in name for c in "/\\ \t"):
-                raise UserError(
-                    f"{where}: the name {name!r} is empty, taken, or holds a slash or a blank"
-                )
-            names.add(name)
+            name = check_name(str(spec["name"]), where)
+            if name.casefold() in names | RESERVED:  # some disks do not tell a from A
+                raise UserError(f"{where}: the name {name!r} is taken; choose another")
+            names.add(name.casefold())
     if not priors and members[0].get("objective") is not None:
         raise UserError("members[0] has an objective but no prior to complement; set it to null")
 
@@ -192,17 +204,14 @@ def train_members(
     check_specs(specs, prior_specs)
     # All at once, so that a mistake in the last one costs no training of the others.
     own = [with_own_training(s, f"members[{i}]", settings, data) for i, s in enumerate(specs)]
-    alliance = Alliance()
-    errors: list[float] = []
-    for i, spec in enumerate(prior_specs or []):
-        encoder = load_prior(spec, f"priors[{i}]")
-        errors.append(data.dev_error(encoder))
-        alliance.add(str(spec["name"]), encoder)
-        logger.info("%s: loaded as a prior, dev_eer %.4g", spec["name"], errors[-1])
+    alliance = load_references(prior_specs)
+    errors = []
+    for prior in alliance.members:
+        errors.append(data.dev_error(prior.encoder))
+        logger.info("%s: loaded as a prior, dev_eer %.4g", prior.name, errors[-1])
     for index, spec in enumerate(specs):
         name = str(spec["name"])
         record = read_record(folder / name)
-        wanted = member_settings(spec, index, settings, alliance)
         if record is None:
             chosen, heard = own[index]
             train_member(
@@ -210,6 +219,7 @@ def train_members(
             )
             record = read_record(folder / name)
         else:
+            wanted = member_settings(spec, index, settings.plain, reference_weights(alliance))
             refuse_changes(folder / name, record["settings"], wanted)
             logger.info("%s: already trained, not trained again", name)
         errors.append(record["dev_eer"])
@@ -217,45 +227,79 @@ def train_members(
     return alliance
 
 
+def check_members(
+    specs: Sequence[Any],
+    prior_specs: Sequence[Any],
+    settings: Settings,
+    run_opts: RunOptions,
+    folder: Path,
+) -> list[str]:
+    """All that ``train_members`` can refuse before there are data; nothing is written.
+
+    Returns the names of the members that are finished or interrupted. Raises ``UserError`` for
+    those of other settings or other reference encoders, and for encoders, objectives and weights
+    to start from that cannot be had.
+    """
+    check_specs(specs, prior_specs)
+    check_accumulation(settings, run_opts)
+    alliance, begun = load_references(prior_specs), []
+    weights: dict[str, str | None] = dict(reference_weights(alliance))
+    run = provenance.run_settings(run_opts)
+    for index, spec in enumerate(specs):
+        name, where = str(spec["name"]), f"members[{index}]"
+        own_settings(spec, where, settings)
+        wanted = member_settings(spec, index, settings.plain, weights)
+        record = read_record(folder / name)
+        if record is not None:
+            refuse_changes(folder / name, record["settings"], wanted)
+            encoder = load_member(folder / name)
+        else:
+            provenance.refuse_other_start(folder / name, {**wanted, "run": run})
+            encoder = build_encoder(spec["encoder"], f"{where}.encoder")
+            make_objective(spec, index, encoder, alliance, n_classes=2)
+            if spec.get("start") is not None:
+                load_weights(encoder.embedding_model, Path(spec["start"]) / WEIGHTS)
+        if record is not None or provenance.has_started(folder / name):
+            begun.append(name)
+        weights[name] = provenance.weights_hash(encoder) if record is not None else None
+        alliance.add(name, encoder)
+    return begun
+
+
+def load_references(prior_specs: Sequence[Any]) -> Alliance:
+    """The encoders of the YAML's ``priors``, frozen."""
+    alliance = Alliance()
+    for i, spec in enumerate(prior_specs or []):
+        alliance.add(str(spec["name"]), load_prior(spec, f"priors[{i}]"))
+    return alliance
+
+
+def check_accumulation(settings: Settings, run_opts: RunOptions) -> None:
+    """UserError when gradients of an epoch's last batches would never be applied."""
+    factor = run_opts.grad_accumulation_factor
+    if settings.epoch_steps % factor:
+        raise UserError(
+            f"--grad_accumulation_factor {factor} must divide the key 'epoch_steps', "
+            f"{settings.epoch_steps}: gradients of the rest would be lost"
+        )
+
+
+def own_settings(spec: Any, where: str, settings: Settings) -> Settings:
+    """Settings with what the member's key ``training`` changes of them."""
+    changes = build(spec.get("training") or {}, f"{where}.training")
+    try:
+        return replace(settings, **changes)
+    except UserError as error:
+        raise UserError(f"{where}.training: {error}") from None
+
+
 def with_own_training(
     spec: Any, where: str, settings: Settings, data: TrainingSet
 ) -> tuple[Settings, TrainingSet]:
     """Settings and training set with what the member's key ``training`` changes of them."""
-    changes = build(spec.get("training") or {}, f"{where}.training")
-    try:
-        own = replace(settings, **changes)
-    except UserError as error:
-        raise UserError(f"{where}.training: {error}") from None
-    return own, replace(data, speeds=own.speeds) if "speeds" in changes else data
-
-
-def member_settings(spec: Any, index: int, settings: Settings, alliance: Alliance) -> dict:
-    """All that determines a member's weights, as plain values."""
-    return {
-        "member": plain(spec),
-        "index": index,
-        "training": settings.plain,
-        "priors": alliance.names if spec.get("objective") is not None else [],
-    }
-
-
-def refuse_changes(folder: Path, before: dict, now: dict) -> None:
-    """UserError naming the first setting in which a finished member differs from the YAML."""
-
-    def flat(value, path=""):
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                yield from flat(inner, f"{path}.{key}" if path else str(key))
-        else:
-            yield path, value
-
-    old, new = dict(flat(before)), dict(flat(now))
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
-            raise UserError(
-                f"{folder}: trained with {key} = {old.get(key)}, now {new.get(key)}; "
-                "name another output_folder or delete this member's folder"
-            )
+    own = own_settings(spec, where, settings)
+    changed = "speeds" in (spec.get("training") or {})
+    return own, replace(data, speeds=own.speeds) if changed else data
 
 
 def train_member(
@@ -271,6 +315,7 @@ def train_member(
 ) -> None:
     """Train one member to the end, resuming where it was interrupted; write its folder."""
     started = time.time()
+    check_accumulation(settings, run_opts)
     name = str(spec["name"])
     seed = int(spec.get("seed", 1000 * settings.seed + index))
     torch.manual_seed(seed)
@@ -329,11 +374,11 @@ def train_member(
             adversary_opt_class=settings.adversary_optimizer,
         )
     checkpointer.add_recoverables(modules)
-    if settings.epoch_steps % brain.grad_accumulation_factor:
-        raise UserError(
-            f"--grad_accumulation_factor {brain.grad_accumulation_factor} must divide the key "
-            f"'epoch_steps', {settings.epoch_steps}: gradients of the rest would be lost"
-        )
+    wanted = member_settings(spec, index, settings.plain, reference_weights(alliance))
+    run = provenance.run_settings(run_opts)
+    if if_main_process():
+        provenance.start(folder, {**wanted, "run": run})
+    ddp_barrier()
     parameters = sum(p.numel() for p in encoder.parameters())
     logger.info(
         "%s: training %.2f M parameters on %d speakers, seed %d",
@@ -364,12 +409,8 @@ def train_member(
                 "dev_eer": best.meta["dev_eer"],
                 "best_epoch": best.meta["epoch"],
                 "seconds": round(time.time() - started, 1),
-                "run": {
-                    "ranks": world,
-                    "precision": brain.precision,
-                    "grad_accumulation_factor": brain.grad_accumulation_factor,
-                },
-                "settings": member_settings(spec, index, settings, alliance),
+                "run": run,
+                "settings": wanted,
             },
         )
         shutil.rmtree(save_folder, ignore_errors=True)  # the member's folder is complete

@@ -300,8 +300,13 @@ def test_a_member_may_train_in_its_own_way(data, tmp_path):
         ([], [], "at least one member"),
         ([{"name": "a"}], [], r"members\[0\]: the key 'encoder' is missing"),
         ([{"name": "a", "encoder": {}, "lamda": 1}], [], r"members\[0\]: unknown key 'lamda'"),
-        ([{"name": "a", "encoder": {}}] * 2, [], r"members\[1\]: the name 'a' is empty, taken"),
-        ([{"name": "a/b", "encoder": {}}], [], "slash"),
+        ([{"name": "a", "encoder": {}}] * 2, [], r"members\[1\].*'a'"),
+        ([{"name": n, "encoder": {}} for n in "aA"], [], r"members\[1\].*'A'"),
+        ([{"name": "score-mean", "encoder": {}}], [], "score-mean"),
+        *(
+            ([{"name": name, "encoder": {}}], [], r"members\[0\]")
+            for name in ("a/b", "..", ".a", "", " ", "a\n", "-a", "a" * 101)
+        ),
         ([{"name": "a", "encoder": {}, "training": {"lr": 1}}], [], "cannot have the key 'lr'"),
         ([{"name": "a", "encoder": {}, "objective": 1}], [], "no prior to complement"),
         ([{"name": "a", "encoder": {}}], [{"name": "p"}], r"priors\[0\]: one of the keys folder"),

@@ -19,15 +19,10 @@ from acorl_sb import distributed
 from acorl_sb.errors import run_cli
 from acorl_sb.experiment import run_experiment
 from acorl_sb.hparams import load_hparams
-from acorl_sb.logs import log_to
+from acorl_sb.logs import log_to_screen
 from acorl_sb.memory import keep_freed_memory
-from acorl_sb.training import Settings
+from acorl_sb.training import DECISIVE, SETTINGS, Settings
 
-SETTINGS = [
-    *("seed", "crop_seconds", "speeds", "batch_size", "epochs", "epoch_steps"),
-    *("optimizer", "adversary_optimizer", "lr_schedule", "head", "augment"),
-    *("view", "cache_mb", "workers"),
-]
 CORPUS = ["corpus", "data_folder", "prepare_options"]
 EVALUATION = ["output_folder", "dev_seconds", "score_seconds"]
 
@@ -61,7 +56,7 @@ def main():
     )
     hparams = loaded.hparams
     run_opts, _ = distributed.start(loaded.run_opts)
-    log_to(f"{hparams['output_folder']}/train_log.txt")
+    log_to_screen()
     summarise(hparams, loaded.lazy["encoder"])
     run_experiment(
         output_folder=hparams["output_folder"],
@@ -85,7 +80,7 @@ def main():
             view=hparams["view"],
             cache_mb=hparams["cache_mb"],
             workers=hparams["workers"],
-            plain=loaded.plain([*SETTINGS, *CORPUS]),
+            plain=loaded.plain([*DECISIVE, *CORPUS]),
         ),
         dev_seconds=hparams["dev_seconds"],
         score_seconds=hparams["score_seconds"],
