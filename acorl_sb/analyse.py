@@ -31,6 +31,7 @@ from acorl_sb.analysis.page import as_html, page
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_json, write_text
 from acorl_sb.hparams import load_hparams
+from acorl_sb.locks import locked
 from acorl_sb.logs import log_to
 from acorl_sb.members import load_member
 
@@ -59,7 +60,6 @@ def main() -> int:
     if not options["run_folder"]:
         raise UserError("say which run to look at: --run_folder <output folder of train.py>")
     run_folder = Path(options["run_folder"])
-    folder = Path(options["output_folder"] or run_folder / "analysis")
     inputs = read_inputs(
         run_folder,
         options["part"],
@@ -77,8 +77,21 @@ def main() -> int:
             f"{run_folder}: the {options['part']} part has {len(set(inputs.speakers))} speakers; "
             "cross-validation by speaker needs three"
         )
+    with locked(options["output_folder"] or run_folder / "analysis") as folder:
+        device = torch.device(loaded.run_opts.device or infer_device())
+        return analyse(inputs, extra, options, device, folder)
+
+
+def analyse(
+    inputs: Inputs,
+    extra: dict[str, list[str]],
+    options: dict[str, Any],
+    device: torch.device,
+    folder: Path,
+) -> int:
+    """Compare, attribute, write."""
+    run_folder = Path(options["run_folder"])
     log_to(folder / "analyse_log.txt")
-    device = torch.device(loaded.run_opts.device or infer_device())
     labels = inputs.side.trials.labels
     results: dict[str, Any] = {
         "run_folder": str(run_folder),

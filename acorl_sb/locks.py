@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ def locked(folder: str | os.PathLike) -> Iterator[Path]:
     process holds: at once, and with that process's name.
     """
     folder = output_path(folder)
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     lock, holder = FileLock(folder / LOCK), folder / HOLDER
     try:
@@ -44,6 +46,8 @@ def locked(folder: str | os.PathLike) -> Iterator[Path]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+        if made and os.listdir(folder) == [LOCK]:  # nothing came of it
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _said(holder: Path) -> str:

@@ -113,7 +113,7 @@ def has_started(folder: Path) -> bool:
 def refuse_other_start(folder: Path, now: dict[str, Any]) -> None:
     """UserError when the interrupted training in a member's folder was started otherwise.
 
-    ``now`` is what ``start`` writes. A folder without checkpoints passes.
+    ``now`` is what ``note_start`` writes. A folder without checkpoints passes.
     """
     if not has_started(folder):
         return
@@ -130,7 +130,7 @@ def refuse_other_start(folder: Path, now: dict[str, Any]) -> None:
     refuse_changes(folder, before, now, "started")
 
 
-def start(folder: Path, now: dict[str, Any]) -> None:
+def note_start(folder: Path, now: dict[str, Any]) -> None:
     """Note, before the first step, what a member's training is started with.
 
     Raises ``UserError`` when checkpoints are there that were started with something else.

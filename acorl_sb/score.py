@@ -27,7 +27,9 @@ from acorl_sb import speakers as speaker_lists
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_json, write_text
 from acorl_sb.hparams import Loaded, build, load_hparams
+from acorl_sb.locks import locked
 from acorl_sb.logs import log_to
+from acorl_sb.names import check_name
 from acorl_sb.scoring import stage
 from acorl_sb.scoring.embeddings import Embeddings, concatenate
 from acorl_sb.scoring.lines import some
@@ -67,8 +69,16 @@ def main(argv: list[str] | None = None) -> int:
     loaded = load_hparams(sys.argv[1:] if argv is None else argv, KEYS, lazy=("backends",))
     options = loaded.hparams
     check_options(options, loaded.lazy["backends"])
-    folder = Path(options["output_folder"])
     setup = read_setup(options)
+    with locked(options["output_folder"]) as folder:
+        if (folder / "members").exists():
+            raise UserError(f"{folder}: is a run of train.py; name another output_folder")
+        return score(setup, loaded, folder)
+
+
+def score(setup: Setup, loaded: Loaded, folder: Path) -> int:
+    """Score, judge, write."""
+    options = loaded.hparams
     log_to(folder / "score_log.txt")
     write_text(folder / "hyperparams.yaml", loaded.text)
     device = torch.device(loaded.run_opts.device or infer_device())
@@ -345,8 +355,7 @@ def check_options(options: dict[str, Any], backends: Any) -> None:
             raise UserError(f"{key} must be a whole number from 0 on, not {value!r}")
     systems = options["systems"] or {}
     for name in [*systems, *backends, *options["normalisations"]]:
-        if not str(name).strip() or "/" in str(name):
-            raise UserError(f"{name!r} cannot be a name: it becomes the name of a file")
+        check_name(name, "systems, backends and normalisations")
     if CONCATENATION in systems:
         raise UserError(f"a system cannot be called '{CONCATENATION}'")
     points = options["points"]

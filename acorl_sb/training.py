@@ -377,7 +377,7 @@ def train_member(
     wanted = member_settings(spec, index, settings.plain, reference_weights(alliance))
     run = provenance.run_settings(run_opts)
     if if_main_process():
-        provenance.start(folder, {**wanted, "run": run})
+        provenance.note_start(folder, {**wanted, "run": run})
     ddp_barrier()
     parameters = sum(p.numel() for p in encoder.parameters())
     logger.info(

@@ -29,7 +29,8 @@ from acorl_sb import corpora
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_text
-from acorl_sb.hparams import load_hparams, plain
+from acorl_sb.hparams import Loaded, load_hparams, plain
+from acorl_sb.locks import locked
 from acorl_sb.members import load_member, load_prior
 
 KEYS = ["output_folder", "base", "data_folder", "noise_folder", "jobs"]
@@ -42,7 +43,13 @@ def main() -> int:
     logging.getLogger("acorl_sb").setLevel(logging.WARNING)
     lazy = ("candidates", "common", "conditions", "priors")
     loaded = load_hparams(sys.argv[1:], KEYS, lazy=lazy)
-    hparams, folder = loaded.hparams, Path(loaded.hparams["output_folder"])
+    with locked(loaded.hparams["output_folder"]) as folder:
+        return study(loaded, folder)
+
+
+def study(loaded: Loaded, folder: Path) -> int:
+    """Train, score and compare what is not done yet."""
+    hparams = loaded.hparams
     candidates = read_candidates(loaded.lazy["candidates"], loaded.lazy["priors"])
     for name in hparams["chosen"]:
         if name not in candidates:
