@@ -30,8 +30,10 @@ from acorl_sb import __version__, files, fuse_options, fuse_tables
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.fuse_inputs import Inputs, System, load
 from acorl_sb.fuse_model import read_model
+from acorl_sb.fuse_record import RECORD, record_of
 from acorl_sb.fuse_results import Evaluated, evaluate
 from acorl_sb.fusion import FusionWarning
+from acorl_sb.locks import locked
 from acorl_sb.report.curves import read_training
 from acorl_sb.scoring.scorefiles import write_scores
 
@@ -40,14 +42,14 @@ MODEL = "fusion_model.json"
 
 def main() -> int:
     options = fuse_options.read_options(sys.argv[1:], __doc__)
-    if options["apply"]:
-        return apply(options)
-    return fuse(options)
+    with locked(options["output_folder"]) as folder:
+        return apply(options, folder) if options["apply"] else fuse(options, folder)
 
 
-def fuse(options: dict[str, Any]) -> int:
+def fuse(options: dict[str, Any], folder: Path) -> int:
     """Fit, judge, write."""
     started = time.perf_counter()
+    record = record_of(options, folder)
     settings = fuse_options.find_settings(options)
     systems = fuse_options.find_systems(options)
     inputs = read_inputs(options, systems)
@@ -61,7 +63,8 @@ def fuse(options: dict[str, Any]) -> int:
     results["warnings"] = list(dict.fromkeys(str(w.message) for w in caught))
     results["inputs"] = inputs.files
     results["made"] = made_by(time.perf_counter() - started)
-    write(Path(options["output_folder"]), options, inputs, made, training)
+    files.write_json(folder / RECORD, record)
+    write(folder, options, inputs, made, training)
 
     if results["table"]:
         print(fuse_tables.markdown(*fuse_tables.main_table(results)))
@@ -72,7 +75,7 @@ def fuse(options: dict[str, Any]) -> int:
         print(note)
     for warning in results["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"written to {options['output_folder']}")
+    print(f"written to {folder}")
     return 0
 
 
@@ -107,10 +110,10 @@ def write(
         report.write_figures(folder / "figures", figures)
 
 
-def apply(options: dict[str, Any]) -> int:
+def apply(options: dict[str, Any], folder: Path) -> int:
     """Fuse new score files with a model that was fitted before."""
     path = options["apply"]
-    stored = read_model(path)
+    stored, record = read_model(path), record_of(options, folder)
     model, names = stored.fused_system(), stored.systems
     paths = options["test"] or options["scores"]
     if not paths:
@@ -138,7 +141,7 @@ def apply(options: dict[str, Any]) -> int:
     inputs = read_inputs(options, systems)
     scored = inputs.parts["test"].set
     llrs = model(scored.scores, scored.quality)
-    folder = Path(options["output_folder"])
+    files.write_json(folder / RECORD, record)
     write_scores(folder / "fused_test.txt", scored.trials, llrs)
     if scored.labels is not None and scored.labels.any() and not scored.labels.all():
         from acorl_sb import metrics

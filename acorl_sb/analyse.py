@@ -32,6 +32,7 @@ from acorl_sb.analysis.page import as_html, page
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_json, write_text
+from acorl_sb.locks import locked
 from acorl_sb.logs import log_to
 from acorl_sb.members import load_member
 from acorl_sb.options import Device, read
@@ -45,7 +46,6 @@ def main() -> int:
     loaded = read(AnalyseOptions, sys.argv[1:], __doc__, Device)
     options = loaded.hparams
     run_folder = Path(options["run_folder"])
-    folder = Path(options["output_folder"] or run_folder / "analysis")
     inputs = read_inputs(
         run_folder,
         options["part"],
@@ -68,8 +68,22 @@ def main() -> int:
             f"{run_folder}: the {options['part']} part has {len(set(inputs.speakers))} speakers; "
             "cross-validation by speaker needs three"
         )
+    with locked(options["output_folder"] or run_folder / "analysis") as folder:
+        device = torch.device(loaded.run_opts.device or infer_device())
+        return analyse(inputs, encoders, extra, options, device, folder)
+
+
+def analyse(
+    inputs: Inputs,
+    encoders: dict[str, SpeakerEncoder],
+    extra: dict[str, list[str]],
+    options: dict[str, Any],
+    device: torch.device,
+    folder: Path,
+) -> int:
+    """Compare, attribute, write."""
+    run_folder = Path(options["run_folder"])
     log_to(folder / "analyse_log.txt")
-    device = torch.device(loaded.run_opts.device or infer_device())
     labels = inputs.side.trials.labels
     results: dict[str, Any] = {
         "run_folder": str(run_folder),

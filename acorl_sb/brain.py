@@ -26,6 +26,7 @@ from acorl_sb.dataset import Batch
 from acorl_sb.distributed import mean_over_ranks, rank_and_world, sum_over_ranks
 from acorl_sb.encoders import same_features
 from acorl_sb.errors import UserError
+from acorl_sb.files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +117,7 @@ class SpeakerBrain(sb.Brain):
                 f"member {self.hparams.name!r}: the loss is {loss.item()} at step "
                 f"{self.global_step}; the last good checkpoint is kept in "
                 f"{self.checkpointer.checkpoints_dir if self.checkpointer else 'memory'}; "
-                "lower the learning rate or the push and run again"
+                "lower the learning rate or the push and train in another output_folder"
             )
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
@@ -148,11 +149,10 @@ class SpeakerBrain(sb.Brain):
         )
         logger.info("%s: %s", self.hparams.name, shown)
         path = Path(self.hparams.log_file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        earlier = path.read_text().splitlines() if path.exists() else []
+        earlier = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         # A resumed run repeats the epoch that it was stopped in.
         kept = [old for old in earlier if json.loads(old)["epoch"] < line["epoch"]]
-        path.write_text("\n".join([*kept, json.dumps(line)]) + "\n")
+        write_text(path, "\n".join([*kept, json.dumps(line)]) + "\n")
 
 
 @register_checkpoint_hooks

@@ -8,6 +8,8 @@ import shutil
 from speechbrain.utils.checkpoints import CKPT_PREFIX, Checkpoint, Checkpointer
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
+from acorl_sb.errors import UserError, cannot_write
+
 PARTIAL_PREFIX = "PARTIAL"
 
 
@@ -24,11 +26,10 @@ class AtomicCheckpointer(Checkpointer):
         return final.with_name(final.name.replace(CKPT_PREFIX, PARTIAL_PREFIX, 1))
 
     def save_checkpoint(self, *args, **kwargs):
-        if if_main_process():
-            for left in self.checkpoints_dir.glob(f"{PARTIAL_PREFIX}+*"):
-                shutil.rmtree(left, ignore_errors=True)
+        """As SpeechBrain's; ``UserError`` where the disk is full or cannot be written."""
+        self._remove_partial()
         ddp_barrier()
-        saved = super().save_checkpoint(*args, **kwargs)
+        saved = self._save(*args, **kwargs)
         ddp_barrier()  # every rank has written its part
         if saved is None:
             ddp_barrier()
@@ -40,3 +41,16 @@ class AtomicCheckpointer(Checkpointer):
         ddp_barrier()
         files = {name: final / path.name for name, path in saved.paramfiles.items()}
         return Checkpoint(final, saved.meta, files)
+
+    def _save(self, *args, **kwargs):
+        try:
+            with cannot_write(self.checkpoints_dir):
+                return super().save_checkpoint(*args, **kwargs)
+        except UserError:
+            self._remove_partial()  # a full disk needs the room
+            raise
+
+    def _remove_partial(self) -> None:
+        if if_main_process():
+            for left in self.checkpoints_dir.glob(f"{PARTIAL_PREFIX}+*"):
+                shutil.rmtree(left, ignore_errors=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ from speechbrain.utils.distributed import if_main_process, run_on_main
 from speechbrain.utils.run_opts import RunOptions
 
 from acorl_sb import corpora, distributed, training
+from acorl_sb.errors import UserError
 from acorl_sb.evaluate import evaluate_alliance, read_side
-from acorl_sb.files import write_text
-from acorl_sb.logs import log_to
+from acorl_sb.files import output_path, write_text
+from acorl_sb.locks import locked
+from acorl_sb.logs import log_to, log_to_screen
 from acorl_sb.members import read_record
 from acorl_sb.train_tables import table
 
@@ -34,9 +38,12 @@ def run_experiment(
 ) -> None:
     """Prepare the corpus, train what is not trained yet, score and fuse everything.
 
+    All is checked first: a run that is refused changes no file of an earlier one. The output
+    folder is locked until the end.
+
     Arguments
     ---------
-    output_folder : all results; see README.md for what lies in it
+    output_folder : all results; see README.md for what lies in it, and ``named`` for ``{data}``
     corpus, data_folder, prepare_options : see ``acorl_sb.corpora.prepare``
     members, priors : resolved YAML lists, see ``acorl_sb.training.train_members``
     settings : how a member is trained
@@ -49,36 +56,67 @@ def run_experiment(
     """
     training.check_specs(members, priors)
     run_opts, device = distributed.start(run_opts)
-    folder = Path(output_folder)
-    log_to(folder / "train_log.txt")
-    if if_main_process():
-        write_text(folder / "hyperparams.yaml", text)
-    splits = prepare_once(corpus, data_folder, folder / "manifest", prepare_options)
-    dev = read_side(corpora.read_manifest(splits.dev), splits.dev_trials)
-    test = read_side(corpora.read_manifest(splits.test), splits.test_trials)
-    data = training.TrainingSet(
-        corpora.read_manifest(splits.train),
-        training.dev_error_function(dev.utterances, dev.eer, dev_seconds, device),
-        settings.speeds,
-    )
-    alliance = training.train_members(
-        members, priors, data, settings, run_opts, device, folder / "members"
-    )
-    records = {name: read_record(folder / "members" / name) for name in alliance.names}
-    results = evaluate_alliance(
-        alliance,
-        {name: record for name, record in records.items() if record},
-        dev,
-        test,
-        folder,
-        score_seconds,
-        device,
-    )
-    if results is not None:
-        print(table(results))
-        logger.info("results are in %s", folder)
+    log_to_screen()
+    folder = named(output_folder, corpus, data_folder)
+    with locked(folder) if if_main_process() else contextlib.nullcontext():
+        splits = run_on_main(
+            check_and_prepare,
+            [folder, corpus, data_folder, prepare_options, members, priors, settings, run_opts],
+        )
+        log_to(folder / "train_log.txt")
+        if if_main_process():
+            write_text(folder / "hyperparams.yaml", text)
+        dev = read_side(corpora.read_manifest(splits.dev), splits.dev_trials)
+        test = read_side(corpora.read_manifest(splits.test), splits.test_trials)
+        data = training.TrainingSet(
+            corpora.read_manifest(splits.train),
+            training.dev_error_function(dev.utterances, dev.eer, dev_seconds, device),
+            settings.speeds,
+        )
+        alliance = training.train_members(
+            members, priors, data, settings, run_opts, device, folder / "members"
+        )
+        records = {name: read_record(folder / "members" / name) for name in alliance.names}
+        results = evaluate_alliance(
+            alliance,
+            {name: record for name, record in records.items() if record},
+            dev,
+            test,
+            folder,
+            score_seconds,
+            device,
+        )
+        if results is not None:
+            print(table(results))
+            logger.info("results are in %s", folder)
 
 
-def prepare_once(corpus, data_folder, save_folder, options) -> corpora.Splits:
-    """``corpora.prepare`` on the first rank; the others wait and get its paths."""
-    return run_on_main(corpora.prepare, [corpus, data_folder, save_folder], options)
+def named(output_folder: str | Path, corpus: str, data_folder: str | Path | None) -> Path:
+    """The output folder, ``{data}`` in its name replaced by what tells data apart.
+
+    That is the name of the data folder for the corpus ``folder``, which can be anybody's
+    recordings, and nothing for the others. Raises ``UserError`` for a folder that cannot be one.
+    """
+    data = ""
+    if corpus == "folder" and data_folder is not None:
+        data = "_" + re.sub(r"[^\w.+-]+", "-", Path(data_folder).resolve().name)
+    return output_path(str(output_folder).replace("{data}", data))
+
+
+def check_and_prepare(
+    folder: Path, corpus, data_folder, prepare_options, members, priors, settings, run_opts
+) -> corpora.Splits:
+    """Refuse what can be refused, then prepare the corpus; see ``run_experiment``."""
+    if (folder / "results.json").exists() and not (folder / "manifest").exists():
+        raise UserError(f"{folder}: holds results of another command; name another output_folder")
+    for key in ("corpus", "data_folder", "save_folder", "trained_on_it"):
+        if key in prepare_options:
+            raise UserError(f"prepare_options: {key!r} is not an option of it")
+    begun = training.check_members(members, priors, settings, run_opts, folder / "members")
+    return corpora.prepare(
+        corpus,
+        data_folder,
+        folder / "manifest",
+        trained_on_it=begun[0] if begun else None,
+        **prepare_options,
+    )

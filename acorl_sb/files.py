@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from acorl_sb.errors import UserError, cannot_write
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
@@ -18,15 +20,33 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     The parent folder is made. If the body raises, the temporary file is removed and an existing
     ``path`` stays as it was. The temporary name keeps the suffix, since writers such as
     ``numpy.savez`` and ``soundfile.write`` look at it.
+
+    Raises ``UserError`` where the disk is full or ``path`` cannot be written for another reason.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with cannot_write(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):  # there may be no such folder
+                temporary.unlink()
+
+
+def output_path(folder: object) -> Path:
+    """The path of a folder to write into, which need not exist yet; nothing is made.
+
+    Raises ``UserError`` for what is no path, a blank one, and one that leads to or through a file.
+    """
+    if not isinstance(folder, str | os.PathLike) or not str(folder).strip() or "\0" in str(folder):
+        raise UserError(f"the output folder must be the path of a folder, not {folder!r}")
+    path = Path(folder)
+    for part in (path, *path.parents):
+        if os.path.lexists(part) and not part.is_dir():
+            raise UserError(f"output folder {path}: {part} is not a folder; name another one")
+    return path
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -187,7 +187,8 @@ def load_prior(spec: dict[str, Any], where: str, trust: bool | None = None) -> S
         ``revision`` (a commit, tag or branch) if one is given
     ``encoder``
         an encoder's keys as in ``hparams/encoders/*.yaml``, so any torch module; its weights are
-        what the module loads itself, or those of the file ``weights``, a plain state dict
+        those of the file ``weights``, a plain state dict, else what the module loads itself, else
+        drawn from one fixed seed
 
     ``sha256`` is what the hash of the weights file must be, and ``trust: true`` lets a folder run
     code. The argument ``trust`` overrules that: the YAML is somebody else's, and what its
@@ -212,7 +213,9 @@ def load_prior(spec: dict[str, Any], where: str, trust: bool | None = None) -> S
     if "encoder" not in spec:
         encoder = load_member(folder, said if trust is None else trust)
     else:
-        encoder = build_encoder(spec["encoder"], f"{where}.encoder", trust is None or trust)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # a module that loads no weights has the same ones every time
+            encoder = build_encoder(spec["encoder"], f"{where}.encoder", trust is None or trust)
         if weights is not None:
             load_weights(encoder.embedding_model, weights)
     if encoder.sample_rate != SAMPLE_RATE:

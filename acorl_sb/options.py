@@ -30,6 +30,7 @@ from acorl_sb import hparams, option_kinds
 from acorl_sb.command_line import WHERE, split_arguments
 from acorl_sb.errors import UserError
 from acorl_sb.hparams import Loaded, Tagged
+from acorl_sb.names import check_name
 from acorl_sb.option_kinds import REQUIRED, Said
 
 
@@ -47,13 +48,11 @@ def built(said: str, right: Callable[[Any], Any]) -> Any:
     return Annotated[Any, _refuse(lambda v: not isinstance(v, Tagged) and not right(v)), Said(said)]
 
 
-def _no_name(text: str) -> bool:
-    return (
-        text[:1] in ("", ".", "-")
-        or len(text.encode(errors="replace")) > 100
-        or not text.isprintable()
-        or any(character in text for character in "/\\ ")
-    )
+def _is_name(text: str) -> str:
+    try:
+        return check_name(text, "")
+    except UserError:
+        raise ValueError from None
 
 
 def _as_list(value: Any) -> Any:
@@ -61,7 +60,9 @@ def _as_list(value: Any) -> Any:
 
 
 Text = Annotated[str, _refuse(lambda v: not v.strip() or "\0" in v), Said("text")]
-Name = Annotated[str, _refuse(_no_name), Said("name without slash and blank, or '.' in front")]
+Name = Annotated[
+    str, AfterValidator(_is_name), Said("name of letters, digits and ._+-, a letter or digit first")
+]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 T = TypeVar("T")
 Several = Annotated[list[T], BeforeValidator(_as_list)]  # a value alone is a list of one

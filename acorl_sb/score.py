@@ -26,6 +26,7 @@ from acorl_sb import speakers as speaker_lists
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_json, write_text
 from acorl_sb.hparams import Loaded, build
+from acorl_sb.locks import locked
 from acorl_sb.logs import log_to
 from acorl_sb.options import Device, read
 from acorl_sb.reading import read_json
@@ -61,8 +62,16 @@ def main(argv: list[str] | None = None) -> int:
     options = loaded.hparams
     for name in loaded.lazy["backends"]:
         make_backend(loaded, name)
-    folder = Path(options["output_folder"])
     setup = read_setup(options)
+    with locked(options["output_folder"]) as folder:
+        if (folder / "members").exists():
+            raise UserError(f"{folder}: is a run of train.py; name another output_folder")
+        return score(setup, loaded, folder)
+
+
+def score(setup: Setup, loaded: Loaded, folder: Path) -> int:
+    """Score, judge, write."""
+    options = loaded.hparams
     log_to(folder / "score_log.txt")
     device = torch.device(loaded.run_opts.device or infer_device())
     results = None

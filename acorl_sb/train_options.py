@@ -31,7 +31,7 @@ Objective = built("!name: of an objective, or null", lambda v: v is None or call
 Schedule = built("!new: of a schedule that is called with optimizer and step", callable)
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 # The names that the fusions of a run have in its table.
-_FUSIONS = ("embedding-concatenation", "score-mean", "score-logistic")
+_FUSIONS = ("embedding-concatenation", "score-mean", "score-logistic", "concatenation")
 
 
 def _known_corpus(name: str) -> str:
@@ -123,9 +123,9 @@ class Lists(Options):
         taken = set(_FUSIONS)
         for kind, entries in (("priors", self.priors or []), ("members", self.members)):
             for i, entry in enumerate(entries):
-                if entry.name in taken:
+                if entry.name.casefold() in taken:  # some disks do not tell a from A
                     raise UserError(f"{kind}[{i}]: the name {entry.name!r} is taken")
-                taken.add(entry.name)
+                taken.add(entry.name.casefold())
         for i, prior in enumerate(self.priors or []):
             given = [key for key in PRIOR_SOURCES if getattr(prior, key) is not ABSENT]
             if len(given) != 1:

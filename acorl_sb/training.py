@@ -19,6 +19,7 @@ from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 from torch.utils.data import DataLoader
 
+from acorl_sb import provenance
 from acorl_sb.alliance import Alliance, EmbeddingTable, OutOfFoldPriors
 from acorl_sb.brain import AllianceBrain, SpeakerBrain
 from acorl_sb.checkpoint import AtomicCheckpointer
@@ -29,16 +30,19 @@ from acorl_sb.distributed import rank_and_world
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError
 from acorl_sb.extract import embed_utterances
-from acorl_sb.hparams import build, plain
+from acorl_sb.hparams import build
 from acorl_sb.members import (
+    WEIGHTS,
     build_encoder,
     load_prior,
     load_start,
+    load_weights,
     read_record,
     rebuild_member,
     save_member,
 )
 from acorl_sb.options import validate
+from acorl_sb.provenance import member_settings, reference_weights, refuse_changes
 from acorl_sb.train_options import TrainingKeys, check_specs
 
 logger = logging.getLogger(__name__)
@@ -87,7 +91,8 @@ class Settings:
     (dim, n_classes) -> module; ``augment`` a SpeechBrain Augmenter or None; ``view`` is ``crop``
     or ``utterance``; ``cache_mb`` megabytes of audio kept in memory; ``workers`` loader
     processes; ``speeds`` at which every utterance is trained on, each a speaker of its own;
-    ``plain`` is all of them as the YAML says them, for the member's record.
+    ``plain`` is what decides the weights (``DECISIVE``, and the corpus) as the YAML says it, for
+    the member's record.
     """
 
     seed: int
@@ -174,17 +179,14 @@ def train_members(
     check_specs(specs, prior_specs)
     # All at once, so that a mistake in the last one costs no training of the others.
     own = [with_own_training(s, f"members[{i}]", settings, data) for i, s in enumerate(specs)]
-    alliance = Alliance()
-    errors: list[float] = []
-    for i, spec in enumerate(prior_specs or []):
-        encoder = load_prior(spec, f"priors[{i}]")
-        errors.append(data.dev_error(encoder))
-        alliance.add(str(spec["name"]), encoder)
-        logger.info("%s: loaded as a prior, dev_eer %.4g", spec["name"], errors[-1])
+    alliance = load_references(prior_specs)
+    errors = []
+    for prior in alliance.members:
+        errors.append(data.dev_error(prior.encoder))
+        logger.info("%s: loaded as a prior, dev_eer %.4g", prior.name, errors[-1])
     for index, spec in enumerate(specs):
         name = str(spec["name"])
         record = read_record(folder / name)
-        wanted = member_settings(spec, index, settings, alliance)
         if record is None:
             chosen, heard = own[index]
             train_member(
@@ -192,6 +194,7 @@ def train_members(
             )
             record = read_record(folder / name)
         else:
+            wanted = member_settings(spec, index, settings.plain, reference_weights(alliance))
             refuse_changes(folder / name, record["settings"], wanted)
             logger.info("%s: already trained, not trained again", name)
         errors.append(record["dev_eer"])
@@ -201,12 +204,61 @@ def train_members(
     return alliance
 
 
-def with_own_training(
-    spec: Any, where: str, settings: Settings, data: TrainingSet
-) -> tuple[Settings, TrainingSet]:
-    """Settings and training set with what the member's key ``training`` changes of them."""
-    own = own_settings(spec, where, settings)
-    return own, data if own.speeds == settings.speeds else replace(data, speeds=own.speeds)
+def check_members(
+    specs: Sequence[Any],
+    prior_specs: Sequence[Any],
+    settings: Settings,
+    run_opts: RunOptions,
+    folder: Path,
+) -> list[str]:
+    """All that ``train_members`` can refuse before there are data; nothing is written.
+
+    Returns the names of the members that are finished or interrupted. Raises ``UserError`` for
+    those of other settings or other reference encoders, and for encoders, objectives and weights
+    to start from that cannot be had.
+    """
+    check_specs(specs, prior_specs)
+    check_accumulation(settings, run_opts)
+    alliance, begun = load_references(prior_specs), []
+    weights: dict[str, str | None] = dict(reference_weights(alliance))
+    run = provenance.run_settings(run_opts)
+    for index, spec in enumerate(specs):
+        name, where = str(spec["name"]), f"members[{index}]"
+        own_settings(spec, where, settings)
+        wanted = member_settings(spec, index, settings.plain, weights)
+        record = read_record(folder / name)
+        if record is not None:
+            refuse_changes(folder / name, record["settings"], wanted)
+            encoder = rebuild_member(folder / name, spec["encoder"], f"{where}.encoder")
+        else:
+            provenance.refuse_other_start(folder / name, {**wanted, "run": run})
+            encoder = build_encoder(spec["encoder"], f"{where}.encoder")
+            make_objective(spec, index, encoder, alliance, n_classes=2)
+            if spec.get("start") is not None:
+                load_weights(encoder.embedding_model, Path(spec["start"]) / WEIGHTS)
+        if record is not None or provenance.has_started(folder / name):
+            begun.append(name)
+        weights[name] = provenance.weights_hash(encoder) if record is not None else None
+        alliance.add(name, encoder)
+    return begun
+
+
+def load_references(prior_specs: Sequence[Any]) -> Alliance:
+    """The encoders of the YAML's ``priors``, frozen."""
+    alliance = Alliance()
+    for i, spec in enumerate(prior_specs or []):
+        alliance.add(str(spec["name"]), load_prior(spec, f"priors[{i}]"))
+    return alliance
+
+
+def check_accumulation(settings: Settings, run_opts: RunOptions) -> None:
+    """UserError when gradients of an epoch's last batches would never be applied."""
+    factor = run_opts.grad_accumulation_factor
+    if settings.epoch_steps % factor:
+        raise UserError(
+            f"--grad_accumulation_factor {factor} must divide the key 'epoch_steps', "
+            f"{settings.epoch_steps}: gradients of the rest would be lost"
+        )
 
 
 def own_settings(spec: Any, where: str, settings: Settings) -> Settings:
@@ -218,33 +270,12 @@ def own_settings(spec: Any, where: str, settings: Settings) -> Settings:
         raise UserError(f"{where}.training: {error}") from None
 
 
-def member_settings(spec: Any, index: int, settings: Settings, alliance: Alliance) -> dict:
-    """All that determines a member's weights, as plain values."""
-    return {
-        "member": plain(spec),
-        "index": index,
-        "training": settings.plain,
-        "priors": alliance.names if spec.get("objective") is not None else [],
-    }
-
-
-def refuse_changes(folder: Path, before: dict, now: dict) -> None:
-    """UserError naming the first setting in which a finished member differs from the YAML."""
-
-    def flat(value, path=""):
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                yield from flat(inner, f"{path}.{key}" if path else str(key))
-        else:
-            yield path, value
-
-    old, new = dict(flat(before)), dict(flat(now))
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
-            raise UserError(
-                f"{folder}: trained with {key} = {old.get(key)}, now {new.get(key)}; "
-                "name another output_folder or delete this member's folder"
-            )
+def with_own_training(
+    spec: Any, where: str, settings: Settings, data: TrainingSet
+) -> tuple[Settings, TrainingSet]:
+    """Settings and training set with what the member's key ``training`` changes of them."""
+    own = own_settings(spec, where, settings)
+    return own, data if own.speeds == settings.speeds else replace(data, speeds=own.speeds)
 
 
 def train_member(
@@ -265,6 +296,7 @@ def train_member(
     """
     term = term or TermSettings()
     started = time.time()
+    check_accumulation(settings, run_opts)
     name = str(spec["name"])
     seed = int(spec.get("seed", 1000 * settings.seed + index))
     torch.manual_seed(seed)
@@ -323,11 +355,11 @@ def train_member(
             term_batches=term.batches(settings, seed),
         )
     checkpointer.add_recoverables(modules)
-    if settings.epoch_steps % brain.grad_accumulation_factor:
-        raise UserError(
-            f"--grad_accumulation_factor {brain.grad_accumulation_factor} must divide the key "
-            f"'epoch_steps', {settings.epoch_steps}: gradients of the rest would be lost"
-        )
+    wanted = member_settings(spec, index, settings.plain, reference_weights(alliance))
+    run = provenance.run_settings(run_opts)
+    if if_main_process():
+        provenance.note_start(folder, {**wanted, "run": run})
+    ddp_barrier()
     parameters = sum(p.numel() for p in encoder.parameters())
     logger.info(
         "%s: training %.2f M parameters on %d speakers, seed %d",
@@ -358,12 +390,8 @@ def train_member(
                 "dev_eer": best.meta["dev_eer"],
                 "best_epoch": best.meta["epoch"],
                 "seconds": round(time.time() - started, 1),
-                "run": {
-                    "ranks": world,
-                    "precision": brain.precision,
-                    "grad_accumulation_factor": brain.grad_accumulation_factor,
-                },
-                "settings": member_settings(spec, index, settings, alliance),
+                "run": run,
+                "settings": wanted,
             },
         )
         shutil.rmtree(save_folder, ignore_errors=True)  # the member's folder is complete

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,8 +65,15 @@ def arguments(*more, systems=NAMES):
     return ["--dev", *dev, "--test", *test, "--output_folder", "out", "--replicates", "50", *more]
 
 
+def clear(argv) -> None:
+    """Take the results of an earlier command away, which ``fuse.py`` would not overwrite."""
+    if "--output_folder" in argv:
+        shutil.rmtree(argv[argv.index("--output_folder") + 1], ignore_errors=True)
+
+
 def run(monkeypatch, *argv) -> dict:
     """Run ``fuse.py`` and return its results."""
+    clear(argv)
     monkeypatch.setattr(sys, "argv", ["fuse.py", *map(str, argv)])
     assert fuse.main() == 0
     out = Path(argv[argv.index("--output_folder") + 1])
@@ -74,6 +82,7 @@ def run(monkeypatch, *argv) -> dict:
 
 def fails(monkeypatch, capsys, *argv) -> str:
     """Run ``fuse.py`` the way the shell does and return its one sentence."""
+    clear(argv)
     monkeypatch.setattr(sys, "argv", ["fuse.py", *map(str, argv)])
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:

@@ -299,7 +299,12 @@ def test_a_member_may_train_in_its_own_way(data, tmp_path):
         ([{"name": "a"}], [], r"members\[0\].encoder"),
         ([{"name": "a", "encoder": {}, "lamda": 1}], [], r"members\[0\]: unknown key 'lamda'"),
         ([{"name": "a", "encoder": {}}] * 2, [], r"members\[1\]: .*'a'"),
-        ([{"name": "a/b", "encoder": {}}], [], r"members\[0\].name"),
+        ([{"name": n, "encoder": {}} for n in "aA"], [], r"members\[1\].*'A'"),
+        ([{"name": "score-mean", "encoder": {}}], [], "score-mean"),
+        *(
+            ([{"name": name, "encoder": {}}], [], r"members\[0\].name")
+            for name in ("a/b", "..", ".a", "", " ", "a\n", "-a", "a" * 101)
+        ),
         (
             [{"name": "a", "encoder": {}, "training": {"lr": 1}}],
             [],

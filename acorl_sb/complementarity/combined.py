@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -12,6 +13,9 @@ from acorl_sb.complementarity.objective import Objective, Term
 
 class Combined(Objective):
     """The terms of all parts added up; their weights of the task loss multiplied.
+
+    Each part's figures are logged under its own name, ``adversarial.push``, and under
+    ``nontarget1.push``, ``nontarget2.push`` where two parts are of one kind.
 
     Arguments
     ---------
@@ -32,15 +36,16 @@ class Combined(Objective):
         self.parts = nn.ModuleList(
             part(dim=dim, prior_dims=prior_dims, n_classes=n_classes) for part in parts
         )
+        self.names = _names(self.parts)
         self.adversary_steps = max(part.adversary_steps for part in self.parts)
 
     def forward(self, z, priors, labels, progress):
         combined = Term(z.new_zeros(()))
-        for part in self.parts:
+        for name, part in zip(self.names, self.parts, strict=True):
             term = part(z, priors, labels, progress)
             combined.loss = combined.loss + term.loss
             combined.task_weight *= term.task_weight
-            combined.logs.update(term.logs)
+            combined.logs |= {f"{name}.{figure}": value for figure, value in term.logs.items()}
         return combined
 
     def adversary_loss(self, z, priors, labels):
@@ -57,3 +62,14 @@ class Combined(Objective):
     def set_reference(self, dev_error: float) -> None:
         for part in self.parts:
             part.set_reference(dev_error)
+
+
+def _names(parts: Iterable[Objective]) -> list[str]:
+    """The class's name for each part, numbered from 1 where several are of one class."""
+    kinds = [type(part).__name__.lower() for part in parts]
+    of_kind, seen = Counter(kinds), Counter()
+    names = []
+    for kind in kinds:
+        seen[kind] += 1
+        names.append(kind if of_kind[kind] == 1 else f"{kind}{seen[kind]}")
+    return names

@@ -194,8 +194,16 @@ def training(members: dict[str, list[dict[str, Any]]]) -> list[Figure]:
     figures = []
     for key, title, label, scale in wanted:
         series = []
-        for number, (name, epochs) in enumerate(members.items()):
-            points = [(e["epoch"], scale * e[key]) for e in epochs if _is_number(e.get(key))]
+        of_parts = {
+            # A combined objective logs each part's figures under the part's name.
+            (name, found): (f"{name} {found.removesuffix(key)}".rstrip(" ."), number)
+            for number, (name, epochs) in enumerate(members.items())
+            for found in dict.fromkeys(k for e in epochs for k in e)
+            if found == key or found.endswith(f".{key}")
+        }
+        for (member, found), (name, number) in of_parts.items():
+            epochs = members[member]
+            points = [(e["epoch"], scale * e[found]) for e in epochs if _is_number(e.get(found))]
             if points and not (key in ("adversary_loss", "push") and not any(y for _, y in points)):
                 x, y = zip(*points, strict=True)
                 dots = [(x[-1], y[-1], f"{name}: {y[-1]:.3g}")]

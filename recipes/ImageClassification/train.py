@@ -9,6 +9,7 @@ trained again and an interrupted one goes on where it was.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from pathlib import Path
@@ -19,8 +20,9 @@ from images.training import MEMBER_KEYS, RUN_KEYS, RUN_LAZY, Task, set_threads, 
 from speechbrain.utils.distributed import if_main_process
 
 from acorl_sb.errors import run_cli
-from acorl_sb.files import write_json, write_text
-from acorl_sb.hparams import load_hparams
+from acorl_sb.files import output_path, write_json, write_text
+from acorl_sb.hparams import Loaded, load_hparams
+from acorl_sb.locks import locked
 from acorl_sb.logs import log_to
 from acorl_sb.training import check_specs
 
@@ -29,11 +31,17 @@ logger = logging.getLogger("acorl_sb.images")
 
 def main() -> int:
     loaded = load_hparams(sys.argv[1:], RUN_KEYS, RUN_LAZY)
-    specs, priors = loaded.lazy["members"], loaded.lazy["priors"]
-    check_specs(specs, priors, MEMBER_KEYS)
-    folder = Path(loaded.hparams["output_folder"])
+    check_specs(loaded.lazy["members"], loaded.lazy["priors"], MEMBER_KEYS)
     set_threads(loaded.hparams["threads"])
     task = Task.from_hparams(loaded)
+    folder = output_path(loaded.hparams["output_folder"])
+    with locked(folder) if if_main_process() else contextlib.nullcontext():
+        return train(loaded, task, folder)
+
+
+def train(loaded: Loaded, task: Task, folder: Path) -> int:
+    """Train what is not trained yet, fuse, report."""
+    specs, priors = loaded.lazy["members"], loaded.lazy["priors"]
     log_to(folder / "train_log.txt")
     if if_main_process():
         write_text(folder / "hyperparams.yaml", loaded.text)

@@ -30,7 +30,8 @@ from acorl_sb import corpora
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_text
-from acorl_sb.hparams import plain, read_tree
+from acorl_sb.hparams import Loaded, plain, read_tree
+from acorl_sb.locks import locked
 from acorl_sb.members import load_member, load_prior
 from acorl_sb.options import Options, read
 from acorl_sb.train_options import check_preparation
@@ -42,12 +43,19 @@ def main() -> int:
     torch.set_num_threads(1)  # as many jobs as cores run beside it
     logging.getLogger("acorl_sb").setLevel(logging.WARNING)
     loaded = read(StudyOptions, sys.argv[1:], __doc__)
-    hparams, folder = loaded.hparams, Path(loaded.hparams["output_folder"])
+    hparams = loaded.hparams
     base = (loaded.path.parent / hparams["base"]).resolve()
     of_base = list(read_tree(base))
     for name, changes in loaded.lazy["candidates"].items():
         check_changes(f"candidates.{name}", changes, of_base, CandidateKeys)
     check_changes("common", loaded.lazy["common"], of_base, Options)
+    with locked(hparams["output_folder"]) as folder:
+        return study(loaded, base, folder)
+
+
+def study(loaded: Loaded, base: Path, folder: Path) -> int:
+    """Train, score and compare what is not done yet."""
+    hparams = loaded.hparams
     candidates = read_candidates(loaded.lazy["candidates"], loaded.lazy["priors"])
     for name in hparams["chosen"]:
         if name not in candidates:

@@ -27,7 +27,14 @@ from acorl_sb.errors import UserError
 from acorl_sb.heads import SoftmaxHead
 from acorl_sb.hparams import Loaded, build, plain
 from acorl_sb.members import read_record
-from acorl_sb.training import VIEWS, refuse_changes
+from acorl_sb.provenance import (
+    REFERENCES,
+    note_start,
+    reference_weights,
+    refuse_changes,
+    run_settings,
+)
+from acorl_sb.training import VIEWS
 from images.brain import ImageBrain
 from images.data import ImageData, Split
 from images.members import (
@@ -153,11 +160,13 @@ class Chain:
     def add_member(self, spec: Any, index: int, folder: Path, seed: int | None = None) -> None:
         """Train the member that ``spec`` (name, encoder, objective) says, unless it is there."""
         seed = 1000 * self.task.settings.seed + index if seed is None else seed
+        complements = spec.get("objective") is not None
         wanted = {
             "member": plain(spec),
             "seed": seed,
             "training": self.task.settings.plain,
-            "priors": self.alliance.names if spec.get("objective") is not None else [],
+            "priors": self.alliance.names if complements else [],
+            REFERENCES: reference_weights(self.alliance) if complements else {},
         }
         record = read_record(folder, ["dev_error"])
         if record is None:
@@ -222,6 +231,9 @@ def train_member(
         priors=priors,
         adversary_opt_class=settings.adversary_optimizer,
     )
+    if if_main_process():
+        note_start(folder, {**wanted, "run": run_settings(chain.task.run_opts)})
+    ddp_barrier()
     with worker_errors():
         brain.fit(counter, loader, progressbar=None if sys.stderr.isatty() else False)
     encoder.eval()

@@ -21,7 +21,7 @@ from pydantic import Field
 from acorl_sb import distributed, options
 from acorl_sb.errors import run_cli
 from acorl_sb.experiment import run_experiment
-from acorl_sb.logs import log_to
+from acorl_sb.logs import log_to_screen
 from acorl_sb.memory import keep_freed_memory
 from acorl_sb.option_kinds import ABSENT
 from acorl_sb.rehearsal import rehearse
@@ -74,7 +74,7 @@ def main():
     )
     rehearse(**loaded.lazy, settings=settings, run_opts=loaded.run_opts)
     run_opts, _ = distributed.start(loaded.run_opts)
-    log_to(f"{hparams['output_folder']}/train_log.txt")
+    log_to_screen()
     summarise(hparams, encoder)
     run_experiment(
         output_folder=hparams["output_folder"],
