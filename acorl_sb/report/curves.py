@@ -86,7 +86,7 @@ def read_training(run_folder: str | Path) -> dict[str, list[dict[str, Any]]]:
                 row["epoch"] = float(row["epoch"])
                 for figure in _LOGGED & set(row):
                     row[figure] = float(row[figure])
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
                 raise UserError(
                     f"{path} line {number}: not an epoch of training ({error})"
                 ) from None
