@@ -95,8 +95,8 @@ def write(folder: Path, options: dict[str, Any], inputs: Inputs, made: Evaluated
 
         training = read_training(options["run_folder"]) if options["run_folder"] else None
         files.write_text(folder / "curves.json", json.dumps(made.curves, allow_nan=False))
-        figures = report.write_report(folder / "report.html", made.results, made.curves, training)
-        report.write_figures(folder / "figures", figures)
+        pictures = report.write_report(folder / "report.html", made.results, made.curves, training)
+        report.write_pictures(folder / "figures", pictures)
 
 
 def apply(options: dict[str, Any]) -> int:

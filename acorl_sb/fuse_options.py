@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 from acorl_sb.errors import UserError
 from acorl_sb.fuse_inputs import System, from_run_folder, name_systems
-from acorl_sb.fuse_results import LABELS, Settings
+from acorl_sb.fuse_results import Settings
+from acorl_sb.fuse_tables import LABELS
 from acorl_sb.protocol import Recipe
 
 # Key: (kind, default, help). A kind ending in "s" takes several values.

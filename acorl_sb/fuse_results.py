@@ -14,14 +14,9 @@ import numpy as np
 from acorl_sb import calibration, contribution, metrics, resampling
 from acorl_sb.bootstrap import Measure
 from acorl_sb.fuse_inputs import Inputs
+from acorl_sb.fuse_tables import LABELS
 from acorl_sb.protocol import CrossValidation, DevTest, FusedSystem, Outcome, Recipe, ScoreSet
 from acorl_sb.report import curves as drawn
-
-LABELS = {
-    "best_single": "best single",
-    "mean_znorm": "mean of z-norm",
-    "logistic": "logistic fusion",
-}
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def test_the_best_member_is_chosen_on_development_trials():
     made, rows = judge(dev, swapped)
     assert made.results["best_member"] == "s0"
     assert rows["s0"]["eer"] > rows["s2"]["eer"]
-    assert rows["best single"]["eer"] == rows["s0"]["eer"]
+    assert rows["best single (by development)"]["eer"] == rows["s0"]["eer"]
     assert made.results["contributions"]["path"][0] == [0]
 
 
