@@ -207,7 +207,8 @@ def protocol_notes(results: dict[str, Any]) -> list[str]:
     notes.append(
         f"minDCF(p), actDCF(p): detection cost at prior p, C(miss) = {cost['c_miss']:g}, "
         f"C(false alarm) = {cost['c_fa']:g}, normalised by that of the default (no-score) system; "
-        "actDCF, Cllr and the thresholds are those of the calibrated scores. EER on the ROC convex hull."
+        "actDCF, Cllr and the thresholds are those of the calibrated scores. "
+        "EER on the ROC convex hull."
     )
     return notes
 
@@ -237,7 +238,10 @@ def page(results: dict[str, Any]) -> str:
 
 def _steps(results: dict[str, Any]) -> str:
     parts = ["Change by one more member; negative is better.\n"]
-    parts += ["Growing from the best single member by development:\n", markdown(*step_table(results, "on_path"))]
+    parts += [
+        "Growing from the best single member by development:\n",
+        markdown(*step_table(results, "on_path")),
+    ]
     parts += ["Leave one out:\n", markdown(*step_table(results, "leave_one_out"))]
     return "\n".join(parts)
 

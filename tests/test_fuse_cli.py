@@ -103,7 +103,12 @@ def test_development_and_test_files(files, monkeypatch, capsys):
 
     # The table says what the files say.
     rows = {row["name"]: row for row in results["table"]}
-    assert list(rows) == [*NAMES, "best single (by development)", "mean of z-norm", "logistic fusion"]
+    assert list(rows) == [
+        *NAMES,
+        "best single (by development)",
+        "mean of z-norm",
+        "logistic fusion",
+    ]
     labels = fused.trials.labels
     row = rows["logistic fusion"]
     assert row["eer"] == pytest.approx(metrics.eer(fused.scores, labels))

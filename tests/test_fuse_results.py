@@ -13,6 +13,7 @@ from acorl_sb import fuse_tables, metrics, report
 from acorl_sb.fuse_inputs import Inputs, Part
 from acorl_sb.fuse_results import Settings, evaluate
 from acorl_sb.protocol import Recipe
+from acorl_sb.report.page import as_html
 from acorl_sb.scoring.trials import TrialList
 from tests.report.sample import score_set
 
@@ -30,7 +31,7 @@ def judge(dev, test, recipe=None, **settings):
     results["made"] = {"command": "", "time": "", "seconds": 0.0, "versions": {}}
     json.dumps([results, made.curves], allow_nan=False)
     assert "## Decisions" in fuse_tables.page(results)
-    assert "</html>" in report.render(results, made.curves)[0]
+    assert "</html>" in as_html(report.fusion_page(results, made.curves))
     return made, {row["name"]: row for row in results["table"]}
 
 

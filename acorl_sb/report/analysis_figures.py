@@ -17,7 +17,7 @@ from acorl_sb.report.plots import Series, heat_map, line_plot, look, panel, styl
 from acorl_sb.report.style import LIGHT, WIDTH, Picture, key_of
 
 _RAISES, _LOWERS = "#c0262d", "#1f5fbf"
-_HERTZ = (250, 500, 1000, 2000, 4000, 7000)
+_HERTZ = (500, 1000, 2000, 4000, 7000)
 
 
 def similarity(results: dict[str, Any]) -> list[Picture]:
@@ -118,13 +118,11 @@ def profiles(summaries: dict[str, dict[str, Any]]) -> list[Picture]:
         density = [summary["time"]["all"][kind]["density"] or 0.0 for kind in NAMES]
         where = np.arange(len(NAMES)) + (place - (len(summaries) - 1) / 2) * width
         colour = (*to_rgb(look(place)["color"]), 0.55)
-        bars = axis.bar(where, density, 0.9 * width, color=colour, label=name)
-        axis.bar_label(bars, [f"{d:.2f}" for d in density], fontsize=min(9, 30 * width), padding=1)
+        axis.bar(where, density, 0.9 * width, color=colour, label=name)
     axis.axhline(1, color=LIGHT["soft"], linewidth=0.8)
     frames = next(iter(summaries.values()))["time"]["all"]
     axis.set_xticks(range(len(NAMES)), [f"{k} ({100 * frames[k]['frames']:.0f} %)" for k in NAMES])
     axis.set(ylabel="attribution (1: the mean)", xlabel="class of frame (its share of frames)")
-    axis.margins(y=0.12)
     axis.legend(loc="upper left", bbox_to_anchor=(0, -0.45 / 2.3))
     words = "as a multiple of the mean over all; 1 says that all count alike."
     return [
@@ -153,14 +151,14 @@ def trial_maps(
         for line, name in enumerate(["log-mel input", *members]):
             made = members.get(name) or next(iter(members.values()))
             bottom = total - (line + 1) * (high + 0.35)
-            axis = figure.add_axes((0.5 / WIDTH, bottom / total, 3.4 / WIDTH, high / total))
+            axis = figure.add_axes((0.6 / WIDTH, bottom / total, 3.3 / WIDTH, high / total))
             _spectrogram(axis, made, at, seconds, pale=line > 0)
             heading = name
             if line:
                 cells = smooth(made.found.maps[at : at + 1].numpy(), *neighbourhood)[0]
                 axis.imshow(_overlay(cells), **_place(cells, seconds))
                 heading = f"{name}: score {float(made.found.score[at]):.2f}"
-            axis.set_title(heading, loc="left", pad=8)
+            axis.set_title(heading, loc="left", pad=9)
             _class_strip(axis, made.classes[at])
             axis.tick_params(labelbottom=line == count - 1)
         axis.set_xlabel("time, s")
@@ -202,7 +200,7 @@ def _overlay(cells: np.ndarray) -> np.ndarray:
 
 
 def _class_strip(axis: Axes, classes: np.ndarray) -> None:
-    strip = axis.inset_axes((0, 1.01, 1, 0.05))
+    strip = axis.inset_axes((0, 1.02, 1, 0.05))
     strip.imshow(np.array([1.0, 0.6, 0.0])[classes][None], aspect="auto", cmap="gray", vmin=0,
                  vmax=1)  # fmt: skip
     strip.set_axis_off()

@@ -1,4 +1,4 @@
-"""The content of an analysis page, from the results of ``acorl_sb.analyse``; nothing is computed."""
+"""The content of an analysis page, from results of ``acorl_sb.analyse``; nothing is computed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def analysis_page(results: dict[str, Any], pictures: dict[str, list[Picture]]) -
     sections = [
         Section("Similarity of the members", "similarity", [
             _pairs(results["pairs"]),
-            Text("1st and 2nd are the members in the order in which the column names them.", "soft"),
+            Text("1st and 2nd: in the order in which the column names the members.", "soft"),
             Pictures(pictures["similarity"]),
         ]),
         Section("Attributes", "attributes", _attributes(results["members"])),
@@ -199,7 +199,9 @@ def _gap(gap: dict[str, float | None]) -> str:
 
 
 def _table(caption: str, corner: str, rows: Rows, columns: dict[str, Any]) -> Table:
-    cells = [[title, *(write(_at(c, path)) for c in columns.values())] for title, path, write in rows]
+    cells = [
+        [title, *(write(_at(c, path)) for c in columns.values())] for title, path, write in rows
+    ]
     return Table(caption, [corner, *columns], cells)
 
 

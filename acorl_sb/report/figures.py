@@ -46,8 +46,8 @@ def det(results: dict[str, Any], curves: dict[str, Any]) -> Picture:
     for name, curve in drawn.items():
         text = f"{shorten(name, 30)}: EER {100 * errors[name]:.2f} %"
         dots = [(probit(errors[name]),) * 2] if errors[name] > 0 else []
-        series.append(Series(text, probit(np.array(curve["p_fa"])),
-                             probit(np.array(curve["p_miss"])), _look(results, name), dots))  # fmt: skip
+        x, y = probit(np.array(curve["p_fa"])), probit(np.array(curve["p_miss"]))
+        series.append(Series(text, x, y, _look(results, name), dots))
     figure, axis = line_plot(series, WIDTH - 0.7)
     axis.axline((0, 0), slope=1, color=LIGHT["rule"], linewidth=1, zorder=0)
     ticks = _rate_ticks(low, high)
@@ -77,11 +77,11 @@ def histograms(results: dict[str, Any], curves: dict[str, Any]) -> list[Picture]
     pictures: list[Picture] = []
     for name, found in made.items():
         figure, axis = panel(1.9, 0.45, legend=1)
-        for kind, label in (("target", "target trials"), ("nontarget", "non-target trials")):
+        for kind, label, dash in (("target", "target", "-"), ("nontarget", "non-target", "--")):
             colour = LIGHT[kind]
             axis.stairs(found[kind], found["edges"], fill=True, color=(*to_rgb(colour), 0.25))
-            axis.stairs(found[kind], found["edges"], color=colour, label=label, linewidth=1.5,
-                        linestyle="-" if kind == "target" else "--", gid=f"line-{kind}")  # fmt: skip
+            outline = {"color": colour, "linestyle": dash, "linewidth": 1.5, "gid": f"line-{kind}"}
+            axis.stairs(found[kind], found["edges"], label=f"{label} trials", **outline)
         axis.set_xlim(low, high)
         room = flag_lines(axis, marks)
         axis.set(ylim=(0, highest / room), yticks=[], xlabel="log-likelihood ratio")
@@ -102,17 +102,15 @@ def bayes(results: dict[str, Any], curves: dict[str, Any], name: str) -> Picture
     """Normalised Bayes error rate of one system over the prior, actual and minimum."""
     curve = curves[name]["bayes"]
     odds = curve["prior_log_odds"]
-    looks = [{**look(n), "marker": None} for n in (0, 1)]
-    figure, axis = line_plot(
-        [Series(kind, odds, curve[kind], one)
-         for kind, one in zip(("actual", "minimum"), looks, strict=True)],
-        WIDTH - 0.7,
-    )  # fmt: skip
+    series = [
+        Series(kind, odds, curve[kind], {**look(place), "marker": None})
+        for place, kind in enumerate(("actual", "minimum"))
+    ]
+    default = {"color": LIGHT["soft"], "linewidth": 1.0, "linestyle": DASHES[2]}
+    series.append(Series("default (no-score) system", (odds[0], odds[-1]), (1, 1), default))
+    figure, axis = line_plot(series, WIDTH - 0.7)
     axis.set_xlim(odds[0], odds[-1])
     room = flag_lines(axis, _marks(results, -1))
-    axis.axhline(1, color=LIGHT["soft"], linewidth=1)
-    axis.annotate("default (no-score) system", (1, 1), (-2, 3), ha="right", va="bottom",
-                  xycoords=axis.get_yaxis_transform(), textcoords="offset points")  # fmt: skip
     priors = (0.001, 0.01, 0.1, 0.5, 0.9)
     axis.set_xticks(logit(priors), [f"{p:g}" for p in priors])
     axis.set(ylim=(0, max(1.1, min(1.6, max(curve["actual"]))) / room))
@@ -202,7 +200,8 @@ def training(members: dict[str, list[dict[str, Any]]]) -> list[Picture]:
             continue
         figure, axis = line_plot(series)
         axis.set(xlabel="epoch", ylabel=label, xlim=(0.9, last + 0.1))
-        axis.set_ylim(bottom=min(0.0, *(y for s in series for y in s.y)))
+        values = [y for s in series for y in s.y]
+        axis.set_ylim(min(0.0, *values), max(values) + 0.06 * max(map(abs, values)) or 1.0)
         axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         ends = ", ".join(f"{s.name} {s.y[-1]:.3g}" for s in series)
         pictures.append(Picture(

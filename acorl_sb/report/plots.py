@@ -61,7 +61,9 @@ def line_plot(series: Sequence[Series], height: float = 2.3) -> tuple[Figure, Ax
     """Lines with their legend below; the caller says what the axes are."""
     names = [shorten(s.name, 44) for s in series]
     columns = 2 if len(names) > 1 and max(map(len, names)) <= 20 else 1
-    figure, axis = panel(height, legend=-(-len(names) // columns))
+    lines = -(-len(names) // columns)
+    figure, axis = panel(height, legend=lines)
+    below = 0.03 + 0.19 * lines  # inches
     # The widest first: where lines lie on one another, each is seen beside the next.
     for n, line in sorted(enumerate(series), key=lambda s: -s[1].look.get("linewidth", 1.6)):
         options = {"linewidth": 1.6, "markersize": 4.5, **line.look}
@@ -74,7 +76,8 @@ def line_plot(series: Sequence[Series], height: float = 2.3) -> tuple[Figure, Ax
     handles, labels = axis.get_legend_handles_labels()
     order = [labels.index(name) for name in dict.fromkeys(names)]
     axis.legend([handles[i] for i in order], [labels[i] for i in order], ncols=columns,
-                loc="upper left", bbox_to_anchor=(0, -0.45 / height))  # fmt: skip
+                loc="upper left", bbox_to_anchor=(0.01, below / figure.get_figheight()),
+                bbox_transform=figure.transFigure)  # fmt: skip
     return figure, axis
 
 
@@ -87,12 +90,12 @@ def flag_lines(axis: Axes, marks: Sequence[tuple[float, str]]) -> float:
     low, high = axis.get_xlim()
     to_left = any(x > low + 0.8 * (high - low) for x, _ in marks)
     for level, (x, text) in enumerate(sorted(marks, reverse=to_left)):
-        top = 0.985 - 0.085 * level
-        across = axis.get_xaxis_transform()
-        axis.plot([x, x], [0, top], transform=across, color=LIGHT["soft"], linewidth=1,
-                  linestyle=(0, (3, 2)), gid=f"flag-{level}")  # fmt: skip
-        axis.annotate(text, (x, top), (-3 if to_left else 3, 0), xycoords=across,
-                      textcoords="offset points", ha="right" if to_left else "left", va="top")  # fmt: skip
+        top, gid = 0.985 - 0.085 * level, f"flag-{level}"
+        look = {"color": LIGHT["soft"], "linewidth": 1, "linestyle": (0, (3, 2)), "gid": gid}
+        axis.plot([x, x], [0, top], transform=axis.get_xaxis_transform(), **look)
+        side = {"ha": "right" if to_left else "left", "va": "top"}
+        place = {"xycoords": axis.get_xaxis_transform(), "textcoords": "offset points", **side}
+        axis.annotate(text, (x, top), (-3 if to_left else 3, 0), **place)
     return 0.97 - 0.085 * len(marks)
 
 
@@ -116,9 +119,7 @@ def heat_map(
     cell = min(0.6, (WIDTH - 0.1 - left) / count)
     total = cell * count + 0.3
     figure = Figure(figsize=(WIDTH, total))
-    axis = figure.add_axes(
-        (left / WIDTH, 0.05 / total, cell * count / WIDTH, cell * count / total)
-    )
+    axis = figure.add_axes((left / WIDTH, 0.05 / total, cell * count / WIDTH, cell * count / total))
     axis.set(xlim=(0, count), ylim=(count, 0))
     for row, column in np.ndindex(count, count):
         value = values[row][column]
@@ -127,7 +128,7 @@ def heat_map(
                                  edgecolor=LIGHT["rule"], linewidth=0.8))  # fmt: skip
         # Where black on the cell is as legible as white, in the light and in the dark colours.
         ink = LIGHT[("heat-low", "heat-mid", "heat-high")[(shade > 0.6) + (shade > 0.82)]]
-        axis.text(column + 0.5, row + 0.5, "n/a" if value is None else text(value), color=ink,
+        axis.text(column + 0.5, row + 0.5, "–" if value is None else text(value), color=ink,
                   ha="center", va="center", fontsize=min(9.0, 72 * cell / 3.1))  # fmt: skip
     room = int((left - 0.3) / LETTER)
     labels = [f"{shorten(name, room)}  {n}" for n, name in enumerate(names, 1)]
@@ -142,5 +143,3 @@ def heat_map(
         for i, j in zip(*np.triu_indices(count, 1), strict=True)
     )
     return Picture(key, title, f"{description}: {', '.join(pairs)}.", figure)
-
-

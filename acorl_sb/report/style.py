@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import itertools
-import logging
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,15 +100,9 @@ class Picture:
         text = io.StringIO()
         FigureCanvasSVG(self.figure)
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        # Letters that Matplotlib's own font lacks are drawn by the browser's.
-        log = logging.getLogger("matplotlib")
-        level = log.level
-        log.setLevel(logging.ERROR)
-        try:
-            with matplotlib.rc_context(RC):
-                self.figure.savefig(text, format="svg", transparent=True, metadata=nothing)
-        finally:
-            log.setLevel(level)
+        with matplotlib.rc_context(RC), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # the browser's fonts have more letters
+            self.figure.savefig(text, format="svg", transparent=True, metadata=nothing)
         head, _, body = text.getvalue().partition("<svg")[2].partition(">")
         box = re.search(r'viewBox="[^"]+"', head)[0]
         body = re.sub(r'(\sid="|url\(#|href="#)', rf"\g<1>{self.key}-", body)  # ids once a page
