@@ -10,10 +10,11 @@ from speechbrain.utils.distributed import if_main_process, run_on_main
 from speechbrain.utils.run_opts import RunOptions
 
 from acorl_sb import corpora, distributed, training
-from acorl_sb.evaluate import evaluate_alliance, read_side, table
+from acorl_sb.evaluate import evaluate_alliance, read_side
 from acorl_sb.files import write_text
 from acorl_sb.logs import log_to
 from acorl_sb.members import read_record
+from acorl_sb.train_tables import table
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def run_experiment(
         device,
     )
     if results is not None:
-        print(table(results["systems"]))
+        print(table(results))
         logger.info("results are in %s", folder)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-Row = list[str]
+from acorl_sb.tables import EER_NOTE, Row, markdown, number, signed, with_interval
 
 LABELS = {
     "best_single": "best single (by development)",
@@ -18,38 +17,14 @@ NOTHING = "–"
 _COUNTED = ("speakers", "target", "nontarget")
 
 
-def percent(value: float | None, digits: int = 2) -> str:
-    """A fraction as percent without the sign."""
-    return "" if value is None else f"{100 * value:.{digits}f}"
-
-
-def with_interval(value: float, interval: Sequence[float] | None, scale: float, digits: int) -> str:
-    """``1.23 [1.01, 1.46]``, or the figure alone."""
-    text = f"{scale * value:.{digits}f}"
-    if interval is None:
-        return text
-    low, high = (scale * v for v in interval)
-    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def signed(value: float, interval: Sequence[float] | None, scale: float, digits: int) -> str:
-    """``−0.23 [−0.40, −0.05]``, all with their signs, minus signs true ones."""
-    text = f"{scale * value:+.{digits}f}"
-    if interval is not None:
-        low, high = (scale * v for v in interval)
-        text += f" [{low:+.{digits}f}, {high:+.{digits}f}]"
-    return text.replace("-", "−")
-
-
-def difference(against: dict[str, Any] | None, figure: str = "eer") -> str:
-    """Difference to the best member; a dash for that member and for what decides as it does."""
+def difference(against: dict[str, Any] | None) -> str:
+    """EER minus the best member's, %; a dash for that member and for what decides as it does."""
     if against is None:
         return NOTHING
-    change, interval = against[figure]["change"], against[figure]["interval"]
+    change, interval = against["eer"]["change"], against["eer"]["interval"]
     if change == 0 and not any(interval or ()):
         return NOTHING
-    scale, digits = (100, 2) if figure == "eer" else (1, 3)
-    return signed(change, interval, scale, digits)
+    return signed(change, interval, 100, 2)
 
 
 def main_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
@@ -163,17 +138,6 @@ def decision_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
     return ["P(target)", "C(miss)", "C(false alarm)", "accept where the LLR is at least"], rows
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """A figure that may be missing."""
-    return "n/a" if value is None else f"{value:.{digits}f}".replace("-", "−")
-
-
-def markdown(header: Row, rows: Sequence[Row]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(_cell(c) for c in line) + " |\n" for line in lines)
-
-
 def interval_note(results: dict[str, Any]) -> str:
     """What stands in brackets."""
     intervals = results["intervals"]
@@ -207,8 +171,7 @@ def protocol_notes(results: dict[str, Any]) -> list[str]:
     notes.append(
         f"minDCF(p), actDCF(p): detection cost at prior p, C(miss) = {cost['c_miss']:g}, "
         f"C(false alarm) = {cost['c_fa']:g}, normalised by that of the default (no-score) system; "
-        "actDCF, Cllr and the thresholds are those of the calibrated scores. "
-        "EER on the ROC convex hull."
+        "actDCF, Cllr and the thresholds are those of the calibrated scores. " + EER_NOTE
     )
     return notes
 
@@ -254,7 +217,3 @@ def _made_by(results: dict[str, Any]) -> str:
 
 def _share(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.0f} %"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

@@ -7,6 +7,7 @@ from typing import Any
 from acorl_sb import fuse_tables
 from acorl_sb.report import figures
 from acorl_sb.report.page import Block, Items, Page, Pictures, Section, Table, Text
+from acorl_sb.tables import with_interval
 
 _VERDICTS = {
     "helps": "the fusion is better.",
@@ -55,7 +56,7 @@ def _head(results: dict[str, Any]) -> list[Block]:
     fused, best = rows[results["fused_name"]], rows[results["best_member"]]
 
     def error(row: dict[str, Any]) -> str:
-        return fuse_tables.with_interval(row["eer"], row["intervals"].get("eer"), 100, 2)
+        return with_interval(row["eer"], row["intervals"].get("eer"), 100, 2)
 
     text = ""
     change = fuse_tables.difference(fused["against_best"])

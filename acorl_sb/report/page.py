@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from acorl_sb import fuse_tables
 from acorl_sb.report.style import Picture, css
+from acorl_sb.tables import markdown
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _markdown(blocks: Sequence[Block], folder: str) -> list[str]:
         elif isinstance(block, Items):
             parts.append("\n".join(f"- {item}" for item in block.items))
         elif isinstance(block, Table):
-            parts.append(fuse_tables.markdown(list(block.header), block.rows).rstrip())
+            parts.append(markdown(block.header, block.rows).rstrip())
         else:
             parts += [f"![{p.title}]({folder}/{p.key}.svg)" for p in block.pictures]
     return parts

@@ -131,7 +131,7 @@ def test_page_and_pictures(done):
     for name in pictures:
         assert f"(figures/{name}.svg)" in text and f'data-figure="{name}"' in html
         ElementTree.parse(done / "figures" / f"{name}.svg")
-    assert html.count("<table>") == text.count("\n| --- ") > 3
+    assert html.count("<table>") == text.count("\n|---|") > 3
     assert "nan" not in re.sub(r"<image.*?>", "", html, flags=re.S).lower()
 
 

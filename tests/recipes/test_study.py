@@ -17,7 +17,6 @@ import ruamel.yaml
 import soundfile
 
 from acorl_sb import metrics
-from acorl_sb.bootstrap import Measure
 from acorl_sb.corpora import Utterance
 from acorl_sb.corpora.manifest import write_manifest
 from acorl_sb.corpora.splits import make_trials
@@ -27,6 +26,7 @@ from acorl_sb.files import write_json
 from acorl_sb.fusion import MeanZNorm
 from acorl_sb.hparams import build, load_hparams
 from acorl_sb.members import build_encoder
+from acorl_sb.metrics.bootstrap import Measure
 from acorl_sb.scoring.embeddings import Embeddings, read_embeddings, write_embeddings
 from acorl_sb.scoring.scorefiles import read_scores
 from acorl_sb.scoring.trials import TrialList, write_trials
