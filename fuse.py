@@ -106,8 +106,8 @@ def write(
         from acorl_sb import report
 
         files.write_text(folder / "curves.json", json.dumps(made.curves, allow_nan=False))
-        figures = report.write_report(folder / "report.html", made.results, made.curves, training)
-        report.write_figures(folder / "figures", figures)
+        pictures = report.write_report(folder / "report.html", made.results, made.curves, training)
+        report.write_pictures(folder / "figures", pictures)
 
 
 def apply(options: dict[str, Any], folder: Path) -> int:

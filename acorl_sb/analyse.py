@@ -20,7 +20,7 @@ from speechbrain.utils.distributed import infer_device
 from tqdm import tqdm
 
 from acorl_sb.analyse_options import AnalyseOptions
-from acorl_sb.analysis import pictures, trials
+from acorl_sb.analysis import trials
 from acorl_sb.analysis.compare import (
     compare_embeddings,
     compare_scores,
@@ -28,7 +28,6 @@ from acorl_sb.analysis.compare import (
     without_nan,
 )
 from acorl_sb.analysis.inputs import Inputs, read_attributes, read_inputs
-from acorl_sb.analysis.page import as_html, page
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_json, write_text
@@ -36,6 +35,9 @@ from acorl_sb.locks import locked
 from acorl_sb.logs import log_to
 from acorl_sb.members import load_member
 from acorl_sb.options import Device, read
+from acorl_sb.report import Picture, analysis_figures, write_pictures
+from acorl_sb.report.analysis_page import analysis_page
+from acorl_sb.report.page import as_html, as_markdown
 
 SETTINGS = [k for k in AnalyseOptions.model_fields if k not in ("run_folder", "report")]
 
@@ -99,14 +101,14 @@ def analyse(
         },
         **compare_members(inputs, extra, options),
     }
-    attributed, figures = attribute_members(inputs, encoders, options, device)
-    results["attribution"] = attributed
+    results["attribution"], pictures = attribute_members(inputs, encoders, options, device)
     results = without_nan(results)
-    figures = {**likeness_pictures(results), **figures}
-    pictures.write_all(folder, figures)
+    similar = [*analysis_figures.similarity(results), *analysis_figures.spectra(results)]
+    page = analysis_page(results, {"similarity": similar, **pictures})
+    write_pictures(folder / "figures", page.pictures)
     write_json(folder / "analysis.json", results)
-    write_text(folder / "analysis.md", page(results))
-    write_text(folder / "analysis.html", as_html(page(results)))
+    write_text(folder / "analysis.md", as_markdown(page, "figures"))
+    write_text(folder / "analysis.html", as_html(page))
     for report in [
         options["report"],
         run_folder / "report.html",
@@ -163,7 +165,7 @@ def compare_members(inputs: Inputs, extra: dict[str, list[str]], options) -> dic
 def attribute_members(
     inputs: Inputs, encoders: dict[str, SpeakerEncoder], options, device: torch.device
 ):
-    """``attribution`` of the results, and its pictures by name."""
+    """``attribution`` of the results, and its pictures: ``attribution`` and ``trials``."""
     seed, seconds = options["seed"], options["crop_seconds"]
     neighbourhood = tuple(options["neighbourhood"])
     sides = trials.choose_trials(inputs.side, options["trials"], seconds, seed)
@@ -200,19 +202,18 @@ def attribute_members(
         for pair in inputs.pairs
         if reference in values and pair.name in values and pair.role == "examined"
     }
-    figures, shown = {}, {}
+    pictures: dict[str, list[Picture]] = {"attribution": [], "trials": []}
     if made:
-        figures = {
-            "deletion": pictures.deletion(summaries),
-            "profiles": pictures.profiles(summaries),
-        }
-        for kind, target in (("target", True), ("nontarget", False)):
+        pictures["attribution"] = [
+            *analysis_figures.deletion(summaries),
+            *analysis_figures.profiles(summaries),
+        ]
+        for kind, target in (("target", True), ("non-target", False)):
             row = _telling_trial(made, sides, target)
-            title = f"A {kind.replace('nont', 'non-t')} trial"
-            figures[f"maps_{kind}"] = pictures.trial_maps(
-                made, row, int(sides.opposite[row]), title, neighbourhood, seconds
+            rows = (row, int(sides.opposite[row]))
+            pictures["trials"] += analysis_figures.trial_maps(
+                f"maps-{kind}", f"A {kind} trial", made, rows, neighbourhood, seconds
             )
-            shown[f"maps_{kind}.png"] = title
     return {
         "trials": len(sides.labels) // 2,
         "crop_seconds": seconds,
@@ -220,8 +221,7 @@ def attribute_members(
         "skipped": skipped,
         "pairs": pairs,
         "against_reference": against,
-        "trial_pictures": shown,
-    }, figures
+    }, pictures
 
 
 def _telling_trial(made: dict[str, trials.MemberMaps], sides: trials.Sides, target: bool) -> int:
@@ -229,39 +229,6 @@ def _telling_trial(made: dict[str, trials.MemberMaps], sides: trials.Sides, targ
     rows = np.flatnonzero(sides.labels[: len(sides.labels) // 2] == target)
     score = np.mean([maps.found.score.numpy()[rows] for maps in made.values()], axis=0)
     return int(rows[np.argsort(score)[len(rows) // 2]])
-
-
-def likeness_pictures(results: dict[str, Any]) -> dict[str, Any]:
-    """Heat maps of members by members, and the canonical spectra of the pairs."""
-    names = list(results["members"])
-    titles = ("CKA", "CKA within speakers", "R² (MLP), row from column", "non-target scores, r",
-              "errors in common")  # fmt: skip
-    tables = {title: np.full((len(names), len(names)), np.nan) for title in titles}
-    for pair in results["pairs"]:
-        i, j = names.index(pair["first"]), names.index(pair["second"])
-        embeddings, scores = pair["embeddings"], pair["scores"]
-        within = embeddings["within_speaker"] or {"cka": None}
-        both = (
-            embeddings["cka"],
-            within["cka"],
-            None,
-            scores["correlation"]["nontarget"],
-            scores["common_errors"]["share"],
-        )
-        for title, value in zip(titles, both, strict=True):
-            tables[title][[i, j], [j, i]] = np.nan if value is None else value
-        tables[titles[2]][j, i] = embeddings["r2"]["second_from_first"]["mlp"]["value"]
-        tables[titles[2]][i, j] = embeddings["r2"]["first_from_second"]["mlp"]["value"]
-    for table in tables.values():
-        np.fill_diagonal(table, 1.0)
-    spectra = {
-        pair["name"]: {
-            "whole": pair["embeddings"]["canonical_spectrum"],
-            "within": (pair["embeddings"]["within_speaker"] or {}).get("canonical_spectrum"),
-        }
-        for pair in results["pairs"]
-    }
-    return {"likeness": pictures.likeness(names, tables), "canonical": pictures.spectra(spectra)}
 
 
 def link_from(report: Path, target: Path) -> None:

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from acorl_sb.errors import UserError
 from acorl_sb.fuse_inputs import System, from_run_folder, name_systems
-from acorl_sb.fuse_results import LABELS, Settings
+from acorl_sb.fuse_results import Settings
+from acorl_sb.fuse_tables import LABELS
 from acorl_sb.options import Fraction, Options, Several, Text, read
 from acorl_sb.protocol import Recipe
 

@@ -45,7 +45,7 @@ def percent(value: float | None, digits: int = 2) -> str:
 
 def number(value: float | None, digits: int = 2) -> str:
     """A figure that may be missing."""
-    return "n/a" if value is None else f"{value:.{digits}f}"
+    return "n/a" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
 def with_interval(value: float, interval: Sequence[float] | None, scale: float, digits: int) -> str:
@@ -58,9 +58,9 @@ def with_interval(value: float, interval: Sequence[float] | None, scale: float, 
 
 
 def signed(value: float, interval: Sequence[float] | None, scale: float, digits: int) -> str:
-    """``-0.23 [-0.40, -0.05]``, all with their signs."""
+    """``−0.23 [−0.40, −0.05]``, all with their signs, minus signs true ones."""
     text = f"{scale * value:+.{digits}f}"
-    if interval is None:
-        return text
-    low, high = (scale * v for v in interval)
-    return f"{text} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    if interval is not None:
+        low, high = (scale * v for v in interval)
+        text += f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return text.replace("-", "−")

@@ -113,7 +113,12 @@ def test_development_and_test_files(files, monkeypatch, capsys):
 
     # The table says what the files say.
     rows = {row["name"]: row for row in results["table"]}
-    assert list(rows) == [*NAMES, "best single", "mean of z-norm", "logistic fusion"]
+    assert list(rows) == [
+        *NAMES,
+        "best single (by development)",
+        "mean of z-norm",
+        "logistic fusion",
+    ]
     labels = fused.trials.labels
     row = rows["logistic fusion"]
     assert row["eer"] == pytest.approx(metrics.eer(fused.scores, labels))
@@ -340,7 +345,7 @@ def test_greedy_beyond_the_limit_and_best_single(files, monkeypatch):
     made = results["contributions"]
     assert made["search"] == "greedy" and made["fusion"] == "logistic"
     assert results["fusion"]["parameters"]["chosen"] == "ecapa"
-    assert results["fused_name"] == "best single"
+    assert results["fused_name"] == "best single (by development)"
 
 
 def test_separable_development_data_warn(files, monkeypatch, capsys):
@@ -459,7 +464,7 @@ def test_labels_that_contradict_each_other(files, monkeypatch, capsys):
         (["ecapa/dev.txt", "--fusion", "logistics"], "did you mean 'logistic'?"),
         (["ecapa/dev.txt", "--priors", "0.1"], "'priors'"),
         (["--run_folder", "nowhere"], "nowhere: no members with scores"),
-        (["ecapa/dev.txt", "--names", "best single"], "the name 'best single' is taken"),
+        (["ecapa/dev.txt", "--names", "best single (by development)"], "is taken"),
         (["ecapa/dev.txt", "--trials", "ecapa/dev.txt"], "ecapa/dev.txt line 1: not a trial"),
     ],
 )  # fmt: skip

@@ -34,5 +34,5 @@ def test_a_row_of_another_length_is_refused():
 def test_figures_with_intervals():
     assert tables.with_interval(0.1234, (0.1, 0.2), 100, 1) == "12.3 [10.0, 20.0]"
     assert tables.with_interval(0.1234, None, 1, 2) == "0.12"
-    assert tables.signed(0.01, (-0.02, 0.03), 100, 0) == "+1 [-2, +3]"
+    assert tables.signed(0.01, (-0.02, 0.03), 100, 0) == "+1 [−2, +3]"
     assert tables.percent(None) == "" and tables.number(None) == "n/a"
