@@ -212,7 +212,7 @@ def _sentence(declaration: type[Options], values: Any, found: Any) -> str:
             break
         annotation = step
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-        value = value[part] if found["type"] != "missing" or part in value else None
+        value = None if found["type"] == "missing" and part not in (value or {}) else value[part]
     kind = option_kinds.kind(annotation)
     if found["type"] == "missing":
         return f"the key {path!r} is missing; it is {option_kinds.article(kind)}"

@@ -91,8 +91,10 @@ class ScoreOptions(Options):
         None, description="of the score files; null: speechbrain, or kaldi without labels"
     )
     memory: int = Field(ABSENT, ge=1, description="bytes that a block of cohort scores may take")
-    top_k: int = Field(
-        ABSENT, ge=2, description="nearest cohort speakers that adaptive S-norm looks at"
+    top_k: Annotated[int, Field(ge=2)] | Fraction | None = Field(
+        ABSENT,
+        description="cohort members nearest to each side that adaptive S-norm looks at: how many, "
+        "or which fraction of the cohort; null: see docs/scoring.md",
     )
 
     def check(self) -> None:

@@ -284,7 +284,7 @@ def test_a_member_may_train_in_its_own_way(data, tmp_path):
     assert same(weights(tmp_path / "own" / "b"), weights(tmp_path / "all" / "b"))
     assert not same(weights(tmp_path / "own" / "a"), weights(tmp_path / "all" / "a"))
     specs[1]["training"] = {"speeds": [9]}
-    with pytest.raises(UserError, match=r"members\[1\].training: .*speeds"):
+    with pytest.raises(UserError, match=r"members\[1\].training.*speeds"):
         train(tmp_path / "fast", data, specs)
     assert not (tmp_path / "fast" / "a").exists()
     specs[1]["training"] = {**own, "lr": 1}

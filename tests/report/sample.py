@@ -13,7 +13,7 @@ from acorl_sb.protocol import Recipe, ScoreSet
 from acorl_sb.scoring.trials import TrialList
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ["ecapa", "resnet <b>&", "a member with a rather long name"]
+NAMES = ["ecapa", "resnet <b>&", "a member with a-rather-long-name"]
 
 
 def score_set(seed: int, speakers: int = 25, utterances: int = 5) -> ScoreSet:
@@ -70,7 +70,7 @@ def analysis(folder):
     from tests.analysis import runs
 
     speech = runs.utterances(folder / "speech", speakers=6, each=4)
-    main = runs.finished(folder / "acorl", speech, {"first": 1, "a rather long name": 2})
+    main = runs.finished(folder / "acorl", speech, {"first": 1, "a-rather-long-name": 2})
     other = runs.finished(folder / "independent", speech, {"first": 1, "second": 3})
     small = {"trials": 4, "crop_seconds": 0.5, "deletion_trials": 2, "occlusion_trials": 2}
     small |= {"steps": 8, "folds": 3, "device": "cpu", "probe_steps": 5}

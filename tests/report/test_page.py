@@ -225,5 +225,5 @@ def test_one_page_as_html_and_as_markdown():
     assert "&lt;i&gt;" in html and "<strong>First.</strong> rest" in html and "T &amp; U" in html
     assert 'data-label="x|y"' in html
     assert markdown.splitlines()[:1] == ["# T & U"] and "**First.** rest" in markdown
-    assert "| <i> | 1 [0, 2] |" in markdown and "x\\|y" in markdown
+    assert "| \\<i> | 1 [0, 2] |" in markdown and "x\\|y" in markdown
     assert replace(page, sections=[]).pictures == []
