@@ -23,24 +23,12 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "recipes" / "ImageClassification"
 sys.path.insert(0, str(RECIPE))
 
-pytest.importorskip("sklearn")
-
 from images import comparison, ensembles, metrics, page, results, training  # noqa: E402
 from images.augment import ResizedCrop, Shift  # noqa: E402
 from images.brain import ImageBrain  # noqa: E402
 from images.data import ImageData, cifar, digits, hold_out, image_folder  # noqa: E402
 from images.members import Outputs, embed, load_member, load_outputs  # noqa: E402
 from images.models import SmallCNN, TorchvisionResNet  # noqa: E402
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Eight pixels square: a second thread only waits for the first."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
 
 # ------------------------------------------------------------------------------------- data
 
