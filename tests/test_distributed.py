@@ -138,8 +138,7 @@ def test_alone_the_helpers_change_nothing():
 
 
 def test_more_ranks_than_gpus_is_one_sentence(monkeypatch):
-    if torch.cuda.is_available():
-        pytest.skip("there are GPUs here")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("LOCAL_RANK", "0")
     options = tiny.RunOptions(

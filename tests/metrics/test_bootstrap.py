@@ -22,15 +22,6 @@ MEASURES = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Hundreds of small bootstraps: a second thread costs more in waiting than it brings."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def trials(rng, speakers, sessions=4, digits=9, systems=1):
     """All pairs of `sessions` utterances of each speaker, with scores; (S, N), (N,) ..."""
     speaker = np.repeat(np.arange(speakers), sessions)
