@@ -29,11 +29,12 @@ from typing import Any
 from acorl_sb import __version__, files, fuse_options, fuse_tables
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.fuse_inputs import Inputs, System, load
+from acorl_sb.fuse_model import read_model
 from acorl_sb.fuse_record import RECORD, record_of
 from acorl_sb.fuse_results import Evaluated, evaluate
 from acorl_sb.fusion import FusionWarning
 from acorl_sb.locks import locked
-from acorl_sb.protocol import FusedSystem
+from acorl_sb.report.curves import read_training
 from acorl_sb.scoring.scorefiles import write_scores
 
 MODEL = "fusion_model.json"
@@ -52,6 +53,9 @@ def fuse(options: dict[str, Any], folder: Path) -> int:
     settings = fuse_options.find_settings(options)
     systems = fuse_options.find_systems(options)
     inputs = read_inputs(options, systems)
+    training = None
+    if options["report"] and options["run_folder"]:
+        training = read_training(options["run_folder"])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FusionWarning)
         made = evaluate(inputs, settings, options["report"], say)
@@ -60,7 +64,7 @@ def fuse(options: dict[str, Any], folder: Path) -> int:
     results["inputs"] = inputs.files
     results["made"] = made_by(time.perf_counter() - started)
     files.write_json(folder / RECORD, record)
-    write(folder, options, inputs, made)
+    write(folder, options, inputs, made, training)
 
     if results["table"]:
         print(fuse_tables.markdown(*fuse_tables.main_table(results)))
@@ -75,7 +79,13 @@ def fuse(options: dict[str, Any], folder: Path) -> int:
     return 0
 
 
-def write(folder: Path, options: dict[str, Any], inputs: Inputs, made: Evaluated) -> None:
+def write(
+    folder: Path,
+    options: dict[str, Any],
+    inputs: Inputs,
+    made: Evaluated,
+    training: dict[str, list[dict[str, Any]]] | None,
+) -> None:
     """Fused scores, model, results, and the report where there is something to show."""
     for part, llrs in made.fused.items():
         name = "fused.txt" if part == "scores" else f"fused_{part}.txt"
@@ -94,24 +104,17 @@ def write(folder: Path, options: dict[str, Any], inputs: Inputs, made: Evaluated
     files.write_text(folder / "results.md", fuse_tables.page(made.results))
     if options["report"] and made.results["table"]:
         from acorl_sb import report
-        from acorl_sb.report.curves import read_training
 
-        training = read_training(options["run_folder"]) if options["run_folder"] else None
         files.write_text(folder / "curves.json", json.dumps(made.curves, allow_nan=False))
-        figures = report.write_report(folder / "report.html", made.results, made.curves, training)
-        report.write_figures(folder / "figures", figures)
+        pictures = report.write_report(folder / "report.html", made.results, made.curves, training)
+        report.write_pictures(folder / "figures", pictures)
 
 
 def apply(options: dict[str, Any], folder: Path) -> int:
     """Fuse new score files with a model that was fitted before."""
-    path, record = options["apply"], record_of(options, folder)
-    try:
-        state = json.loads(Path(path).read_text(encoding="utf-8"))
-        model, names = FusedSystem.from_state(state), state["systems"]
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the fusion model ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a fusion model of fuse.py ({error!r})") from None
+    path = options["apply"]
+    stored, record = read_model(path), record_of(options, folder)
+    model, names = stored.fused_system(), stored.systems
     paths = options["test"] or options["scores"]
     if not paths:
         raise UserError("--apply needs the score files to fuse: --test a.txt b.txt")
@@ -134,7 +137,7 @@ def apply(options: dict[str, Any], folder: Path) -> int:
         )
         for n, name in enumerate(names)
     ]
-    options["quality"] = state["quality_measures"]
+    options["quality"] = stored.quality_measures
     inputs = read_inputs(options, systems)
     scored = inputs.parts["test"].set
     llrs = model(scored.scores, scored.quality)
@@ -146,10 +149,10 @@ def apply(options: dict[str, Any], folder: Path) -> int:
         figures = metrics.evaluate(llrs, scored.labels, options["points"], calibrated=True)
         for name in ("eer", "min_dcf", "act_dcf", "cllr", "min_cllr"):
             print(f"{name}: {figures[name]}")
-    for row in state["decisions"]:
+    for point in stored.decisions:
         print(
-            f"P(target) {row['p_target']:g}, C(miss) {row['c_miss']:g}, C(false alarm) "
-            f"{row['c_fa']:g}: accept where the LLR is at least {row['llr_threshold']:.4f}"
+            f"P(target) {point.p_target:g}, C(miss) {point.c_miss:g}, C(false alarm) "
+            f"{point.c_fa:g}: accept where the LLR is at least {point.llr_threshold:.4f}"
         )
     print(f"written to {folder / 'fused_test.txt'}")
     return 0

@@ -11,26 +11,25 @@ from __future__ import annotations
 
 import sys
 
-from acorl_sb import training
+from acorl_sb import options
 from acorl_sb.errors import run_cli
 from acorl_sb.experiment import run_experiment
-from acorl_sb.hparams import load_hparams
 from acorl_sb.memory import keep_freed_memory
-from acorl_sb.training import DECISIVE, SETTINGS
+from acorl_sb.rehearsal import rehearse
+from acorl_sb.train_options import CORPUS, DECISIVE, TrainingKeys, TrainingRun, TrainOptions
+from acorl_sb.training import Settings
 
-CORPUS = ["corpus", "data_folder", "prepare_options"]
-EVALUATION = ["output_folder", "dev_seconds", "score_seconds"]
+EVALUATION = ("output_folder", "dev_seconds", "score_seconds")
 
 
 def main() -> int:
     keep_freed_memory()
-    loaded = load_hparams(
-        sys.argv[1:], [*SETTINGS, *CORPUS, *EVALUATION], lazy=("members", "priors")
-    )
-    settings = training.Settings(
-        **{key: loaded.hparams[key] for key in SETTINGS},
+    loaded = options.read(TrainOptions, sys.argv[1:], __doc__, TrainingRun)
+    settings = Settings(
+        **{key: loaded.hparams[key] for key in TrainingKeys.model_fields},
         plain=loaded.plain([*DECISIVE, *CORPUS]),
     )
+    rehearse(**loaded.lazy, settings=settings, run_opts=loaded.run_opts)
     run_experiment(
         **{key: loaded.hparams[key] for key in [*CORPUS, *EVALUATION]},
         **loaded.lazy,

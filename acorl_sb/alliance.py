@@ -6,7 +6,7 @@ embeddings and says D as ``embedding_dim``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
@@ -76,6 +76,43 @@ class Alliance:
     def embed(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
         """View ``crop``: v_1 .. v_K of this batch, each (B, D_k), without a graph."""
         return [member(*inputs) for member in self.members]
+
+
+class OutOfFoldPriors:
+    """Copies of frozen encoders, each asked only about classes that it was not trained on.
+
+    Arguments
+    ---------
+    copies : F alliances of K members; copy f was trained without the classes of fold f
+    fold_of_class : (C,) int64 in [0, F)
+    """
+
+    def __init__(self, copies: Sequence[Alliance], fold_of_class: torch.Tensor):
+        self.copies, self.fold_of_class = list(copies), fold_of_class
+
+    @property
+    def dims(self) -> list[int]:
+        """Sizes of the embeddings, fold by fold, K each."""
+        return [dim for copy in self.copies for dim in copy.dims]
+
+    def to(self, device: torch.device | str) -> OutOfFoldPriors:
+        for copy in self.copies:
+            copy.to(device)
+        self.fold_of_class = self.fold_of_class.to(device)
+        return self
+
+    def embed(self, inputs: torch.Tensor, labels: torch.Tensor) -> list[torch.Tensor]:
+        """K times F tensors (B, D_k), fold by fold; zero in the rows of other folds."""
+        folds = self.fold_of_class[labels]
+        embedded = []
+        for f, copy in enumerate(self.copies):
+            rows = torch.nonzero(folds == f).squeeze(1)
+            for member in copy.members:
+                z = inputs.new_zeros(len(inputs), member.embedding_dim)
+                if len(rows):
+                    z[rows] = member(inputs[rows]).float()
+                embedded.append(z)
+        return embedded
 
 
 class EmbeddingTable:

@@ -19,7 +19,8 @@ import torch
 from speechbrain.utils.distributed import infer_device
 from tqdm import tqdm
 
-from acorl_sb.analysis import pictures, trials
+from acorl_sb.analyse_options import AnalyseOptions
+from acorl_sb.analysis import trials
 from acorl_sb.analysis.compare import (
     compare_embeddings,
     compare_scores,
@@ -27,38 +28,25 @@ from acorl_sb.analysis.compare import (
     without_nan,
 )
 from acorl_sb.analysis.inputs import Inputs, read_attributes, read_inputs
-from acorl_sb.analysis.page import as_html, page
+from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_json, write_text
-from acorl_sb.hparams import load_hparams
 from acorl_sb.locks import locked
 from acorl_sb.logs import log_to
 from acorl_sb.members import load_member
+from acorl_sb.options import Device, read
+from acorl_sb.report import Picture, analysis_figures, write_pictures
+from acorl_sb.report.analysis_page import analysis_page
+from acorl_sb.report.page import as_html, as_markdown
 
-KEYS = [
-    *("run_folder", "output_folder", "part", "members", "reference_run", "reference_members"),
-    *(
-        "seed",
-        "folds",
-        "probe_steps",
-        "max_utterances",
-        "attributes",
-        "trials",
-        "crop_seconds",
-        "steps",
-    ),
-    *("deletion_trials", "occlusion_trials", "neighbourhood", "report"),
-]
+SETTINGS = [k for k in AnalyseOptions.model_fields if k not in ("run_folder", "report")]
 
 logger = logging.getLogger("acorl_sb.analyse")
 
 
 def main() -> int:
-    loaded = load_hparams(sys.argv[1:], KEYS)
+    loaded = read(AnalyseOptions, sys.argv[1:], __doc__, Device)
     options = loaded.hparams
-    check_options(options)
-    if not options["run_folder"]:
-        raise UserError("say which run to look at: --run_folder <output folder of train.py>")
     run_folder = Path(options["run_folder"])
     inputs = read_inputs(
         run_folder,
@@ -67,6 +55,11 @@ def main() -> int:
         options["reference_run"],
         options["reference_members"],
     )
+    # Before anything takes long, since a folder may be damaged or need trust.
+    encoders = {
+        name: load_member(member.folder, options["trust"])
+        for name, member in inputs.members.items()
+    }
     extra = read_attributes(
         run_folder / "manifest" / f"{options['part']}.csv",
         inputs.side.utterances,
@@ -79,11 +72,12 @@ def main() -> int:
         )
     with locked(options["output_folder"] or run_folder / "analysis") as folder:
         device = torch.device(loaded.run_opts.device or infer_device())
-        return analyse(inputs, extra, options, device, folder)
+        return analyse(inputs, encoders, extra, options, device, folder)
 
 
 def analyse(
     inputs: Inputs,
+    encoders: dict[str, SpeakerEncoder],
     extra: dict[str, list[str]],
     options: dict[str, Any],
     device: torch.device,
@@ -100,17 +94,21 @@ def analyse(
         "utterances": len(inputs.side.utterances),
         "speakers": len(set(inputs.speakers)),
         "trials": {"target": int(labels.sum()), "nontarget": int((~labels).sum())},
-        "settings": {key: options[key] for key in KEYS if key not in ("run_folder", "report")},
+        "settings": {
+            key: options[key]
+            for key in AnalyseOptions.model_fields
+            if key not in ("run_folder", "report")
+        },
         **compare_members(inputs, extra, options),
     }
-    attributed, figures = attribute_members(inputs, options, device)
-    results["attribution"] = attributed
+    results["attribution"], pictures = attribute_members(inputs, encoders, options, device)
     results = without_nan(results)
-    figures = {**likeness_pictures(results), **figures}
-    pictures.write_all(folder, figures)
+    similar = [*analysis_figures.similarity(results), *analysis_figures.spectra(results)]
+    page = analysis_page(results, {"similarity": similar, **pictures})
+    write_pictures(folder / "figures", page.pictures)
     write_json(folder / "analysis.json", results)
-    write_text(folder / "analysis.md", page(results))
-    write_text(folder / "analysis.html", as_html(page(results)))
+    write_text(folder / "analysis.md", as_markdown(page, "figures"))
+    write_text(folder / "analysis.html", as_html(page))
     for report in [
         options["report"],
         run_folder / "report.html",
@@ -120,23 +118,6 @@ def analyse(
             link_from(Path(report), folder / "analysis.html")
     logger.info("the analysis is in %s", folder / "analysis.md")
     return 0
-
-
-def check_options(options: dict[str, Any]) -> None:
-    """Raise ``UserError`` for a figure that is none or out of range."""
-    lowest = {"folds": 2, "probe_steps": 1, "max_utterances": 8, "trials": 2, "steps": 1, "seed": 0}
-    lowest |= {"deletion_trials": 2, "occlusion_trials": 2}
-    for key, least in lowest.items():
-        if type(options[key]) is not int or options[key] < least:
-            raise UserError(f"{key} must be a whole number from {least} on, not {options[key]!r}")
-    seconds = options["crop_seconds"]
-    if not isinstance(seconds, int | float) or not 0.1 <= seconds < 1000:
-        raise UserError(f"crop_seconds must be a number of seconds from 0.1 on, not {seconds!r}")
-    area = options["neighbourhood"]
-    if not isinstance(area, list) or len(area) != 2 or not all(type(n) is int for n in area):
-        raise UserError(f"neighbourhood must be two whole numbers, frames and bands, not {area!r}")
-    if not isinstance(options["attributes"] or {}, dict):
-        raise UserError("attributes must map names to files, such as {age: path/to/spk2age}")
 
 
 def compare_members(inputs: Inputs, extra: dict[str, list[str]], options) -> dict[str, Any]:
@@ -181,8 +162,10 @@ def compare_members(inputs: Inputs, extra: dict[str, list[str]], options) -> dic
     return {"pairs": pairs, "members": members}
 
 
-def attribute_members(inputs: Inputs, options, device: torch.device):
-    """``attribution`` of the results, and its pictures by name."""
+def attribute_members(
+    inputs: Inputs, encoders: dict[str, SpeakerEncoder], options, device: torch.device
+):
+    """``attribution`` of the results, and its pictures: ``attribution`` and ``trials``."""
     seed, seconds = options["seed"], options["crop_seconds"]
     neighbourhood = tuple(options["neighbourhood"])
     sides = trials.choose_trials(inputs.side, options["trials"], seconds, seed)
@@ -190,11 +173,11 @@ def attribute_members(inputs: Inputs, options, device: torch.device):
     made, skipped = {}, {}
     total = len(inputs.members) * trials.sides_to_do(sides, *count)
     with tqdm(total=total, desc="attribution", unit="side", disable=None) as bar:
-        for name, member in inputs.members.items():
+        for name, encoder in encoders.items():
             bar.set_description(f"attribution {name}")
             try:
                 made[name] = trials.attribute_member(
-                    load_member(member.folder),
+                    encoder,
                     inputs.side.utterances,
                     sides,
                     seconds,
@@ -219,19 +202,18 @@ def attribute_members(inputs: Inputs, options, device: torch.device):
         for pair in inputs.pairs
         if reference in values and pair.name in values and pair.role == "examined"
     }
-    figures, shown = {}, {}
+    pictures: dict[str, list[Picture]] = {"attribution": [], "trials": []}
     if made:
-        figures = {
-            "deletion": pictures.deletion(summaries),
-            "profiles": pictures.profiles(summaries),
-        }
-        for kind, target in (("target", True), ("nontarget", False)):
+        pictures["attribution"] = [
+            *analysis_figures.deletion(summaries),
+            *analysis_figures.profiles(summaries),
+        ]
+        for kind, target in (("target", True), ("non-target", False)):
             row = _telling_trial(made, sides, target)
-            title = f"A {kind.replace('nont', 'non-t')} trial"
-            figures[f"maps_{kind}"] = pictures.trial_maps(
-                made, row, int(sides.opposite[row]), title, neighbourhood, seconds
+            rows = (row, int(sides.opposite[row]))
+            pictures["trials"] += analysis_figures.trial_maps(
+                f"maps-{kind}", f"A {kind} trial", made, rows, neighbourhood, seconds
             )
-            shown[f"maps_{kind}.png"] = title
     return {
         "trials": len(sides.labels) // 2,
         "crop_seconds": seconds,
@@ -239,8 +221,7 @@ def attribute_members(inputs: Inputs, options, device: torch.device):
         "skipped": skipped,
         "pairs": pairs,
         "against_reference": against,
-        "trial_pictures": shown,
-    }, figures
+    }, pictures
 
 
 def _telling_trial(made: dict[str, trials.MemberMaps], sides: trials.Sides, target: bool) -> int:
@@ -248,39 +229,6 @@ def _telling_trial(made: dict[str, trials.MemberMaps], sides: trials.Sides, targ
     rows = np.flatnonzero(sides.labels[: len(sides.labels) // 2] == target)
     score = np.mean([maps.found.score.numpy()[rows] for maps in made.values()], axis=0)
     return int(rows[np.argsort(score)[len(rows) // 2]])
-
-
-def likeness_pictures(results: dict[str, Any]) -> dict[str, Any]:
-    """Heat maps of members by members, and the canonical spectra of the pairs."""
-    names = list(results["members"])
-    titles = ("CKA", "CKA within speakers", "R² (MLP), row from column", "non-target scores, r",
-              "errors in common")  # fmt: skip
-    tables = {title: np.full((len(names), len(names)), np.nan) for title in titles}
-    for pair in results["pairs"]:
-        i, j = names.index(pair["first"]), names.index(pair["second"])
-        embeddings, scores = pair["embeddings"], pair["scores"]
-        within = embeddings["within_speaker"] or {"cka": None}
-        both = (
-            embeddings["cka"],
-            within["cka"],
-            None,
-            scores["correlation"]["nontarget"],
-            scores["common_errors"]["share"],
-        )
-        for title, value in zip(titles, both, strict=True):
-            tables[title][[i, j], [j, i]] = np.nan if value is None else value
-        tables[titles[2]][j, i] = embeddings["r2"]["second_from_first"]["mlp"]["value"]
-        tables[titles[2]][i, j] = embeddings["r2"]["first_from_second"]["mlp"]["value"]
-    for table in tables.values():
-        np.fill_diagonal(table, 1.0)
-    spectra = {
-        pair["name"]: {
-            "whole": pair["embeddings"]["canonical_spectrum"],
-            "within": (pair["embeddings"]["within_speaker"] or {}).get("canonical_spectrum"),
-        }
-        for pair in results["pairs"]
-    }
-    return {"likeness": pictures.likeness(names, tables), "canonical": pictures.spectra(spectra)}
 
 
 def link_from(report: Path, target: Path) -> None:

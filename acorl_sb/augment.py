@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 from speechbrain.augment.time_domain import AddNoise
 from torch import nn
 from torchaudio.functional import fftconvolve
 
-from acorl_sb.audio import read_audio, read_header
+from acorl_sb.audio import read_audio
+from acorl_sb.corpora.listing import audio_files, read_headers
 from acorl_sb.errors import UserError
 
 
@@ -112,8 +112,8 @@ def audio_lengths(folder: str | None, purpose: str, sample_rate: int) -> list[tu
         return []
     if not Path(folder).is_dir():
         raise UserError(f"{purpose} folder {folder}: no such folder; name one or leave it null")
-    known = {f".{name.lower()}" for name in soundfile.available_formats()} | {".opus", ".mp3"}
-    paths = [p for p in sorted(Path(folder).rglob("*")) if p.suffix.lower() in known]
+    paths = audio_files(Path(folder))
     if not paths:
         raise UserError(f"{purpose} folder {folder}: no audio files in it; name another")
-    return [(path, read_header(path).length(sample_rate)) for path in paths]
+    headers = read_headers([str(path) for path in paths])
+    return [(path, header.length(sample_rate)) for path, header in zip(paths, headers, strict=True)]

@@ -1,6 +1,9 @@
-"""Batch normalisation over all ranks' batches where torch has none: on the CPU."""
+"""Batch normalisation: over all ranks' batches on the CPU, and with its statistics held."""
 
 from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
 
 import torch
 import torch.distributed as dist
@@ -86,6 +89,26 @@ def share_batch_statistics(module: nn.Module) -> nn.Module:
     for name, child in module.named_children():
         setattr(module, name, share_batch_statistics(child))
     return module
+
+
+@contextlib.contextmanager
+def fixed_batch_statistics(module: nn.Module) -> Iterator[None]:
+    """Batch normalisations inside ``module`` use their running statistics, which do not move.
+
+    All else stays in the mode that it is in; gradients flow.
+    """
+    norms = [
+        m
+        for m in module.modules()
+        if isinstance(m, nn.modules.batchnorm._BatchNorm | SharedBatchNorm) and m.training
+    ]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
 
 
 def _sum(x: torch.Tensor) -> torch.Tensor:

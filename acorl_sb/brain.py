@@ -19,8 +19,10 @@ from speechbrain.utils.checkpoints import (
 )
 from torch import nn
 
-from acorl_sb.alliance import Alliance, EmbeddingTable
-from acorl_sb.batchnorm import share_batch_statistics
+from acorl_sb.alliance import Alliance, EmbeddingTable, OutOfFoldPriors
+from acorl_sb.batchnorm import fixed_batch_statistics, share_batch_statistics
+from acorl_sb.complementarity import bounded_loss
+from acorl_sb.dataset import Batch
 from acorl_sb.distributed import mean_over_ranks, rank_and_world, sum_over_ranks
 from acorl_sb.encoders import same_features
 from acorl_sb.errors import UserError
@@ -193,17 +195,23 @@ class AllianceBrain(SpeakerBrain):
         View ``crop``: the alliance embeds the batch that the new member sees. View
         ``utterance``: a table holds an embedding for every training item.
     adversary_opt_class : callable(parameters) -> optimizer
+    term_batches : callable(step) -> Batch, or None
+        Batches of their own for the term, such as utterances that the priors were not trained on;
+        the encoder's batch-norm statistics stay as they are while it embeds them. None: the term
+        looks at the task's batch.
     """
 
     def __init__(
         self,
         *args,
-        priors: Alliance | EmbeddingTable,
+        priors: Alliance | OutOfFoldPriors | EmbeddingTable,
         adversary_opt_class: Callable[..., torch.optim.Optimizer],
+        term_batches: Callable[[int], Batch] | None = None,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.priors = priors.to(self.device)
+        self.term_batches = term_batches
         self.adversary_opt_class = adversary_opt_class
 
     @property
@@ -213,6 +221,8 @@ class AllianceBrain(SpeakerBrain):
     def embed_priors(self, inputs, seen, batch) -> list[torch.Tensor]:
         if isinstance(self.priors, EmbeddingTable):
             return self.priors.embed(batch.items)
+        if isinstance(self.priors, OutOfFoldPriors):
+            return self.priors.embed(inputs, batch.labels)
         return [
             member(seen if lent else inputs)
             for member, lent in zip(self.priors.members, self.lends_features, strict=True)
@@ -226,12 +236,20 @@ class AllianceBrain(SpeakerBrain):
 
     def compute_objectives(self, predictions, batch, stage):
         task_loss = super().compute_objectives(predictions, batch, stage)
+        if self.term_batches is not None:
+            batch = self.term_batches(self.global_step).to(self.device)
+            with fixed_batch_statistics(self.modules["encoder"]):
+                predictions = self.compute_forward(batch, stage)
         z, inputs, seen = predictions
         priors = [v.float() for v in self.embed_priors(inputs, seen, batch)]
         term = self.modules.objective(z, priors, batch.labels, self.progress)
         self.told |= term.logs
         self.last_batch = (z.detach(), priors, batch.labels)
-        return term.total(task_loss)
+        if term.limit is None or not term.loss.requires_grad:
+            return term.total(task_loss)
+        encoder = [*self.modules["encoder"].parameters()]
+        others = [*self.modules["head"].parameters(), *self.objective.parameters()]
+        return bounded_loss(task_loss * term.task_weight, term.loss, encoder, others, term.limit)
 
     def init_optimizers(self):
         own = [*self.modules["encoder"].parameters(), *self.modules["head"].parameters()]
@@ -273,6 +291,8 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def average_gradients(parameters) -> None:
     """Mean of the gradients over ranks, for steps that bypass DistributedDataParallel."""
     for parameter in parameters:
+        if parameter.grad is None:  # had no part in this rank's batch
+            parameter.grad = torch.zeros_like(parameter)
         sum_over_ranks(parameter.grad).div_(rank_and_world()[1])
 
 

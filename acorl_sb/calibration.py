@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 from scipy.special import logit
 
 from acorl_sb import metrics
 from acorl_sb.errors import UserError
 from acorl_sb.fusion import LogisticFusion, check_labels, check_scores
+from acorl_sb.metrics.pav import pav, tied_counts
 
 Point = tuple[float, float, float]
 """An operating point: prior of a target trial, cost of a miss, cost of a false alarm."""
@@ -113,15 +113,12 @@ class PavCalibration:
         labels = check_labels(labels, len(scores))
         if scores.min() == scores.max():
             raise UserError(f"{name or 'the system'}: all development scores are {scores[0]:g}")
-        order, starts = _pool_ties(scores)
-        values = scores[order[starts]]
-        hits, counts = _counts(labels[order], starts)
+        values, targets, nontargets = tied_counts(metrics.sort_trials(scores, labels))
         # Laplace's rule, for both ends at once: [target, non-target] below and above.
-        hits = np.concatenate([[1.0, 0.0], hits, [1.0, 0.0]])
-        counts = np.concatenate([[1.0, 1.0], counts, [1.0, 1.0]])
-        posterior, blocks = _pav(hits, counts)
-        n_targets, n_nontargets = hits.sum(), (counts - hits).sum()
-        llrs = logit(posterior) - math.log(n_targets / n_nontargets)
+        targets = np.concatenate([[1.0, 0.0], targets, [1.0, 0.0]])
+        nontargets = np.concatenate([[0.0, 1.0], nontargets, [0.0, 1.0]])
+        posterior, blocks = pav(targets, nontargets)
+        llrs = logit(posterior) - math.log(targets.sum() / nontargets.sum())
 
         first = np.clip(blocks[:-1] - 2, 0, len(values) - 1)
         last = np.clip(blocks[1:] - 3, 0, len(values) - 1)
@@ -212,14 +209,11 @@ def pav_llrs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """
     scores = check_scores(scores)[0]
     labels = check_labels(labels, len(scores))
-    order, starts = _pool_ties(scores)
-    hits, counts = _counts(labels[order], starts)
-    posterior, _ = _pav(hits, counts)
+    values, targets, nontargets = tied_counts(metrics.sort_trials(scores, labels))
+    posterior, _ = pav(targets, nontargets)
     with np.errstate(divide="ignore"):
         levels = logit(posterior) - logit(labels.mean())
-    llrs = np.empty(len(scores))
-    llrs[order] = np.repeat(levels, counts.astype(np.int64))
-    return llrs
+    return levels[np.searchsorted(values, scores)]
 
 
 def bayes_error_curve(
@@ -246,22 +240,3 @@ def bayes_error_curve(
 
     llrs = check_scores(llrs)[0]
     return {"actual": cost(llrs), "minimum": cost(pav_llrs(llrs, labels))}
-
-
-def _pool_ties(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The order that sorts the scores, and where in it each distinct score begins."""
-    order = np.argsort(scores, kind="stable")
-    ranked = scores[order]
-    return order, np.flatnonzero(np.concatenate([[True], ranked[1:] > ranked[:-1]]))
-
-
-def _counts(ranked_labels: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Target trials and all trials at each distinct score."""
-    hits = np.add.reduceat(ranked_labels, starts, dtype=np.float64)
-    return hits, np.diff(np.append(starts, len(ranked_labels))).astype(np.float64)
-
-
-def _pav(hits: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Isotonic share of targets at each distinct score, and where its blocks begin (and end)."""
-    fitted = isotonic_regression(hits / counts, weights=counts)
-    return fitted.x, fitted.blocks

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from acorl_sb import bootstrap, metrics
+from acorl_sb import metrics
+from acorl_sb.metrics.intervals import interval, paired_changes
 
 Subset = tuple[int, ...]
 
@@ -124,7 +125,7 @@ def contributions(
                 "selection": judged[subset].selection,
                 "figures": judged[subset].figures,
                 "intervals": {
-                    name: percentile_interval(values, level)
+                    name: list(interval(values, level))
                     for name, values in judged[subset].replicates.items()
                 },
             }
@@ -137,24 +138,15 @@ def contributions(
 
 def change(smaller: Judged, larger: Judged, level: float) -> dict[str, dict[str, Any]]:
     """Figure by figure, larger minus smaller (negative: the member helps), paired interval."""
-    changes = {}
-    for name in larger.figures:
-        row: dict[str, Any] = {"change": larger.figures[name] - smaller.figures[name]}
-        row["interval"] = row["verdict"] = None
-        if name in larger.replicates and name in smaller.replicates:
-            low, high = percentile_interval(
-                larger.replicates[name] - smaller.replicates[name], level
-            )
-            row["interval"] = [low, high]
+    changes = paired_changes(
+        larger.figures, larger.replicates, smaller.figures, smaller.replicates, level
+    )
+    for row in changes.values():
+        low, high = row["interval"] or (None, None)
+        row["verdict"] = None
+        if low is not None:
             row["verdict"] = "helps" if high < 0 else "harms" if low > 0 else "not shown"
-        changes[name] = row
     return changes
-
-
-def percentile_interval(values: np.ndarray, level: float) -> list[float]:
-    """``bootstrap.interval`` of replicates (R,), as a list for JSON."""
-    low, high = bootstrap.interval(values, level)
-    return [float(low), float(high)]
 
 
 # ------------------------------------------------------------------------------------------------

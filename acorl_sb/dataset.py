@@ -157,9 +157,12 @@ class StepSampler(Sampler):
         return self._last - self._first
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for step in range(self._first, self._last):
-            first = (step * self.world_size + self.rank) * self.batch_size
-            yield [(draw, self._item(draw)) for draw in range(first, first + self.batch_size)]
+        yield from map(self.indices, range(self._first, self._last))
+
+    def indices(self, step: int) -> list[tuple[int, int]]:
+        """This rank's ``(draw, item)`` of a step, counted from 0 over all of training."""
+        first = (step * self.world_size + self.rank) * self.batch_size
+        return [(draw, self._item(draw)) for draw in range(first, first + self.batch_size)]
 
     def _item(self, draw: int) -> int:
         number, place = divmod(draw, self.n_items)
@@ -167,3 +170,59 @@ class StepSampler(Sampler):
             generator = np.random.default_rng((self.seed, number))
             self._order = (number, generator.permutation(self.n_items))
         return int(self._order[1][place])
+
+
+class SpeakerSampler(StepSampler):
+    """Batches of P speakers with ``each`` items of every one, for losses on target pairs.
+
+    Otherwise as ``StepSampler``. Speakers come in a new random order in each pass over them; their
+    items are drawn anew each time, without repeating one within a batch where there are enough.
+    ``batch_size`` is P times ``each``.
+
+    Arguments
+    ---------
+    labels : sequence of int, speaker of each item
+    each : int >= 2
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int],
+        each: int,
+        batch_size: int,
+        steps_per_epoch: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        if each < 2 or batch_size % each:
+            raise ValueError(f"{each} items a speaker do not fit batches of {batch_size}")
+        order = np.argsort(labels, kind="stable")
+        edges = np.flatnonzero(np.diff(np.asarray(labels)[order])) + 1
+        self.groups = np.split(order, edges)
+        super().__init__(len(self.groups), batch_size, steps_per_epoch, seed, rank, world_size)
+        self.each = each
+
+    def _item(self, draw: int) -> int:
+        place, number = divmod(draw, self.each)
+        group = self.groups[super()._item(place)]
+        generator = np.random.default_rng((self.seed, place, self.each))
+        rounds = -(-self.each // len(group))
+        return int(np.concatenate([generator.permutation(group) for _ in range(rounds)])[number])
+
+
+class StepBatches:
+    """The batch of any step, made when asked for: what a second loader would give.
+
+    Arguments
+    ---------
+    dataset : CropDataset
+    sampler : StepSampler of one rank, over the dataset's items
+    """
+
+    def __init__(self, dataset: CropDataset, sampler: StepSampler):
+        self.dataset, self.sampler = dataset, sampler
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of ``step``, counted from 1 over all of training."""
+        return collate([self.dataset[index] for index in self.sampler.indices(step - 1)])

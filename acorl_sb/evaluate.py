@@ -18,10 +18,13 @@ from acorl_sb.corpora import Utterance
 from acorl_sb.errors import UserError
 from acorl_sb.extract import embed_utterances
 from acorl_sb.files import write_json, write_text
+from acorl_sb.metrics.intervals import interval, paired_changes
 from acorl_sb.scoring.cosine import cosine_scores
 from acorl_sb.scoring.embeddings import Embeddings, write_embeddings
+from acorl_sb.scoring.results import Judge, flat
 from acorl_sb.scoring.scorefiles import write_scores
 from acorl_sb.scoring.trials import TrialList, read_trials
+from acorl_sb.train_tables import table
 
 COST_POINTS = (0.01, 0.05)
 
@@ -45,19 +48,35 @@ class Side:
         row = np.array([rows[name] for name in trials.ids], dtype=np.int64)
         return cls(utterances, trials, row[trials.enrol], row[trials.test])
 
+    @property
+    def speakers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Names of the speakers of both sides of all trials, (N,) each."""
+        names = np.array([u.spk_id for u in self.utterances])
+        return names[self.enrol], names[self.test]
+
+    def counts(self) -> dict[str, int]:
+        """How many trials of each class there are, and of how many speakers."""
+        target = int(self.trials.labels.sum())
+        return {
+            "target": target,
+            "nontarget": len(self.enrol) - target,
+            "speakers": len(np.union1d(*self.speakers)),
+        }
+
     def scores(self, vectors: np.ndarray) -> np.ndarray:
         """Cosine scores of all trials, (N,), from embeddings (M, D) of the utterances."""
         return np.asarray(cosine_scores(torch.from_numpy(vectors), self.enrol, self.test))
 
     def eer(self, vectors: np.ndarray) -> float:
+        """EER of the cosine scores, the figure that checkpoints are chosen by."""
         return metrics.eer(self.scores(vectors), self.trials.labels)
 
 
 def read_side(utterances: Sequence[Utterance], trials_path: str | Path) -> Side:
     """Join a trial list to the utterances that it names.
 
-    Raises ``UserError`` for a trial of an unknown utterance, trials without labels, and trials
-    of one class only.
+    Raises ``UserError`` for a trial of an unknown utterance, trials without labels, trials of one
+    class only, and labels that the speakers of the manifest contradict.
     """
     trials = read_trials(trials_path)
     known = {u.id for u in utterances}
@@ -69,7 +88,15 @@ def read_side(utterances: Sequence[Utterance], trials_path: str | Path) -> Side:
         )
     if trials.labels is None or trials.labels.all() or not trials.labels.any():
         raise UserError(f"{trials_path}: target and non-target trials are both needed")
-    return Side.of(utterances, trials)
+    side = Side.of(utterances, trials)
+    enrol, test = side.speakers
+    wrong = np.flatnonzero((enrol == test) != trials.labels)
+    if len(wrong):
+        raise UserError(
+            f"{trials_path}: the speakers of the manifest contradict the labels of {len(wrong)} "
+            f"trials, first {trials.name(wrong[0])}"
+        )
+    return side
 
 
 def evaluate_alliance(
@@ -89,7 +116,9 @@ def evaluate_alliance(
     Fusion weights are fitted on the development trials; the test trials only report. Returns
     the content of results.json: ``systems``, a list of rows with ``name``, ``kind``,
     ``parameters``, ``train_seconds``, ``real_time_factor`` and for ``dev`` and ``test`` the
-    figures of ``metrics.evaluate`` (fractions).
+    figures of ``metrics.evaluate`` (fractions); of the test trials also ``intervals`` and
+    ``against_best``, the paired changes to ``best_member``, the member that is best on the
+    development trials.
     """
     vectors: dict[str, list[np.ndarray]] = {"dev": [], "test": []}
     scores: dict[str, list[np.ndarray]] = {"dev": [], "test": []}
@@ -118,7 +147,8 @@ def evaluate_alliance(
         _write(folder, member.name, sides, {part: scores[part][-1] for part in sides})
     if not if_main_process():
         return None
-    for name, fused in fuse_all(vectors, scores, sides, folder).items():
+    fused = fuse_all(vectors, scores, sides, folder)
+    for name, made in fused.items():
         rows.append(
             {
                 "name": name,
@@ -127,19 +157,46 @@ def evaluate_alliance(
                     key: sum(row[key] for row in rows if row["kind"] == "member")
                     for key in ("parameters", "train_seconds", "real_time_factor")
                 },
-                **_figures(fused["dev"], fused["test"], dev, test),
+                **_figures(made["dev"], made["test"], dev, test),
             }
         )
-        _write(folder, name, sides, fused)
+        _write(folder, name, sides, made)
+    test_scores = dict(zip(alliance.names, scores["test"], strict=True))
+    test_scores |= {name: made["test"] for name, made in fused.items()}
     results = {
         "cost_points": [{"p_target": p, "c_miss": 1, "c_fa": 1} for p in COST_POINTS],
         "score_seconds": seconds,
-        "trials": {part: len(side.enrol) for part, side in sides.items()},
+        "trials": {part: side.counts() for part, side in sides.items()},
+        **add_intervals(rows, test_scores, test),
         "systems": rows,
     }
     write_json(folder / "results.json", results)
-    write_text(folder / "results.md", table(rows))
+    write_text(folder / "results.md", table(results))
     return results
+
+
+def add_intervals(
+    rows: Sequence[dict[str, Any]], scores: dict[str, np.ndarray], test: Side
+) -> dict[str, Any]:
+    """Give each row its intervals and its paired changes to the best member, on the test trials.
+
+    ``scores`` (N,) by the rows' names. Returns the entries of results.json that tell how.
+    """
+    judge = Judge(test.trials.labels, test.speakers, COST_POINTS)
+    members = [row for row in rows if row["kind"] == "member"]
+    best = min(members, key=lambda row: row["dev"]["eer"])
+    replicates = {name: judge.replicate(values, False) for name, values in scores.items()}
+    for row in rows:
+        mine = replicates[row["name"]]
+        row["intervals"] = {key: list(interval(v, judge.level)) for key, v in mine.items()}
+        row["against_best"] = None
+        if row is not best:
+            row["against_best"] = paired_changes(
+                flat(row["test"]), mine, flat(best["test"]), replicates[best["name"]], judge.level
+            )
+    note = judge.note(any(replicates.values()))
+    method = {"level": judge.level, "replicates": judge.replicates, "method": note}
+    return {"best_member": best["name"], "intervals": method}
 
 
 def _embed(
@@ -187,30 +244,11 @@ def fuse_all(
     return fused
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The Markdown table of results.md: figures of the test trials, EER in percent."""
-    lines = [
-        "| system | EER % | minDCF(0.01) | minDCF(0.05) | dev EER % | parameters | "
-        "training s | real-time factor |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        test = row["test"]
-        lines.append(
-            f"| {row['name']} | {100 * test['eer']:.2f} | {test['min_dcf']['0.01']:.3f} | "
-            f"{test['min_dcf']['0.05']:.3f} | {100 * row['dev']['eer']:.2f} | "
-            f"{row['parameters'] / 1e6:.2f} M | {row['train_seconds']:.0f} | "
-            f"{row['real_time_factor']:.4f} |"
-        )
-    note = "minDCF(p): p the target prior, C_miss = C_fa = 1, normalised by min(p, 1 - p)."
-    return "\n".join([*lines, "", note]) + "\n"
-
-
 def _figures(dev_scores, test_scores, dev: Side, test: Side) -> dict[str, Any]:
     made = {}
     for part, scores, side in (("dev", dev_scores, dev), ("test", test_scores, test)):
         figures = metrics.evaluate(scores, side.trials.labels, COST_POINTS)
-        figures["min_dcf"] = {str(p): value for p, value in figures["min_dcf"].items()}
+        figures["min_dcf"] = {f"{p:g}": value for p, value in figures["min_dcf"].items()}
         made[part] = figures
     return made
 

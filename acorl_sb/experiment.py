@@ -13,11 +13,12 @@ from speechbrain.utils.run_opts import RunOptions
 
 from acorl_sb import corpora, distributed, training
 from acorl_sb.errors import UserError
-from acorl_sb.evaluate import evaluate_alliance, read_side, table
+from acorl_sb.evaluate import evaluate_alliance, read_side
 from acorl_sb.files import output_path, write_text
 from acorl_sb.locks import locked
 from acorl_sb.logs import log_to, log_to_screen
 from acorl_sb.members import read_record
+from acorl_sb.train_tables import table
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ def run_experiment(
             device,
         )
         if results is not None:
-            print(table(results["systems"]))
+            print(table(results))
             logger.info("results are in %s", folder)
 
 

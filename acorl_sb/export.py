@@ -10,14 +10,16 @@ any that SpeechBrain's ``EncoderClassifier.from_hparams`` reads.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import logging
+import sys
 import warnings
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from speechbrain.processing.features import STFT
 from torch import nn
 from torch.nn import functional as F
@@ -26,6 +28,7 @@ from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import atomic_path
 from acorl_sb.members import load_member
+from acorl_sb.options import Options, Text, read
 
 TOLERANCE = 1e-4
 CHECK_SECONDS = (0.6, 1.0, 3.3)
@@ -159,15 +162,22 @@ def _write(model: Graph, path: Path) -> None:
         raise UserError(f"this encoder cannot be exported to ONNX ({reason})") from None
 
 
+class ExportOptions(Options):
+    """All keys of ``python -m acorl_sb.export``."""
+
+    yaml: ClassVar[Literal["none"]] = "none"
+    positional: ClassVar[str] = "member"
+
+    member: Text = Field(description="folder of a member")
+    onnx: Text = Field(description="file to write")
+    trust: bool = Field(False, description="build whatever the folder names, docs/trust.md")
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("member", help="folder of a member")
-    parser.add_argument("--onnx", required=True, help="file to write")
-    arguments = parser.parse_args()
-    worst = export_onnx(load_member(arguments.member), arguments.onnx)
-    print(f"{arguments.onnx}: equal to the encoder within {worst:.1e}")
+    arguments = read(ExportOptions, sys.argv[1:], __doc__).hparams
+    member, path = arguments["member"], arguments["onnx"]
+    worst = export_onnx(load_member(member, arguments["trust"]), path)
+    print(f"{path}: equal to the encoder within {worst:.1e}")
     return 0
 
 

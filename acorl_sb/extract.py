@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from acorl_sb.audio import read_audio
+from acorl_sb.audio import SAMPLE_RATE, SHORTEST, read_audio
 from acorl_sb.corpora import Utterance
 from acorl_sb.distributed import rank_and_world, sum_over_ranks
 from acorl_sb.encoders import SpeakerEncoder
+from acorl_sb.errors import UserError
+from acorl_sb.reading import shown
 
 
 @torch.no_grad()
@@ -46,7 +48,16 @@ def embed_utterances(
     hear : callable(wave, utterance) -> wave, or None
         What becomes of each wave (T,) on its way to the encoder, such as noise; waves of one
         length must stay of one length.
+
+    Raises ``UserError``, before anything is embedded, for an utterance shorter than ``SHORTEST``
+    seconds, and for what ``read_audio`` refuses.
     """
+    for u in utterances:
+        if u.stop - u.start < SHORTEST * SAMPLE_RATE:
+            raise UserError(
+                f"utterance {u.id}: {u.stop - u.start} samples of {shown(u.wav)} are too few to "
+                f"tell a speaker by; {SHORTEST} s are the least, so take it out of the manifest"
+            )
     encoder = encoder.to(device).eval()
     spans = [centre(u, seconds, encoder.sample_rate) for u in utterances]
     order = sorted(range(len(spans)), key=lambda i: spans[i][1] - spans[i][0])
@@ -69,7 +80,11 @@ def embed_utterances(
 
 def centre(utterance: Utterance, seconds: float | None, sample_rate: int) -> tuple[int, int]:
     """Start and stop, in samples of the file, of the utterance's centre of ``seconds``."""
-    start, stop = utterance.start, utterance.stop
+    return centre_of(utterance.start, utterance.stop, seconds, sample_rate)
+
+
+def centre_of(start: int, stop: int, seconds: float | None, sample_rate: int) -> tuple[int, int]:
+    """Start and stop of the centre ``seconds`` of the samples [start, stop); None: all of them."""
     if seconds is None:
         return start, stop
     spare = stop - start - round(seconds * sample_rate)

@@ -107,8 +107,7 @@ def from_run_folder(folder: str | os.PathLike) -> tuple[list[System], list[str]]
         systems.append(System(name, scores, embeddings if len(embeddings) == 2 else {}))
     if not systems:
         raise UserError(f"{folder}: no members with scores (members/*, scores/*/dev.txt, test.txt)")
-    manifests = [root / "manifest" / f"{part}.csv" for part in ("dev", "test")]
-    return systems, [str(path) for path in manifests if path.is_file()]
+    return systems, [str(root / "manifest" / f"{part}.csv") for part in ("dev", "test")]
 
 
 def load(

@@ -2,99 +2,140 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from acorl_sb.errors import UserError
 from acorl_sb.fuse_inputs import System, from_run_folder, name_systems
-from acorl_sb.fuse_results import LABELS, Settings
+from acorl_sb.fuse_results import Settings
+from acorl_sb.fuse_tables import LABELS
+from acorl_sb.options import Fraction, Options, Several, Text, read
 from acorl_sb.protocol import Recipe
 
-# Key: (kind, default, help). A kind ending in "s" takes several values.
-KEYS: dict[str, tuple[str, Any, str]] = {
-    "systems": ("systems", None, ""),
-    "run_folder": ("text", None, "output folder of train.py: fuse its members"),
-    "apply": ("text", None, "a fusion_model.json to apply; nothing is fitted"),
-    "dev": ("texts", None, "development score files, one per system"),
-    "test": ("texts", None, "test score files, in the same order"),
-    "scores": ("texts", None, "score files of one set, to be cross-validated"),
-    "names": ("texts", None, "names of the systems, in the same order"),
-    "dev_trials": ("text", None, "trial list with the labels of the development trials"),
-    "test_trials": ("text", None, "trial list with the labels of the test trials"),
-    "trials": ("text", None, "trial list with the labels of the one set"),
-    "speakers": ("texts", None, "manifests (.csv) or 'utterance speaker' lists"),
-    "speaker_pattern": ("text", None, "regular expression that finds the speaker in an id"),
-    "fusion": ("text", "logistic", "logistic, mean_znorm or best_single"),
-    "calibration": ("text", "linear", "linear or pav"),
-    "prior": ("number", 0.05, "effective prior of the logistic regression"),
-    "l2": ("number", 0.0, "strength of the L2 term, on standardised columns"),
-    "criterion": ("text", "eer", "what best_single is chosen by: eer or min_dcf (first point)"),
-    "points": ("numbers", [0.01, 0.05], "priors of the cost points"),
-    "c_miss": ("number", 1.0, "cost of a miss"),
-    "c_fa": ("number", 1.0, "cost of a false alarm"),
-    "quality": ("texts", [], "quality measures: duration, magnitude, cohort"),
-    "dev_embeddings": ("texts", None, "development embeddings, one per system"),
-    "test_embeddings": ("texts", None, "test embeddings, one per system"),
-    "embeddings": ("texts", None, "embeddings for the one set, one per system"),
-    "train_embeddings": ("texts", None, "training embeddings, one per system, for a PLDA"),
-    "cohorts": ("texts", None, "cohort embeddings, one per system"),
-    "cohort_top": ("whole", 100, "nearest cohort members that a cohort mean is taken over"),
-    "folds": ("whole", 5, "folds of speakers in cross-validation"),
-    "replicates": ("whole", 1000, "bootstrap draws; 0 for no intervals"),
-    "level": ("number", 0.95, "level of the intervals"),
-    "seed": ("whole", 0, "seed of folds and bootstrap"),
-    "exhaustive": ("whole", 8, "up to this many members all subsets are fused"),
-    "report": ("switch", True, "write report.html and its figures"),
-    "output_folder": ("text", "results/fusion", "where everything is written"),
-}
+
+class SystemKeys(Options):
+    """An entry of ``systems``: dev and test, or scores."""
+
+    dev: Text | None = Field(None, description="development score file")
+    test: Text | None = Field(None, description="test score file")
+    scores: Text | None = Field(None, description="or one score file, to be cross-validated")
+    dev_embeddings: Text | None = Field(None, description="development embeddings")
+    test_embeddings: Text | None = Field(None, description="test embeddings")
+    embeddings: Text | None = Field(None, description="embeddings for the one set")
+    train_embeddings: Text | None = Field(None, description="training embeddings, for a PLDA")
+    cohort: Text | None = Field(None, description="cohort embeddings")
+
+
+class FuseOptions(Options):
+    """All keys of ``fuse.py``; docs/fusion.md says more."""
+
+    yaml: ClassVar[Literal["allowed"]] = "allowed"
+    positional: ClassVar[str] = "scores"
+
+    output_folder: Text = Field("results/fusion", description="where everything is written")
+    report: bool = Field(True, description="write report.html and its figures")
+    run_folder: Text | None = Field(
+        None, description="output folder of train.py: its members, manifests and training curves"
+    )
+    systems: dict[Text, SystemKeys] | None = Field(
+        None, description="{name: {dev: file, test: file}} or {name: {scores: file}}"
+    )
+    dev: Several[Text] | None = Field(None, description="development score files, one per system")
+    test: Several[Text] | None = Field(None, description="test score files, in the same order")
+    scores: Several[Text] | None = Field(
+        None, description="score files of one set, which is cross-validated over speakers"
+    )
+    names: Several[Text] | None = Field(
+        None, description="names of the systems; null: what tells the file names apart"
+    )
+    dev_trials: Text | None = Field(
+        None, description="trial list with the labels of the development trials"
+    )
+    test_trials: Text | None = Field(
+        None, description="trial list with the labels of the test trials"
+    )
+    trials: Text | None = Field(None, description="trial list with the labels of the one set")
+    speakers: Several[Text] | None = Field(
+        None, description="manifests (.csv) or 'utterance speaker' lists, for intervals and folds"
+    )
+    speaker_pattern: Text | None = Field(
+        None, description="or a regular expression that finds the speaker in an utterance id"
+    )
+    apply: Text | None = Field(
+        None, description="a fusion_model.json: fuse the test files with it, fit nothing"
+    )
+    fusion: Literal["logistic", "mean_znorm", "best_single"] = Field(
+        "logistic", description="the system that is written, calibrated and shown"
+    )
+    calibration: Literal["linear", "pav"] = Field("linear", description="how scores become LLRs")
+    prior: Fraction = Field(
+        0.05, description="effective prior of a target trial in the logistic regression"
+    )
+    l2: float = Field(0.0, ge=0, description="strength of its L2 term, on standardised columns")
+    criterion: Literal["eer", "min_dcf"] = Field(
+        "eer", description="what best_single is chosen by (min_dcf: at the first point)"
+    )
+    quality: Several[Literal["duration", "magnitude", "cohort"]] = Field(
+        [], description="quality measures, as extra columns"
+    )
+    dev_embeddings: Several[Text] | None = Field(
+        None, description="development embeddings, one per system"
+    )
+    test_embeddings: Several[Text] | None = Field(
+        None, description="test embeddings, one per system"
+    )
+    embeddings: Several[Text] | None = Field(
+        None, description="embeddings for the one set, one per system"
+    )
+    train_embeddings: Several[Text] | None = Field(
+        None, description="training embeddings, one per system, for a PLDA"
+    )
+    cohorts: Several[Text] | None = Field(None, description="cohort embeddings, one per system")
+    cohort_top: int = Field(
+        100, ge=1, description="nearest cohort members that a cohort mean is taken over"
+    )
+    points: Annotated[Several[Fraction], Field(min_length=1)] = Field(
+        [0.01, 0.05], description="priors of the cost points"
+    )
+    c_miss: float = Field(1.0, gt=0, description="cost of a miss")
+    c_fa: float = Field(1.0, gt=0, description="cost of a false alarm")
+    replicates: int = Field(
+        1000, ge=0, le=1_000_000, description="bootstrap draws of speakers; 0 for no intervals"
+    )
+    level: Fraction = Field(0.95, description="level of the intervals")
+    folds: int = Field(5, ge=3, description="folds of speakers, where there is one set only")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="of folds and bootstrap")
+    exhaustive: int = Field(
+        8, ge=1, le=20, description="up to this many members all subsets are fused, beyond greedily"
+    )
+
+    def check(self) -> None:
+        if 0 < self.replicates < 20:
+            raise UserError("an interval needs at least 20 replicates; 0 switches intervals off")
+        for key in ("points", "quality"):
+            if len(set(getattr(self, key))) < len(getattr(self, key)):
+                raise UserError(f"the key {key!r} must list each once, not {getattr(self, key)}")
+
+
 EMBEDDING_KEYS = {
     "dev": "dev_embeddings",
     "test": "test_embeddings",
     "scores": "embeddings",
     "train": "train_embeddings",
 }
-SYSTEM_KEYS = ("dev", "test", "scores", *EMBEDDING_KEYS.values(), "cohort")
-_FLAGS = [key for key in KEYS if key not in ("systems", "scores")]
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; fuse.py --help lists what can be given")
 
 
 def read_options(argv: Sequence[str], description: str | None = None) -> dict[str, Any]:
-    """Every key of ``KEYS``: default, overridden by the YAML, overridden by the command line.
+    """Every key of ``FuseOptions``: default, overridden by the YAML, then by the command line.
 
     Arguments that stand alone are one YAML, or the score files of one set. Raises ``UserError``
-    for an unknown key and a value of the wrong kind.
+    for an unknown key and a value of the wrong kind or out of range.
     """
-    parser = _Parser(
-        "fuse.py",
-        description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("files", nargs="*", help="a YAML, or score files of one set")
-    for key in _FLAGS:
-        kind, default, text = KEYS[key]
-        shown = "" if default in (None, []) else f" (default: {default})"
-        more: dict[str, Any] = {"nargs": "+"} if kind.endswith("s") else {}
-        if kind == "switch":
-            more = {"action": argparse.BooleanOptionalAction}
-        parser.add_argument(f"--{key}", help=text + shown, default=None, **more)
-    given = vars(parser.parse_intermixed_args(list(argv)))
-    files = given.pop("files")
-    options = {key: default for key, (_, default, _) in KEYS.items()}
-    if len(files) == 1 and files[0].endswith((".yaml", ".yml")):
-        options.update(_read_yaml(files[0]))
-    elif files:
-        options["scores"] = files
-    options.update({key: value for key, value in given.items() if value is not None})
-    return {key: _value(key, value) for key, value in options.items()}
+    found = read(FuseOptions, argv, description).hparams
+    return {key: found[key] for key in FuseOptions.model_fields}
 
 
 def find_systems(options: dict[str, Any]) -> list[System]:
@@ -169,23 +210,7 @@ def _find_systems(options: dict[str, Any]) -> list[System]:
 
 
 def find_settings(options: dict[str, Any]) -> Settings:
-    """What is to be computed. Raises ``UserError`` for values that make no sense."""
-    for prior in [*options["points"], options["prior"], options["level"]]:
-        if not 0.0 < prior < 1.0:
-            raise UserError(f"priors, cost points and level lie between 0 and 1, not {prior:g}")
-    for key in ("c_miss", "c_fa"):
-        if not 0.0 < options[key] < math.inf:
-            raise UserError(f"{key} must be positive, not {options[key]:g}")
-    for key, least in (("replicates", 0), ("exhaustive", 1), ("folds", 3), ("cohort_top", 1)):
-        if options[key] < least:
-            raise UserError(f"{key} must be at least {least}, not {options[key]}")
-    if options["replicates"] and options["replicates"] < 20:
-        raise UserError("an interval needs at least 20 replicates; 0 switches intervals off")
-    if not options["points"]:
-        raise UserError("points: at least one cost point is needed")
-    _one_of("fusion", options["fusion"], ("logistic", "mean_znorm", "best_single"))
-    _one_of("calibration", options["calibration"], ("linear", "pav"))
-    _one_of("criterion", options["criterion"], ("eer", "min_dcf"))
+    """What is to be computed."""
     recipe = Recipe(
         options["fusion"],
         options["calibration"],
@@ -203,52 +228,17 @@ def find_settings(options: dict[str, Any]) -> Settings:
 # ------------------------------------------------------------------------------------------------
 
 
-def _read_yaml(path: str) -> dict[str, Any]:
-    import ruamel.yaml
-
-    from acorl_sb.hparams import load_hparams, plain
-
-    try:
-        tree = ruamel.yaml.YAML().load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ruamel.yaml.error.YAMLError, UnicodeDecodeError):
-        tree = None  # load_hparams words what is wrong
-    known = set(KEYS)
-    if isinstance(tree, dict) and "inherit" not in tree:
-        known &= set(tree)  # every key has a default, none must be given
-        text = Path(path).read_text(encoding="utf-8")
-        for key in tree:
-            if key not in KEYS and f"<{key}" not in text:
-                raise UserError(f"{path}: the key '{key}' is unknown{_hint(key, KEYS)}")
-    loaded = load_hparams([path], known)
-    return {key: plain(loaded.hparams[key]) for key in KEYS if key in loaded.hparams}
-
-
-def _systems_of_yaml(tree: Any) -> list[System]:
-    if not isinstance(tree, dict):
-        raise UserError(
-            "systems: a name and its files are needed for each, 'a: {dev: ..., test: ...}'"
-        )
-    systems = []
-    for name, entry in tree.items():
-        if not isinstance(entry, dict):
-            raise UserError(f"systems, {name}: files are needed, '{name}: {{dev: ..., test: ...}}'")
-        for key in entry:
-            if key not in SYSTEM_KEYS:
-                raise UserError(
-                    f"systems, {name}: the key '{key}' is unknown{_hint(key, SYSTEM_KEYS)}"
-                )
-        scores = {part: str(entry[part]) for part in ("dev", "test", "scores") if entry.get(part)}
+def _systems_of_yaml(entries: dict[str, SystemKeys]) -> list[System]:
+    systems: list[System] = []
+    for name, keys in entries.items():
+        entry = {key: value for key, value in keys if value is not None}
+        scores = {part: entry[part] for part in ("dev", "test", "scores") if part in entry}
         if set(scores) not in ({"dev", "test"}, {"scores"}):
-            raise UserError(f"systems, {name}: give dev and test, or scores")
+            raise UserError(f"systems.{name}: give dev and test, or scores")
         if systems and set(scores) != set(systems[0].scores):
-            raise UserError(f"systems, {name}: has other parts than {systems[0].name}")
-        embeddings = {
-            part: str(entry[key]) for part, key in EMBEDDING_KEYS.items() if entry.get(key)
-        }
-        cohort = str(entry["cohort"]) if entry.get("cohort") else None
-        systems.append(System(str(name), scores, embeddings, cohort))
+            raise UserError(f"systems.{name}: has other parts than {systems[0].name}")
+        embeddings = {part: entry[key] for part, key in EMBEDDING_KEYS.items() if key in entry}
+        systems.append(System(name, scores, embeddings, entry.get("cohort")))
     return systems
 
 
@@ -267,49 +257,3 @@ def _names(lists: dict[str, list[str]]) -> list[str]:
             "give both in the same order"
         )
     return made[0]
-
-
-def _value(key: str, value: Any) -> Any:
-    """The value in its kind; ``UserError`` where it is of another."""
-    kind = KEYS[key][0]
-    if value is None or kind == "systems":
-        return value
-    if kind == "switch":
-        if not isinstance(value, bool):
-            raise UserError(f"{key} must be true or false, not {value!r}")
-        return value
-    if kind.endswith("s"):
-        values = value if isinstance(value, list | tuple) else [value]
-        return [_one(key, kind[:-1], item) for item in values]
-    return _one(key, kind, value)
-
-
-def _one(key: str, kind: str, value: Any) -> Any:
-    if kind == "text":
-        if isinstance(value, dict | list):
-            raise UserError(f"{key} must be a text, not {value!r}")
-        return str(value)
-    try:
-        if isinstance(value, bool):
-            raise ValueError
-        number = float(value)
-        if kind == "whole":
-            if number != int(number):
-                raise ValueError
-            return int(number)
-        return number
-    except (TypeError, ValueError, OverflowError):
-        what = "a whole number" if kind == "whole" else "a number"
-        raise UserError(f"{key} must be {what}, not {value!r}") from None
-
-
-def _one_of(key: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise UserError(
-            f"{key} must be {' or '.join(allowed)}, not '{value}'{_hint(value, allowed)}"
-        )
-
-
-def _hint(word: str, known) -> str:
-    near = difflib.get_close_matches(str(word), list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from acorl_sb.errors import UserError
 from acorl_sb.fuse_options import EMBEDDING_KEYS
 
@@ -46,6 +48,8 @@ def record_of(options: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _absolute(value: Any) -> Any:
     """Paths, however deep in lists and mappings, made absolute."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
     if isinstance(value, str):
         return os.path.abspath(value)
     if isinstance(value, dict):

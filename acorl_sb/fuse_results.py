@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from acorl_sb import calibration, contribution, metrics, resampling
-from acorl_sb.bootstrap import Measure
+from acorl_sb import calibration, contribution, metrics
 from acorl_sb.fuse_inputs import Inputs
+from acorl_sb.fuse_tables import LABELS
+from acorl_sb.metrics.bootstrap import Measure, SpeakerBootstrap
+from acorl_sb.metrics.intervals import interval
 from acorl_sb.protocol import CrossValidation, DevTest, FusedSystem, Outcome, Recipe, ScoreSet
 from acorl_sb.report import curves as drawn
 
-LABELS = {
-    "best_single": "best single",
-    "mean_znorm": "mean of z-norm",
-    "logistic": "logistic fusion",
-}
+Resample = Callable[[np.ndarray, bool], dict[str, np.ndarray]]
+"""From scores (N,), and whether these are LLRs, to replicates (R,) by figure: of EER and minDCF for
+scores, of actDCF and Cllr for LLRs."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,7 @@ def evaluate(
         row["dev_eer"] = judged[name].judged.selection if protocol.kind == "dev_test" else None
         values = judged[name].judged.replicates
         row["intervals"] = {
-            figure: contribution.percentile_interval(v, settings.level)
-            for figure, v in values.items()
+            figure: list(interval(v, settings.level)) for figure, v in values.items()
         }
         row["against_best"] = (
             None
@@ -235,7 +234,7 @@ def _judge(
     outcome: Outcome,
     labels: np.ndarray,
     settings: Settings,
-    resample: Callable[[np.ndarray], dict[str, np.ndarray]],
+    resample: Resample,
     with_curves: bool,
 ) -> Row:
     costs = (settings.c_miss, settings.c_fa)
@@ -244,13 +243,15 @@ def _judge(
     llrs = ranked if outcome.llr is outcome.score else metrics.sort_trials(outcome.llr, labels)
     figures = {
         "eer": made["eer"],
+        "eer_hull": made["eer_hull"],
         "min_dcf": {f"{p:g}": made["min_dcf"][p] for p in settings.points},
         "act_dcf": {f"{p:g}": metrics.act_dcf(llrs, None, p, *costs) for p in settings.points},
         "cllr": metrics.cllr(llrs, None),
         "min_cllr": metrics.min_cllr(llrs),
     }
     named = {"eer": made["eer"], **{dcf_name(p): made["min_dcf"][p] for p in settings.points}}
-    judged = contribution.Judged(metrics.eer(*outcome.selection), named, resample(outcome.score))
+    replicates = resample(outcome.score, False) | resample(outcome.llr, True)
+    judged = contribution.Judged(metrics.eer(*outcome.selection), named, replicates)
     curves = {}
     if with_curves:
         curves = {
@@ -261,26 +262,27 @@ def _judge(
     return Row(figures, judged, curves)
 
 
-def _resampler(
-    reported: ScoreSet, settings: Settings
-) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], str]:
-    """A function from scores (N,) to bootstrap replicates by figure, and how they are made.
+def _resampler(reported: ScoreSet, settings: Settings) -> tuple[Resample, str]:
+    """A function from scores to bootstrap replicates by figure, and how they are made.
 
     It draws the same speakers for every system; where there can be no replicates it returns none.
     """
     if settings.replicates == 0:
-        return lambda _: {}, "none: switched off"
+        return lambda *_: {}, "none: switched off"
     if reported.speaker is None:
-        return lambda _: {}, "none: the speakers are not known"
+        return lambda *_: {}, "none: the speakers are not known"
     sides = reported.speaker[reported.trials.enrol], reported.speaker[reported.trials.test]
-    draw = resampling.SpeakerResampler(reported.labels, *sides, settings.replicates, settings.seed)
+    draw = SpeakerBootstrap(reported.labels, *sides, settings.replicates, settings.seed)
     if min(np.mean(draw.n_target > 0), np.mean(draw.n_nontarget > 0)) < 0.9:
-        return lambda _: {}, "none: too few speakers, most draws of them miss a class of trials"
+        return lambda *_: {}, "none: too few speakers, most draws of them miss a class of trials"
     costs = (settings.c_miss, settings.c_fa)
-    measures = {"eer": Measure("eer")}
-    measures.update({dcf_name(p): Measure("min_dcf", p, *costs) for p in settings.points})
+    ranked = {"eer": Measure("eer")}
+    ranked.update({dcf_name(p): Measure("min_dcf", p, *costs) for p in settings.points})
+    calibrated = {f"act_dcf({p:g})": Measure("act_dcf", p, *costs) for p in settings.points}
+    calibrated["cllr"] = Measure("cllr")
 
-    def resample(scores: np.ndarray) -> dict[str, np.ndarray]:
+    def resample(scores: np.ndarray, are_llrs: bool) -> dict[str, np.ndarray]:
+        measures = calibrated if are_llrs else ranked
         made = draw(scores, measures.values())
         return {name: made[str(measure)] for name, measure in measures.items()}
 
@@ -296,7 +298,7 @@ def _contributions(
     inputs: Inputs,
     settings: Settings,
     known: dict[str, Row],
-    resample: Callable[[np.ndarray], dict[str, np.ndarray]],
+    resample: Resample,
     progress: Callable[[str], None],
     mapper: Callable,
 ) -> dict[str, Any] | None:
@@ -319,7 +321,7 @@ def _contributions(
         figures = {"eer": made["eer"]}
         figures.update({dcf_name(p): made["min_dcf"][p] for p in settings.points})
         error = metrics.eer(*outcome.selection)
-        return contribution.Judged(error, figures, resample(outcome.score))
+        return contribution.Judged(error, figures, resample(outcome.score, False))
 
     made = contribution.contributions(
         len(names), judge, settings.exhaustive, settings.level, mapper

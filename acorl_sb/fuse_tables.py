@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-Row = list[str]
+from acorl_sb.markdown import code, escape
+from acorl_sb.tables import EER_NOTE, Row, markdown, number, signed, with_interval
+
+LABELS = {
+    "best_single": "best single (by development)",
+    "mean_znorm": "mean of z-norm",
+    "logistic": "logistic fusion",
+}
+"""What the table calls the fusions of ``acorl_sb.protocol``."""
+
+NOTHING = "–"
+_COUNTED = ("speakers", "target", "nontarget")
 
 
-def percent(value: float | None, digits: int = 2) -> str:
-    """A fraction as percent without the sign."""
-    return "" if value is None else f"{100 * value:.{digits}f}"
-
-
-def with_interval(value: float, interval: Sequence[float] | None, scale: float, digits: int) -> str:
-    """``1.23 [1.01, 1.46]``, or the figure alone."""
-    text = f"{scale * value:.{digits}f}"
-    if interval is None:
-        return text
-    low, high = (scale * v for v in interval)
-    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def signed(value: float, interval: Sequence[float] | None, scale: float, digits: int) -> str:
-    """``-0.23 [-0.40, -0.05]``, both with their signs."""
-    text = f"{scale * value:+.{digits}f}"
-    if interval is None:
-        return text
-    low, high = (scale * v for v in interval)
-    return f"{text} [{low:+.{digits}f}, {high:+.{digits}f}]"
+def difference(against: dict[str, Any] | None) -> str:
+    """EER minus the best member's, %; a dash for that member and for what decides as it does."""
+    if against is None:
+        return NOTHING
+    change, interval = against["eer"]["change"], against["eer"]["interval"]
+    if change == 0 and not any(interval or ()):
+        return NOTHING
+    return signed(change, interval, 100, 2)
 
 
 def main_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
@@ -40,16 +37,30 @@ def main_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
     header += ["Cllr", "minCllr"]
     rows = []
     for row in results["table"]:
-        spread, against = row["intervals"], row["against_best"]
-        cells = [row["name"], with_interval(row["eer"], spread.get("eer"), 100, 2), ""]
-        if against is not None:
-            cells[2] = signed(against["eer"]["change"], against["eer"]["interval"], 100, 2)
+        spread = row["intervals"]
+        cells = [row["name"], with_interval(row["eer"], spread.get("eer"), 100, 2)]
+        cells.append(difference(row["against_best"]))
         for p in points:
-            cells.append(with_interval(row["min_dcf"][p], spread.get(f"min_dcf({p})"), 1, 3))
-            cells.append(f"{row['act_dcf'][p]:.3f}")
-        cells += [f"{row['cllr']:.3f}", f"{row['min_cllr']:.3f}"]
+            for figure in ("min_dcf", "act_dcf"):
+                interval = spread.get(f"{figure}({p})")
+                cells.append(with_interval(row[figure][p], interval, 1, 3))
+        cells.append(with_interval(row["cllr"], spread.get("cllr"), 1, 3))
+        cells.append(f"{row['min_cllr']:.3f}")
         rows.append(cells)
     return header, rows
+
+
+def count_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
+    """Speakers and trials of every part."""
+    names = {"dev": "development", "test": "test", "scores": "all, cross-validated"}
+    rows = [
+        [
+            names[part],
+            *(NOTHING if n is None else f"{n:,}" for n in map(counts.get, _COUNTED)),
+        ]
+        for part, counts in results["protocol"]["parts"].items()
+    ]
+    return ["trials", "speakers", "target trials", "non-target trials"], rows
 
 
 def step_table(results: dict[str, Any], which: str) -> tuple[Row, list[Row]]:
@@ -96,10 +107,10 @@ def subset_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
 
 
 def pair_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
-    """How alike every two members are."""
+    """Similarity of every two members."""
     names = results["systems"]
     header = ["members", "correlation, targets", "correlation, non-targets"]
-    header += ["common errors", "by chance"]
+    header += ["error overlap", "if independent"]
     rows = []
     for i in range(len(names)):
         for j in range(i + 1, len(names)):
@@ -121,22 +132,11 @@ def decision_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
             f"{row['p_target']:g}",
             f"{row['c_miss']:g}",
             f"{row['c_fa']:g}",
-            f"{row['llr_threshold']:.4f}",
+            number(row["llr_threshold"], 4),
         ]
         for row in results["decisions"]
     ]
     return ["P(target)", "C(miss)", "C(false alarm)", "accept where the LLR is at least"], rows
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """A figure that may be missing."""
-    return "n/a" if value is None else f"{value:.{digits}f}"
-
-
-def markdown(header: Row, rows: Sequence[Row]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(_cell(c) for c in line) + " |\n" for line in lines)
 
 
 def interval_note(results: dict[str, Any]) -> str:
@@ -171,28 +171,29 @@ def protocol_notes(results: dict[str, Any]) -> list[str]:
     cost = results["cost_points"][0]
     notes.append(
         f"minDCF(p), actDCF(p): detection cost at prior p, C(miss) = {cost['c_miss']:g}, "
-        f"C(false alarm) = {cost['c_fa']:g}, normalised by the cost of deciding blindly; actDCF, "
-        "Cllr and the thresholds are those of the calibrated scores. EER on the ROC convex hull."
+        f"C(false alarm) = {cost['c_fa']:g}, normalised by that of the default (no-score) system; "
+        "actDCF, Cllr and the thresholds are those of the calibrated scores. " + EER_NOTE
     )
     return notes
 
 
 def page(results: dict[str, Any]) -> str:
     """The whole Markdown file."""
-    parts = ["# Fusion of " + ", ".join(results["systems"]) + "\n"]
-    parts += ["\n".join(f"- {note}" for note in protocol_notes(results)) + "\n"]
-    parts += [f"- WARNING: {warning}\n" for warning in results.get("warnings", [])]
+    parts = ["# Fusion of " + escape(", ".join(results["systems"])) + "\n"]
+    parts += ["\n".join(f"- {escape(note)}" for note in protocol_notes(results)) + "\n"]
+    parts += [f"- WARNING: {escape(warning)}\n" for warning in results.get("warnings", [])]
     if not results["table"]:
         parts.append("The reported trials have no labels: there is nothing to measure.\n")
     else:
+        parts += [markdown(*count_table(results))]
         parts += [markdown(*main_table(results)), interval_note(results) + "\n"]
         if results["contributions"]:
             parts += ["## Does adding a member help?\n", _steps(results)]
             parts += ["## Subsets\n", markdown(*subset_table(results))]
-            parts += ["## How alike the members are\n", markdown(*pair_table(results))]
+            parts += ["## Similarity of the members\n", markdown(*pair_table(results))]
             parts.append(
-                "Common errors: share of the trials that either member gets wrong, each at its own "
-                "EER threshold, which both get wrong; by chance: if they erred independently.\n"
+                "Error overlap: share of the trials that either member gets wrong, each at its own "
+                "EER threshold, which both get wrong; beside it: if they erred independently.\n"
             )
     parts += ["## Decisions\n", markdown(*decision_table(results))]
     parts += ["## Made by\n", _made_by(results)]
@@ -201,7 +202,10 @@ def page(results: dict[str, Any]) -> str:
 
 def _steps(results: dict[str, Any]) -> str:
     parts = ["Change by one more member; negative is better.\n"]
-    parts += ["Growing from the best single member:\n", markdown(*step_table(results, "on_path"))]
+    parts += [
+        "Growing from the best single member by development:\n",
+        markdown(*step_table(results, "on_path")),
+    ]
     parts += ["Leave one out:\n", markdown(*step_table(results, "leave_one_out"))]
     return "\n".join(parts)
 
@@ -209,12 +213,8 @@ def _steps(results: dict[str, Any]) -> str:
 def _made_by(results: dict[str, Any]) -> str:
     made = results.get("made", {})
     versions = ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
-    return f"`{made.get('command', '')}`\n\n{versions}\n"
+    return f"{code(made.get('command', ''))}\n\n{versions}\n"
 
 
 def _share(value: float | None) -> str:
     return "n/a" if value is None else f"{100 * value:.0f} %"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

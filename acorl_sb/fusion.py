@@ -617,7 +617,9 @@ def load(path: str | os.PathLike) -> BestSingle | MeanZNorm | LogisticFusion:
     """
     try:
         return from_state(json.loads(Path(path).read_text(encoding="utf-8")))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot read the fusion model ({error.strerror})") from error
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: not a fusion model ({error})") from error

@@ -20,6 +20,7 @@ import soundfile
 from acorl_sb.errors import UserError
 
 _CONTAINERS = (b"moov", b"trak", b"mdia", b"edts")
+_DEEPEST = 8  # boxes in boxes that are looked into
 
 
 class Track(NamedTuple):
@@ -38,7 +39,7 @@ def read_track(path: str | os.PathLike) -> Track:
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         found: dict[bytes, bytes] = {}
-        _walk(file, 0, size, found)
+        _walk(file, 0, size, found, _DEEPEST)
     if size == 0:
         return Track(0, 0)
     if b"mdhd" not in found:
@@ -57,7 +58,7 @@ def read_track(path: str | os.PathLike) -> Track:
     return Track(duration - max(0, delay), rate)
 
 
-def _walk(file: BinaryIO, start: int, stop: int, found: dict[bytes, bytes]) -> None:
+def _walk(file: BinaryIO, start: int, stop: int, found: dict[bytes, bytes], deep: int) -> None:
     """Collect the first media header and edit list between two places of the file."""
     while start + 8 <= stop and b"mdhd" not in found:
         file.seek(start)
@@ -72,8 +73,8 @@ def _walk(file: BinaryIO, start: int, stop: int, found: dict[bytes, bytes]) -> N
             size = stop - start
         if size < body:
             return
-        if kind in _CONTAINERS:
-            _walk(file, start + body, min(start + size, stop), found)
+        if kind in _CONTAINERS and deep:
+            _walk(file, start + body, min(start + size, stop), found, deep - 1)
         elif kind in (b"mdhd", b"elst"):
             file.seek(start + body)
             found[kind] = file.read(min(size - body, 64))
@@ -82,6 +83,8 @@ def _walk(file: BinaryIO, start: int, stop: int, found: dict[bytes, bytes]) -> N
 
 class M4aFile:
     """What :func:`acorl_sb.audio.read_audio` needs of ``soundfile.SoundFile``, for ``.m4a``."""
+
+    channels = 1  # of how many ffmpeg finds, the mean is taken
 
     def __init__(self, path: str | os.PathLike):
         self.path = os.fspath(path)
@@ -110,7 +113,9 @@ class M4aFile:
                 "install it or convert the files to FLAC or WAV"
             )
         length = ["-t", f"{(stop + 1) / self.samplerate:.6f}"]
-        command = [program, "-v", "error", "-nostdin", "-i", self.path, *length]
+        # Naming the form keeps ffmpeg from taking the file for, say, a playlist of other files.
+        source = ["-f", "mp4", "-i", f"file:{self.path}"]
+        command = [program, "-v", "error", "-nostdin", *source, *length]
         process = subprocess.run(
             [*command, "-map", "0:a:0", "-c:a", "pcm_f32be", "-f", "au", "-"], capture_output=True
         )
@@ -118,4 +123,6 @@ class M4aFile:
             message = process.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
             raise UserError(f"{self.path}: ffmpeg cannot decode it ({message[-1]})")
         wave, _ = soundfile.read(io.BytesIO(process.stdout), dtype=dtype, always_2d=always_2d)
-        return wave[self._at : stop]
+        wave = wave[self._at : stop]
+        self._at += len(wave)
+        return wave

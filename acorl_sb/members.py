@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import ruamel.yaml
 import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 from torch import nn
 
+from acorl_sb.audio import SAMPLE_RATE
+from acorl_sb.downloads import check_hash, hub_folder
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError
 from acorl_sb.files import atomic_path, write_json, write_text
-from acorl_sb.hparams import build, dump
+from acorl_sb.hparams import dump
+from acorl_sb.trusted import build_keys, read_yaml
+from acorl_sb.weights import load_weights, read_weights
 
 WEIGHTS = "embedding_model.ckpt"
 RECORD = "member.json"
+ENCODER_KEYS = (
+    *("embedding_model", "embedding_dim", "compute_features", "mean_var_norm", "sample_rate"),
+)
 
 # What SpeechBrain's EncoderClassifier needs beside the encoder's own keys.
 _INTERFACE = """
@@ -39,22 +46,31 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 """
 
 
-def build_encoder(tree: Any, where: str) -> SpeakerEncoder:
+def build_encoder(tree: Any, where: str, trust: bool = True) -> SpeakerEncoder:
     """Build an encoder from the keys of ``hparams/encoders/*.yaml``, resolved.
 
-    Weights are initialised from torch's random state. Raises ``UserError``, naming ``where``,
+    Weights are initialised from torch's random state. ``trust`` says that the tree is the user's
+    own, and may name any code; see ``acorl_sb.trusted``. Raises ``UserError``, naming ``where``,
     when ``embedding_model`` or ``embedding_dim`` is missing or something cannot be built.
     """
-    made = build(tree, where)
+    made = build_keys(tree, ENCODER_KEYS, where, trust)
     for key in ("embedding_model", "embedding_dim"):
-        if key not in made:
+        if made.get(key) is None:
             raise UserError(f"{where}: the encoder's key {key!r} is missing")
+    return _assembled(made, where)
+
+
+def _assembled(made: dict[str, Any], where: str) -> SpeakerEncoder:
+    """An encoder of built keys; ``UserError`` for one that is of the wrong kind."""
+    for key in ("embedding_model", "compute_features", "mean_var_norm"):
+        if not isinstance(made.get(key), nn.Module | None):
+            raise UserError(f"{where}: the key {key!r} must be a torch module")
+    dim, rate = made["embedding_dim"], made.get("sample_rate", SAMPLE_RATE)
+    for key, value in (("embedding_dim", dim), ("sample_rate", rate)):
+        if type(value) is not int or value <= 0:
+            raise UserError(f"{where}: the key {key!r} must be a whole number, not {value!r}")
     return SpeakerEncoder(
-        made["embedding_model"],
-        made["embedding_dim"],
-        made.get("compute_features"),
-        made.get("mean_var_norm"),
-        made.get("sample_rate", 16000),
+        made["embedding_model"], dim, made.get("compute_features"), made.get("mean_var_norm"), rate
     )
 
 
@@ -90,48 +106,76 @@ def save_member(
     write_json(folder / RECORD, record)
 
 
-def read_record(folder: str | Path) -> dict[str, Any] | None:
-    """``member.json`` of a finished member, or None when the member is not finished."""
+def read_record(
+    folder: str | Path, figures: Sequence[str] = ("dev_eer", "seconds")
+) -> dict[str, Any] | None:
+    """``member.json`` of a finished member, or None when the member is not finished.
+
+    It holds ``settings`` and the numbers ``figures`` at least.
+
+    Raises ``UserError`` for one that is damaged or lacks what every record holds.
+    """
     path = Path(folder) / RECORD
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
         raise UserError(f"{path}: not readable as JSON; delete the member's folder") from None
+    if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
+        raise UserError(f"{path}: not a member's record, it has no settings; delete the folder")
+    for key in figures:
+        value = record.get(key)
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise UserError(
+                f"{path}: {key!r} must be a number, not {value!r}; delete the member's folder"
+            )
+    return record
 
 
-def load_member(folder: str | Path) -> SpeakerEncoder:
+def load_member(folder: str | Path, trust: bool = False) -> SpeakerEncoder:
     """Load an encoder, in eval mode, from a member folder of ours or of SpeechBrain.
 
     A folder of SpeechBrain's is one that ``EncoderClassifier.from_hparams`` reads: a
     ``hyperparams.yaml`` with ``compute_features``, ``mean_var_norm`` and ``embedding_model``,
     and the weights in ``embedding_model.ckpt``.
 
-    Raises ``UserError`` for a folder, YAML or weights file that is missing or does not fit.
+    No code of the folder is run, unless ``trust`` says that it may be; see ``acorl_sb.trusted``.
+
+    Raises ``UserError`` for a folder, YAML or weights file that is missing, damaged or does not
+    fit, and for a YAML that names other code than our encoders, SpeechBrain's and torch's.
     """
     folder = Path(folder)
     yaml_path, weights = folder / "hyperparams.yaml", folder / WEIGHTS
     for path in (folder, yaml_path, weights):
         if not path.exists():
             raise UserError(f"encoder folder {folder}: {path} does not exist")
-    made = build(ruamel.yaml.YAML().load(yaml_path.read_text(encoding="utf-8")), str(yaml_path))
-    model = made.get("embedding_model")
-    if model is None:
+    made = build_keys(read_yaml(yaml_path), ENCODER_KEYS, str(yaml_path), trust)
+    if made.get("embedding_model") is None:
         raise UserError(f"{yaml_path}: the key 'embedding_model' is missing")
-    load_weights(model, weights)
-    dim = made.get("embedding_dim") or _probe_dim(made, yaml_path)
-    encoder = SpeakerEncoder(
-        model,
-        dim,
-        made.get("compute_features"),
-        made.get("mean_var_norm"),
-        made.get("sample_rate", 16000),
-    )
-    return encoder.eval()
+    named_dim = made.setdefault("embedding_dim", None) is not None
+    encoder = _assembled(made if named_dim else {**made, "embedding_dim": 1}, str(yaml_path))
+    load_weights(encoder.embedding_model, weights)
+    dim = _probe_dim(encoder.eval(), yaml_path)
+    if named_dim and dim != encoder.embedding_dim:
+        raise UserError(
+            f"{yaml_path}: the encoder gives {dim} figures, its embedding_dim says "
+            f"{encoder.embedding_dim}"
+        )
+    encoder.embedding_dim = dim
+    return encoder
 
 
-def load_prior(spec: dict[str, Any], where: str) -> SpeakerEncoder:
+def rebuild_member(folder: str | Path, tree: Any, where: str) -> SpeakerEncoder:
+    """A finished member of the user's own run, in eval mode, built from the run's own YAML.
+
+    ``tree`` are the encoder's keys there, which may name any code, and ``where`` names them;
+    of the folder only the weights are read.
+    """
+    return load_prior({"encoder": tree, "weights": Path(folder) / WEIGHTS}, where)
+
+
+def load_prior(spec: dict[str, Any], where: str, trust: bool | None = None) -> SpeakerEncoder:
     """Load a user's own encoder, in eval mode, as an entry of the YAML's ``priors`` says.
 
     One of these keys says what it is; ``where`` names the entry in messages:
@@ -139,39 +183,44 @@ def load_prior(spec: dict[str, Any], where: str) -> SpeakerEncoder:
     ``folder``
         a member folder of ours or of SpeechBrain
     ``source``
-        such a folder, or the id of one on the Hugging Face hub, which is downloaded once
+        such a folder, or the id of one on the Hugging Face hub, which is downloaded once, at the
+        ``revision`` (a commit, tag or branch) if one is given
     ``encoder``
         an encoder's keys as in ``hparams/encoders/*.yaml``, so any torch module; its weights are
         those of the file ``weights``, a plain state dict, else what the module loads itself, else
         drawn from one fixed seed
 
-    Raises ``UserError`` for what is missing or does not fit.
+    ``sha256`` is what the hash of the weights file must be, and ``trust: true`` lets a folder run
+    code. The argument ``trust`` overrules that: the YAML is somebody else's, and what its
+    ``encoder`` may name depends on ``trust`` as well.
+
+    Raises ``UserError`` for what is missing, does not fit, or has another hash.
     """
-    if "encoder" in spec:
+    said = spec.get("trust", False)
+    if type(said) is not bool:
+        raise UserError(f"{where}: the key 'trust' must be true or false, not {said!r}")
+    weights, digest = spec.get("weights"), spec.get("sha256")
+    if "encoder" not in spec:
+        folder = Path(str(spec.get("folder", spec.get("source"))))
+        if "folder" not in spec and not folder.is_dir():
+            files = ["hyperparams.yaml", WEIGHTS]
+            folder = hub_folder(str(spec["source"]), spec.get("revision"), files, where)
+        weights = folder / WEIGHTS
+    if digest is not None:
+        if weights is None:
+            raise UserError(f"{where}: the key 'sha256' needs the key 'weights'")
+        check_hash(weights, "sha256", str(digest))
+    if "encoder" not in spec:
+        encoder = load_member(folder, said if trust is None else trust)
+    else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # a module that loads no weights has the same ones every time
-            encoder = build_encoder(spec["encoder"], f"{where}.encoder")
-        if spec.get("weights") is not None:
-            load_weights(encoder.embedding_model, spec["weights"])
-        return encoder.eval()
-    if "folder" in spec:
-        return load_member(spec["folder"])
-    source = str(spec["source"])
-    return load_member(source if Path(source).is_dir() else _download(source, where))
-
-
-def _download(source: str, where: str) -> str:
-    """The local folder of an encoder on the Hugging Face hub."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        return snapshot_download(source, allow_patterns=["hyperparams.yaml", WEIGHTS])
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{where}: {source!r} is no folder here, and the Hugging Face hub does not give it "
-            f"({reason})"
-        ) from None
+            encoder = build_encoder(spec["encoder"], f"{where}.encoder", trust is None or trust)
+        if weights is not None:
+            load_weights(encoder.embedding_model, weights)
+    if encoder.sample_rate != SAMPLE_RATE:
+        raise UserError(f"{where}: manifests count samples at {SAMPLE_RATE} Hz, and so must it")
+    return encoder.eval()
 
 
 def load_start(
@@ -186,11 +235,15 @@ def load_start(
     """
     folder = Path(folder)
     load_weights(encoder.embedding_model, folder / WEIGHTS)
-    known = CategoricalEncoder()
+    known = CategoricalEncoder()  # reads its file by ast.literal_eval
     for path in (folder / "label_encoder.ckpt", folder / "classifier.ckpt"):
         if not path.is_file():
             raise UserError(f"start {folder}: {path} does not exist; name a member's folder")
-    known.load(folder / "label_encoder.ckpt")
+    try:
+        known.load(folder / "label_encoder.ckpt")
+    except Exception as error:  # whatever its parser stumbles over
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder}/label_encoder.ckpt: not readable ({reason})") from None
     unknown = [speaker for speaker in speakers if speaker not in known.lab2ind]
     if unknown:
         raise UserError(
@@ -198,7 +251,7 @@ def load_start(
             f"first {unknown[0]}; start from a member of the same corpus"
         )
     rows = [known.lab2ind[speaker] for speaker in speakers]
-    old = torch.load(folder / "classifier.ckpt", map_location="cpu", weights_only=True)
+    old = read_weights(folder / "classifier.ckpt")
     new = classifier.state_dict()
     for key, value in old.items():
         if key in new and value.dim() and len(value) == len(known.lab2ind):
@@ -209,31 +262,17 @@ def load_start(
     classifier.load_state_dict(new)
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
-    """Load a plain state dict into ``model``; a ``UserError`` says what does not fit."""
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"weights file {path} does not exist")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(state)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: not the weights of this encoder ({reason})") from None
-
-
 @torch.no_grad()
-def _probe_dim(made: dict[str, Any], yaml_path: Path) -> int:
-    """D of a foreign encoder, whose YAML need not name it, from one second of noise."""
-    encoder = SpeakerEncoder(
-        made["embedding_model"], 0, made.get("compute_features"), made.get("mean_var_norm")
-    ).eval()
+def _probe_dim(encoder: SpeakerEncoder, yaml_path: Path) -> int:
+    """D as the encoder gives it for one second of noise; a foreign YAML need not name it."""
+    wave = torch.randn(1, encoder.sample_rate, generator=torch.Generator().manual_seed(0))
     try:
-        return encoder(torch.randn(1, made.get("sample_rate", 16000))).shape[-1]
-    except RuntimeError as error:
-        raise UserError(f"{yaml_path}: the encoder fails on one second of audio: {error}") from None
+        z = encoder(0.1 * wave)
+    except Exception as error:  # a YAML can put together what does not fit in any way
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{yaml_path}: the encoder fails on one second of audio ({reason})"
+        ) from None
+    if z.dim() != 2 or not bool(torch.isfinite(z).all()):
+        raise UserError(f"{yaml_path}: the encoder gives no embedding of one second of audio")
+    return z.shape[-1]

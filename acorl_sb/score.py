@@ -11,7 +11,6 @@ Writes a score file for every system, back end and normalisation, ``results.json
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -26,10 +25,12 @@ from speechbrain.utils.distributed import infer_device
 from acorl_sb import speakers as speaker_lists
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_json, write_text
-from acorl_sb.hparams import Loaded, build, load_hparams
+from acorl_sb.hparams import Loaded, build
 from acorl_sb.locks import locked
 from acorl_sb.logs import log_to
-from acorl_sb.names import check_name
+from acorl_sb.options import Device, read
+from acorl_sb.reading import read_json
+from acorl_sb.score_options import CONCATENATION, KEYS, ScoreOptions
 from acorl_sb.scoring import stage
 from acorl_sb.scoring.embeddings import Embeddings, concatenate
 from acorl_sb.scoring.lines import some
@@ -39,15 +40,6 @@ from acorl_sb.scoring.results import Judge, Results, trial_speakers
 from acorl_sb.scoring.scorefiles import write_scores
 from acorl_sb.scoring.sources import LabelledSet, Source
 from acorl_sb.scoring.trials import TrialList, read_enrolment, read_trials
-
-KEYS = [
-    *("output_folder", "run_folder", "part", "systems", "concatenate", "manifest", "seconds"),
-    *("trials", "protocol", "duplicate_trials", "enrolment", "speakers", "speaker_pattern"),
-    *("training", "training_manifest", "training_speakers", "allow_test_speakers"),
-    *("cohort", "cohort_manifest", "cohort_speakers", "cohort_size", "normalisations"),
-    *("points", "c_miss", "c_fa", "replicates", "level", "seed", "score_form"),
-]
-CONCATENATION = "concatenation"
 
 logger = logging.getLogger("acorl_sb.score")
 
@@ -66,9 +58,10 @@ class Setup:
 
 
 def main(argv: list[str] | None = None) -> int:
-    loaded = load_hparams(sys.argv[1:] if argv is None else argv, KEYS, lazy=("backends",))
+    loaded = read(ScoreOptions, sys.argv[1:] if argv is None else argv, __doc__, Device)
     options = loaded.hparams
-    check_options(options, loaded.lazy["backends"])
+    for name in loaded.lazy["backends"]:
+        make_backend(loaded, name)
     setup = read_setup(options)
     with locked(options["output_folder"]) as folder:
         if (folder / "members").exists():
@@ -80,7 +73,6 @@ def score(setup: Setup, loaded: Loaded, folder: Path) -> int:
     """Score, judge, write."""
     options = loaded.hparams
     log_to(folder / "score_log.txt")
-    write_text(folder / "hyperparams.yaml", loaded.text)
     device = torch.device(loaded.run_opts.device or infer_device())
     results = None
     if setup.trials.labels is not None:
@@ -89,6 +81,7 @@ def score(setup: Setup, loaded: Loaded, folder: Path) -> int:
     for names, scores, calibrated in scored(setup, options, loaded, folder, device):
         file = f"{names['backend']}-{names['normalisation']}.txt"
         path = folder / "scores" / names["system"] / file
+        write_text(folder / "hyperparams.yaml", loaded.text)  # now that there is something to tell
         write_scores(path, setup.trials, scores, options["score_form"])
         if results is not None:
             with in_words(f"{names['system']} by {names['backend']}"):
@@ -112,7 +105,7 @@ def read_setup(options: dict[str, Any]) -> Setup:
     """
     options = with_run_folder(options)
     systems = {
-        name: Source(str(path), options["manifest"], options["seconds"])
+        name: Source(str(path), options["manifest"], options["seconds"], options["trust"])
         for name, path in options["systems"].items()
     }
     if not systems:
@@ -153,7 +146,7 @@ def with_run_folder(options: dict[str, Any]) -> dict[str, Any]:
         options["training"] = {name: run / "members" / name for name in members}
         options["training_manifest"] = options["training_manifest"] or manifest / "train.csv"
         if options["seconds"] is None:
-            options["seconds"] = read_results(run).get("score_seconds")
+            options["seconds"] = read_score_seconds(run)
     options["manifest"] = options["manifest"] or manifest / f"{part}.csv"
     options["trials"] = options["trials"] or manifest / f"{part}_trials.txt"
     if not options["speakers"] and not options["speaker_pattern"]:
@@ -161,24 +154,25 @@ def with_run_folder(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def read_results(run: Path) -> dict[str, Any]:
-    """``results.json`` of a run of ``train.py``."""
+def read_score_seconds(run: Path) -> float | None:
+    """The centre crop (s) that a run of ``train.py`` was scored with; None: whole utterances."""
     path = run / "results.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: not readable ({error}); is the run finished?") from None
+    seconds = read_json(path, "result of a finished run").get("score_seconds")
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if seconds is not None and not (number and 0 < seconds < float("inf")):
+        raise UserError(f"{path}: score_seconds must be above 0 or null, not {seconds!r}")
+    return seconds
 
 
 def labelled_set(what: str, systems: dict[str, Source], options: dict[str, Any]) -> LabelledSet:
     """The training set or the cohort; an encoder embeds ``<what>_manifest`` by itself."""
-    manifest, seconds = options[f"{what}_manifest"], options["seconds"]
+    manifest, how = options[f"{what}_manifest"], (options["seconds"], options["trust"])
     given = options[what] or {}
-    sources = {name: Source(str(path), manifest, seconds) for name, path in given.items()}
+    sources = {name: Source(str(path), manifest, *how) for name, path in given.items()}
     if manifest:
         for name, system in systems.items():
             if name not in sources and system.is_encoder:
-                sources[name] = Source(system.path, manifest, seconds)
+                sources[name] = Source(system.path, manifest, *how)
     return LabelledSet(what, sources, options[f"{what}_speakers"] or manifest)
 
 
@@ -339,33 +333,9 @@ def as_json(
             "replicates": judge.replicates,
             "method": judge.note(any(row["intervals"] for row in results.rows)),
         },
-        "settings": loaded.plain([*KEYS, "backends"]),
+        "settings": loaded.plain(KEYS),
         "systems": results.rows,
     }
-
-
-def check_options(options: dict[str, Any], backends: Any) -> None:
-    """Raise ``UserError`` for a value that is of the wrong kind or out of range."""
-    for key, value in (*options.items(), ("backends", backends)):
-        if key in ("systems", "training", "cohort") and not isinstance(value or {}, dict):
-            raise UserError(f"{key} must map names to paths, such as {{mine: path}}, not {value!r}")
-        if key in ("backends", "normalisations") and not (isinstance(value, dict) and value):
-            raise UserError(f"{key} must map names to objects; hparams/score.yaml shows how")
-        if key in ("replicates", "seed") and (type(value) is not int or value < 0):
-            raise UserError(f"{key} must be a whole number from 0 on, not {value!r}")
-    systems = options["systems"] or {}
-    for name in [*systems, *backends, *options["normalisations"]]:
-        check_name(name, "systems, backends and normalisations")
-    if CONCATENATION in systems:
-        raise UserError(f"a system cannot be called '{CONCATENATION}'")
-    points = options["points"]
-    if not isinstance(points, list) or not all(isinstance(p, float) and 0 < p < 1 for p in points):
-        raise UserError(f"points must be a list of priors between 0 and 1, not {points!r}")
-    if not isinstance(options["level"], float) or not 0 < options["level"] < 1:
-        raise UserError(f"level must lie between 0 and 1, not {options['level']!r}")
-    size = options["cohort_size"]
-    if size is not None and (type(size) is not int or size < 2):
-        raise UserError(f"cohort_size must be a whole number from 2 on, or null, not {size!r}")
 
 
 @contextlib.contextmanager

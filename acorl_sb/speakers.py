@@ -12,7 +12,7 @@ import numpy as np
 
 from acorl_sb.corpora.manifest import read_manifest
 from acorl_sb.errors import UserError
-from acorl_sb.scoring.lines import read_blocks, some
+from acorl_sb.scoring.lines import decode, read_blocks, some
 from acorl_sb.scoring.trials import TrialList
 
 
@@ -27,12 +27,13 @@ def read_speakers(path: str | os.PathLike) -> dict[str, str]:
     table: dict[str, str] = {}
     for block in read_blocks(path):
         for number, fields in block.lines():
+            where = f"{path} line {number}"
             if len(fields) != 2:
                 found = f"found {len(fields)} fields"
-                raise UserError(f"{path} line {number}: 'utterance speaker' expected, {found}")
-            utterance, speaker = (field.decode(errors="replace") for field in fields)
+                raise UserError(f"{where}: 'utterance speaker' expected, {found}")
+            utterance, speaker = (decode(field, where) for field in fields)
             if table.setdefault(utterance, speaker) != speaker:
-                raise UserError(f"{path} line {number}: '{utterance}' has two speakers")
+                raise UserError(f"{where}: '{utterance}' has two speakers")
     return table
 
 

@@ -20,12 +20,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from acorl_sb import provenance
-from acorl_sb.alliance import Alliance, EmbeddingTable
+from acorl_sb.alliance import Alliance, EmbeddingTable, OutOfFoldPriors
 from acorl_sb.brain import AllianceBrain, SpeakerBrain
 from acorl_sb.checkpoint import AtomicCheckpointer
-from acorl_sb.complementarity import Independent
+from acorl_sb.complementarity import Independent, out_of_fold
 from acorl_sb.corpora import Utterance
-from acorl_sb.dataset import CropDataset, StepSampler, collate
+from acorl_sb.dataset import CropDataset, SpeakerSampler, StepBatches, StepSampler, collate
 from acorl_sb.distributed import rank_and_world
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError
@@ -34,31 +34,18 @@ from acorl_sb.hparams import build
 from acorl_sb.members import (
     WEIGHTS,
     build_encoder,
-    load_member,
     load_prior,
     load_start,
     load_weights,
     read_record,
+    rebuild_member,
     save_member,
 )
-from acorl_sb.names import check_name
+from acorl_sb.options import validate
 from acorl_sb.provenance import member_settings, reference_weights, refuse_changes
+from acorl_sb.train_options import TrainingKeys, check_specs
 
 logger = logging.getLogger(__name__)
-
-MEMBER_KEYS = {"name", "encoder", "objective", "seed", "start", "training"}
-OWN_TRAINING = {"crop_seconds", "speeds", "augment", "view"}  # settings that one member may change
-PRIOR_SOURCES = ("folder", "source", "encoder")  # see acorl_sb.members.load_prior
-PRIOR_KEYS = {"name", "weights", *PRIOR_SOURCES}
-VIEWS = ("crop", "utterance")
-# The keys of a YAML that decide a member's weights, and those that only decide how fast.
-DECISIVE = [
-    *("seed", "crop_seconds", "batch_size", "epochs", "epoch_steps", "optimizer", "speeds"),
-    *("adversary_optimizer", "lr_schedule", "head", "augment", "view"),
-]
-SETTINGS = [*DECISIVE, "cache_mb", "workers"]
-# A run has folders of these names beside those of its members.
-RESERVED = {"embedding-concatenation", "score-mean", "score-logistic", "concatenation"}
 
 
 @dataclass
@@ -125,57 +112,45 @@ class Settings:
     speeds: Sequence[float] = (1.0,)
 
     def __post_init__(self):
-        if self.view not in VIEWS:
-            raise UserError(f"the key 'view' is one of {', '.join(VIEWS)}, not {self.view!r}")
-        for key in ("crop_seconds", "batch_size", "epochs", "epoch_steps"):
-            if not getattr(self, key) > 0:
-                raise UserError(f"the key {key!r} must be above 0, not {getattr(self, key)}")
-        speeds = self.speeds
-        if not isinstance(speeds, Sequence) or not speeds or len({*speeds}) < len(speeds):
-            raise UserError(f"the key 'speeds' must list speeds, each once, not {speeds!r}")
-        if not all(0.5 <= speed <= 2 for speed in speeds):
-            raise UserError(f"the key 'speeds' holds a speed outside of [0.5, 2]: {speeds}")
-        if list(speeds) != [1.0] and self.view == "utterance":
-            raise UserError(
-                "the key 'speeds' needs view: crop; cached embeddings are of the natural speed"
-            )
+        validate(
+            TrainingKeys, {key: getattr(self, key) for key in TrainingKeys.model_fields}
+        ).check()
 
 
-def check_specs(members: Any, priors: Any, member_keys: set[str] = MEMBER_KEYS) -> None:
-    """Refuse a ``members`` or ``priors`` list with a key, name or entry that makes no sense.
+@dataclass
+class TermSettings:
+    """What the complementarity term looks at, where that is not the task's batch and the priors.
 
-    ``member_keys`` are the keys of a member that the caller reads.
+    ``copies`` are asked in place of the priors, each about speakers that it was not trained on.
+    ``data``, if given, makes batches of the term's own, of ``batch_size`` crops with ``each`` of
+    every speaker (1: drawn evenly over utterances); the term's classes are then its speakers.
     """
-    if not isinstance(members, list) or not members:
-        raise UserError("the key 'members' must list at least one member")
-    names: set[str] = set()
-    for kind, specs, keys, needed in (
-        ("priors", priors or [], PRIOR_KEYS, {"name"}),
-        ("members", members, member_keys, {"name", "encoder"}),
-    ):
-        for i, spec in enumerate(specs):
-            where = f"{kind}[{i}]"
-            if not isinstance(spec, dict):
-                raise UserError(f"{where} must have the keys {', '.join(sorted(needed))}")
-            for key in sorted(set(spec) - keys):
-                raise UserError(
-                    f"{where}: unknown key {key!r}; known are {', '.join(sorted(keys))}"
-                )
-            for key in sorted(needed - set(spec)):
-                raise UserError(f"{where}: the key {key!r} is missing")
-            for key in sorted(set(spec.get("training") or {}) - OWN_TRAINING):
-                raise UserError(
-                    f"{where}.training: a member cannot have the key {key!r} of its own; "
-                    f"it can have {', '.join(sorted(OWN_TRAINING))}"
-                )
-            if kind == "priors" and sum(key in spec for key in PRIOR_SOURCES) != 1:
-                raise UserError(f"{where}: one of the keys {', '.join(PRIOR_SOURCES)} is needed")
-            name = check_name(str(spec["name"]), where)
-            if name.casefold() in names | RESERVED:  # some disks do not tell a from A
-                raise UserError(f"{where}: the name {name!r} is taken; choose another")
-            names.add(name.casefold())
-    if not priors and members[0].get("objective") is not None:
-        raise UserError("members[0] has an objective but no prior to complement; set it to null")
+
+    copies: OutOfFoldPriors | None = None
+    data: TrainingSet | None = None
+    batch_size: int = 48
+    each: int = 1
+
+    def batches(self, settings: Settings, seed: int) -> StepBatches | None:
+        """The term's batches by step; None for those of the task."""
+        if self.data is None:
+            return None
+        rank, world = rank_and_world()
+        seed += 500  # crops that are not those of the task
+        rest = (self.batch_size, settings.epoch_steps, seed, rank, world)
+        if self.each > 1:
+            sampler = SpeakerSampler(self.data.labels, self.each, *rest)
+        else:
+            sampler = StepSampler(len(self.data.labels), *rest)
+        dataset = CropDataset(
+            self.data.utterances,
+            self.data.labels,
+            settings.crop_seconds,
+            seed,
+            cache_mb=settings.cache_mb,
+            speeds=self.data.speeds,
+        )
+        return StepBatches(dataset, sampler)
 
 
 def train_members(
@@ -223,7 +198,9 @@ def train_members(
             refuse_changes(folder / name, record["settings"], wanted)
             logger.info("%s: already trained, not trained again", name)
         errors.append(record["dev_eer"])
-        alliance.add(name, load_member(folder / name))
+        alliance.add(
+            name, rebuild_member(folder / name, spec["encoder"], f"members[{index}].encoder")
+        )
     return alliance
 
 
@@ -252,7 +229,7 @@ def check_members(
         record = read_record(folder / name)
         if record is not None:
             refuse_changes(folder / name, record["settings"], wanted)
-            encoder = load_member(folder / name)
+            encoder = rebuild_member(folder / name, spec["encoder"], f"{where}.encoder")
         else:
             provenance.refuse_other_start(folder / name, {**wanted, "run": run})
             encoder = build_encoder(spec["encoder"], f"{where}.encoder")
@@ -298,8 +275,7 @@ def with_own_training(
 ) -> tuple[Settings, TrainingSet]:
     """Settings and training set with what the member's key ``training`` changes of them."""
     own = own_settings(spec, where, settings)
-    changed = "speeds" in (spec.get("training") or {})
-    return own, replace(data, speeds=own.speeds) if changed else data
+    return own, data if own.speeds == settings.speeds else replace(data, speeds=own.speeds)
 
 
 def train_member(
@@ -312,16 +288,19 @@ def train_member(
     run_opts: RunOptions,
     device: torch.device,
     folder: Path,
+    term: TermSettings | None = None,
 ) -> None:
-    """Train one member to the end, resuming where it was interrupted; write its folder."""
+    """Train one member to the end, resuming where it was interrupted; write its folder.
+
+    ``term`` says what its objective looks at; None: the task's batches and the alliance.
+    """
+    term = term or TermSettings()
     started = time.time()
     check_accumulation(settings, run_opts)
     name = str(spec["name"])
     seed = int(spec.get("seed", 1000 * settings.seed + index))
     torch.manual_seed(seed)
     encoder = build_encoder(spec["encoder"], f"members[{index}].encoder")
-    if encoder.sample_rate != 16000:
-        raise UserError(f"members[{index}].encoder: manifests count samples at 16000 Hz")
     head = settings.head(dim=encoder.embedding_dim, n_classes=len(data.speakers))
     if spec.get("start") is not None:
         load_start(spec["start"], encoder, head.classifier, data.speakers)
@@ -358,7 +337,8 @@ def train_member(
         "sampler": sampler,
         "log_file": folder / "train_log.jsonl",
     }
-    objective = make_objective(spec, index, encoder, alliance, len(data.speakers))
+    n_classes = len((term.data or data).speakers)
+    objective = make_objective(spec, index, encoder, alliance, n_classes, term.copies)
     if objective is None:
         brain = SpeakerBrain(modules, settings.optimizer, hparams, run_opts, checkpointer)
     else:
@@ -370,8 +350,9 @@ def train_member(
             hparams,
             run_opts,
             checkpointer,
-            priors=make_priors(alliance, data.utterances, settings.view, device),
+            priors=term.copies or make_priors(alliance, data.utterances, settings.view, device),
             adversary_opt_class=settings.adversary_optimizer,
+            term_batches=term.batches(settings, seed),
         )
     checkpointer.add_recoverables(modules)
     wanted = member_settings(spec, index, settings.plain, reference_weights(alliance))
@@ -418,7 +399,12 @@ def train_member(
 
 
 def make_objective(
-    spec: Any, index: int, encoder: SpeakerEncoder, alliance: Alliance, n_classes: int
+    spec: Any,
+    index: int,
+    encoder: SpeakerEncoder,
+    alliance: Alliance,
+    n_classes: int,
+    copies: OutOfFoldPriors | None = None,
 ):
     """The member's complementarity objective, or None for plain training."""
     if spec.get("objective") is None:
@@ -426,6 +412,9 @@ def make_objective(
     where = f"members[{index}].objective"
     factory = build({"objective": spec["objective"]}, where)["objective"]
     try:
+        if copies is not None:
+            dims = (encoder.embedding_dim, copies.dims)
+            return out_of_fold(factory, *dims, n_classes, copies.fold_of_class)
         objective = factory(
             dim=encoder.embedding_dim, prior_dims=alliance.dims, n_classes=n_classes
         )

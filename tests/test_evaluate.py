@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from acorl_sb import metrics
 from acorl_sb.corpora import Utterance
 from acorl_sb.errors import UserError
-from acorl_sb.evaluate import Side, fuse_all, read_side, table
-from acorl_sb.scoring.trials import read_trials
+from acorl_sb.evaluate import Side, add_intervals, fuse_all, read_side
+from acorl_sb.metrics.bootstrap import draws
+from acorl_sb.scoring.trials import TrialList, read_trials
 
 UTTERANCES = [Utterance(f"{s}{i}", 1.0, "x.wav", 0, 16000, s) for s in "abc" for i in range(4)]
 
@@ -73,6 +75,7 @@ def test_a_single_member_has_no_fusion(side, tmp_path):
         ("1 a0 a1\n0 a0 nobody\n", "1 utterances are not in the manifest, first nobody"),
         ("1 a0 a1\n1 a0 a2\n", "target and non-target trials are both needed"),
         ("0 a0 b1\n", "target and non-target trials are both needed"),
+        ("1 a0 a1\n1 a0 b1\n0 a1 b0\n", ".*a0 b1"),
     ],
 )
 def test_trials_that_do_not_fit(tmp_path, text, message):
@@ -82,14 +85,40 @@ def test_trials_that_do_not_fit(tmp_path, text, message):
         read_side(UTTERANCES, path)
 
 
-def test_table_is_in_percent():
-    figures = {"eer": 0.0834, "min_dcf": {"0.01": 0.5, "0.05": 0.25}}
-    row = {
-        "name": "m",
-        "test": figures,
-        "dev": figures,
-        "parameters": 540_000,
-        "train_seconds": 61.2,
-        "real_time_factor": 0.00251,
-    }
-    assert "| m | 8.34 | 0.500 | 0.250 | 8.34 | 0.54 M | 61 | 0.0025 |" in table([row])
+def test_intervals_are_of_speakers_drawn_on_both_sides_and_paired():
+    """Against metrics of lists in which every trial stands as often as its speakers are drawn."""
+    speakers = [f"s{k}" for k in range(7)]
+    utterances = [Utterance(f"{s}-{i}", 1.0, "x.wav", 0, 16000, s) for s in speakers for i in "ab"]
+    speaker = np.arange(14) // 2
+    enrol, test = np.triu_indices(14, 1)
+    labels = speaker[enrol] == speaker[test]
+    names = [u.id for u in utterances]
+    side = Side.of(utterances, TrialList(names, enrol, test, labels))
+    assert side.counts() == {"target": 7, "nontarget": 84, "speakers": 7}
+
+    generator = np.random.default_rng(0)
+    scores = {name: labels + generator.normal(size=len(labels)) for name in ("one", "two", "sum")}
+    rows = []
+    for name, dev_error in (("one", 0.2), ("two", 0.1), ("sum", 0.05)):
+        least = {f"{p:g}": metrics.min_dcf(scores[name], labels, p) for p in (0.01, 0.05)}
+        figures = {"eer": metrics.eer(scores[name], labels), "min_dcf": least}
+        kind = "fusion" if name == "sum" else "member"
+        rows.append({"name": name, "kind": kind, "dev": {"eer": dev_error}, "test": figures})
+    made = add_intervals(rows, scores, side)
+    assert made["best_member"] == "two" and rows[1]["against_best"] is None
+
+    drawn = {name: [] for name in scores}
+    for counts in draws(7, made["intervals"]["replicates"], 0):
+        times = counts[speaker[enrol]] * counts[speaker[test]]
+        times = np.where(labels, counts[speaker[enrol]], times)
+        for name, values in scores.items():
+            drawn[name].append(metrics.eer(np.repeat(values, times), np.repeat(labels, times)))
+    for row in rows:
+        values = np.array(drawn[row["name"]])
+        ends = np.quantile(values, (0.025, 0.975))
+        assert row["intervals"]["eer"] == pytest.approx(ends)
+        if row is not rows[1]:
+            change = row["against_best"]["eer"]
+            assert change["change"] == pytest.approx(row["test"]["eer"] - rows[1]["test"]["eer"])
+            ends = np.quantile(values - drawn["two"], (0.025, 0.975))
+            assert change["interval"] == pytest.approx(ends)

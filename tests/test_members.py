@@ -10,6 +10,8 @@ from acorl_sb.errors import UserError
 from acorl_sb.members import build_encoder, load_member, load_weights, read_record, save_member
 from tests import tiny
 
+RECORD = {"name": "m", "settings": {"member": {}}, "dev_eer": 0.1, "seconds": 2}
+
 
 @pytest.fixture()
 def member(tmp_path):
@@ -17,7 +19,7 @@ def member(tmp_path):
     tree = tiny.encoder_tree("resnet")
     encoder = build_encoder(tree, "resnet").eval()
     classifier = Classifier(input_size=12, out_neurons=3)
-    save_member(tmp_path, encoder, tree, classifier, ["x", "y", "z"], {"name": "m"})
+    save_member(tmp_path, encoder, tree, classifier, ["x", "y", "z"], RECORD)
     return tmp_path, encoder
 
 
@@ -28,7 +30,7 @@ def test_loaded_member_gives_the_same_embeddings(member):
     loaded = load_member(folder)
     assert not loaded.training and loaded.embedding_dim == 12
     assert torch.equal(loaded(waves), encoder(waves))
-    assert read_record(folder) == {"name": "m"}
+    assert read_record(folder) == RECORD
 
 
 @torch.no_grad()

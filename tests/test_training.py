@@ -284,31 +284,34 @@ def test_a_member_may_train_in_its_own_way(data, tmp_path):
     assert same(weights(tmp_path / "own" / "b"), weights(tmp_path / "all" / "b"))
     assert not same(weights(tmp_path / "own" / "a"), weights(tmp_path / "all" / "a"))
     specs[1]["training"] = {"speeds": [9]}
-    with pytest.raises(UserError, match=r"members\[1\].training: the key 'speeds' holds a speed"):
+    with pytest.raises(UserError, match=r"members\[1\].training.*speeds"):
         train(tmp_path / "fast", data, specs)
     assert not (tmp_path / "fast" / "a").exists()
     specs[1]["training"] = {**own, "lr": 1}
-    with pytest.raises(
-        UserError, match=r"members\[1\].training: a member cannot have the key 'lr'"
-    ):
+    with pytest.raises(UserError, match=r"members\[1\].training: .*'lr'"):
         train(tmp_path / "lr", data, specs)
 
 
 @pytest.mark.parametrize(
     ("members", "priors", "message"),
     [
-        ([], [], "at least one member"),
-        ([{"name": "a"}], [], r"members\[0\]: the key 'encoder' is missing"),
+        ([], [], "members"),
+        ([{"name": "a"}], [], r"members\[0\].encoder"),
         ([{"name": "a", "encoder": {}, "lamda": 1}], [], r"members\[0\]: unknown key 'lamda'"),
-        ([{"name": "a", "encoder": {}}] * 2, [], r"members\[1\].*'a'"),
+        ([{"name": "a", "encoder": {}}] * 2, [], r"members\[1\]: .*'a'"),
         ([{"name": n, "encoder": {}} for n in "aA"], [], r"members\[1\].*'A'"),
         ([{"name": "score-mean", "encoder": {}}], [], "score-mean"),
         *(
-            ([{"name": name, "encoder": {}}], [], r"members\[0\]")
+            ([{"name": name, "encoder": {}}], [], r"members\[0\].name")
             for name in ("a/b", "..", ".a", "", " ", "a\n", "-a", "a" * 101)
         ),
-        ([{"name": "a", "encoder": {}, "training": {"lr": 1}}], [], "cannot have the key 'lr'"),
-        ([{"name": "a", "encoder": {}, "objective": 1}], [], "no prior to complement"),
+        (
+            [{"name": "a", "encoder": {}, "training": {"lr": 1}}],
+            [],
+            r"members\[0\].training: .*'lr'",
+        ),
+        ([{"name": "a", "encoder": {}, "objective": print}], [], "no prior to complement"),
+        ([{"name": "a", "encoder": {}, "objective": 1}], [], r"members\[0\].objective"),
         ([{"name": "a", "encoder": {}}], [{"name": "p"}], r"priors\[0\]: one of the keys folder"),
     ],
 )

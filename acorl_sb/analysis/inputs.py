@@ -17,9 +17,11 @@ from acorl_sb.errors import UserError
 from acorl_sb.evaluate import Side, read_side
 from acorl_sb.hparams import read_tree
 from acorl_sb.members import WEIGHTS
+from acorl_sb.names import check_name
 from acorl_sb.scoring.cosine import unit_rows
 from acorl_sb.scoring.embeddings import read_embeddings
 from acorl_sb.scoring.lines import read_blocks, some
+from acorl_sb.weights import read_weights
 
 
 @dataclass
@@ -136,7 +138,7 @@ def _choose(root: Path, members: Sequence[str] | None) -> list[str]:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; name an output folder of train.py")
     present = member_names(root)
-    chosen = list(members) if members else present
+    chosen = [check_name(name, "members") for name in members or present]
     unknown = [name for name in chosen if name not in present]
     if unknown:
         raise UserError(
@@ -162,7 +164,7 @@ def member_folder(root: Path, name: str) -> Path:
 
     Raises ``UserError`` where neither is the case.
     """
-    folder = root / "members" / name
+    folder = root / "members" / check_name(name, f"{root}: members")
     if folder.is_dir():
         return folder
     yaml = root / "hyperparams.yaml"
@@ -186,7 +188,7 @@ def _weights(member: Member) -> dict[str, torch.Tensor]:
     path = member.folder / WEIGHTS
     if not path.is_file():
         raise UserError(f"{path}: no such weights; the member's folder is not complete")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    return read_weights(path)
 
 
 def read_attributes(

@@ -17,11 +17,13 @@ class Term:
     """What an objective adds to a training step: L = task_weight * L_task + loss.
 
     ``loss`` is a scalar tensor with a graph; ``logs`` are detached scalars for the training log.
+    With a ``limit`` the gradient of ``loss`` is to be bounded, see ``bounded_loss``.
     """
 
     loss: torch.Tensor
     task_weight: float = 1.0
     logs: dict[str, torch.Tensor | float] = field(default_factory=dict)
+    limit: float | None = None
 
     def total(self, task_loss: torch.Tensor) -> torch.Tensor:
         """The loss of the step, docs/method.md (4) or (6)."""

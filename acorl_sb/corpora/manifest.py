@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from acorl_sb.errors import UserError
 from acorl_sb.files import atomic_path
+from acorl_sb.reading import read_text, shown
 
 FIELDS = ("ID", "duration", "wav", "start", "stop", "spk_id", "session", "gender")
 REQUIRED = FIELDS[:6]
+
+# Python reads 1_0 as ten, and figures of any length and script; other programs do not.
+_DIGITS = re.compile(r"[-+.0-9A-Za-z]{1,30}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +68,11 @@ def read_manifest(path: str | os.PathLike) -> list[Utterance]:
     ID that is empty, holds white space or occurs twice, an empty speaker or file name, and figures
     that are not numbers or make no sense.
     """
+    text = io.StringIO(read_text(path, "manifest"), newline="")
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            return _read_rows(path, csv.DictReader(file))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such manifest") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: not a CSV text file in UTF-8 ({error})") from None
+        return _read_rows(path, csv.DictReader(text))
+    except csv.Error as error:
+        raise UserError(f"{shown(path)}: not a CSV file ({error})") from None
 
 
 def _read_rows(path: str | os.PathLike, rows: csv.DictReader) -> list[Utterance]:
@@ -98,6 +102,8 @@ def _read_rows(path: str | os.PathLike, rows: csv.DictReader) -> list[Utterance]
 
 def _utterance(row: dict[str, str | None], where: str) -> Utterance:
     try:
+        if not all(map(_DIGITS.fullmatch, (row["duration"], row["start"], row["stop"]))):
+            raise ValueError
         duration, start, stop = float(row["duration"]), int(row["start"]), int(row["stop"])
     except ValueError:
         raise UserError(

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from acorl_sb.corpora.listing import walk
 from acorl_sb.corpora.manifest import Utterance, write_manifest
 from acorl_sb.corpora.splits import (
     by_speaker,
@@ -47,8 +48,9 @@ class Corpus:
     """What a corpus module found: utterances by official split, and official trials if any.
 
     ``dev`` and ``test`` may be empty; speakers are then held out of the training speakers.
-    ``more_trials`` are further lists over the test utterances, by name. ``shared_speakers`` says
-    that the user has explicitly allowed a speaker to be in two splits.
+    ``more_trials`` are further lists over the test utterances, by name. ``impostor_group`` gives an
+    utterance's group, such as its language, within which impostors are drawn; None: among all.
+    ``shared_speakers`` says that the user has explicitly allowed a speaker to be in two splits.
     """
 
     train: list[Utterance]
@@ -56,6 +58,7 @@ class Corpus:
     test: list[Utterance] = field(default_factory=list)
     test_trials: TrialList | None = None
     more_trials: dict[str, TrialList] = field(default_factory=dict)
+    impostor_group: Callable[[Utterance], str] | None = None
     shared_speakers: bool = False
 
 
@@ -148,7 +151,7 @@ def prepare(
             found.train += [_renamed(u, name) for u in collect_more(folder).train]
         if segment_seconds is not None:
             found.train = [piece for u in found.train for piece in cut(u, segment_seconds)]
-        limits = (max_targets, nontargets_per_target)
+        limits = (max_targets, nontargets_per_target, found.impostor_group)
         dev_trials = _trials("development", found.dev, seed, *limits)
         test_trials = found.test_trials or _trials("test", found.test, seed + 1, *limits)
         done = {
@@ -368,11 +371,19 @@ def _fingerprint(folder: str | os.PathLike | None, save_folder: Path) -> str | N
         return None
     own = str(save_folder.resolve())
     digest = hashlib.sha256()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(n for n in folders if os.path.abspath(os.path.join(parent, n)) != own)
+    for parent, folders, files in walk(folder):
+        folders[:] = [n for n in folders if os.path.abspath(os.path.join(parent, n)) != own]
         digest.update(os.path.relpath(parent, folder).encode("utf-8", "surrogateescape"))
-        for name in sorted(files):
-            status = os.stat(os.path.join(parent, name))
+        for name in files:
+            status = _status(os.path.join(parent, name))
             entry = f"\0{name}\0{status.st_size}\0{status.st_mtime_ns}"
             digest.update(entry.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _status(path: str) -> os.stat_result:
+    """Size and time of change of a file, or of a hidden link that leads nowhere."""
+    try:
+        return os.stat(path)
+    except OSError:
+        return os.lstat(path)

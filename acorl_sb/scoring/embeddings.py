@@ -11,6 +11,8 @@ import numpy as np
 
 from acorl_sb.errors import UserError
 from acorl_sb.files import atomic_path, write_text
+from acorl_sb.reading import open_input, read_lines
+from acorl_sb.scoring.kaldi import read_vectors
 from acorl_sb.scoring.lines import some
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".m4a", ".mp3")
@@ -111,39 +113,45 @@ def _bare(name: str) -> str:
 
 def _read_folder(path: Path) -> tuple[list[str], np.ndarray]:
     for name in ("embeddings.npy", "ids.txt"):
-        if not (path / name).is_file():
+        if not (path / name).exists():
             raise UserError(f"{path}: the folder has no {name}, so it holds no embeddings")
-    ids = (path / "ids.txt").read_text(encoding="utf-8").splitlines()
-    return ids, _load(path / "embeddings.npy")
+    return read_lines(path / "ids.txt", "list of ids"), _load(path / "embeddings.npy")
 
 
 def _read_npz(path: Path) -> tuple[list[str], np.ndarray]:
-    archive = _load(path)
+    arrays = _load(path)
+    if not isinstance(arrays, dict):
+        raise UserError(f"{path}: one array, not an archive of ids and embeddings")
+    if not {"ids", "embeddings"} <= set(arrays):
+        return _stack(path, arrays.items())
+    ids = arrays["ids"]
+    if ids.ndim != 1 or ids.dtype.kind not in "USiu":
+        raise UserError(f"{path}: ids must be texts (M,), not {ids.dtype} of shape {ids.shape}")
     try:
-        names = set(archive.files)
-        if {"ids", "embeddings"} <= names:
-            return archive["ids"].astype(str).tolist(), archive["embeddings"]
-        return _stack(path, ((name, archive[name]) for name in archive.files))
-    except ValueError as error:  # object arrays, which could run code on loading
-        raise UserError(f"{path}: not readable ({error})") from None
+        names = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids.astype(str)
+        return names.tolist(), arrays["embeddings"]
+    except (ValueError, SystemError) as error:  # the latter from characters that there are not
+        raise UserError(f"{path}: ids that are no text ({error})") from None
 
 
-def _load(path: Path):
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path}: not readable as a numpy file ({error})") from None
+def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    """The array of a ``.npy`` or all arrays of a ``.npz``; never objects, which could run code."""
+    with open_input(path, "embeddings") as file:
+        try:
+            loaded = np.load(file, allow_pickle=False)
+            return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+        except Exception as error:  # numpy and zipfile raise whatever their parsers stumble over
+            raise UserError(f"{path}: not readable as a numpy file ({error})") from None
 
 
 def _read_kaldi(path: Path) -> tuple[list[str], np.ndarray]:
-    kaldiio = _kaldiio(path)
-    load = kaldiio.load_scp_sequential if path.suffix == ".scp" else kaldiio.load_ark
+    _kaldiio(path)
     try:
-        return _stack(path, load(str(path)))
+        return _stack(path, read_vectors(path))
     except UserError:
         raise
     except Exception as error:  # kaldiio raises whatever its parser stumbles over
-        raise UserError(f"{path}: not readable as Kaldi vectors ({error})") from None
+        raise UserError(f"{path}: not readable as Kaldi vectors ({error!r})") from None
 
 
 def _write_kaldi(path: Path, embeddings: Embeddings) -> None:
@@ -188,9 +196,12 @@ def _stack(path: Path, items: Iterable[tuple[str, np.ndarray]]) -> tuple[list[st
 
 
 def _checked(path: Path, ids: list[str], vectors: np.ndarray) -> Embeddings:
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    if not isinstance(vectors, np.ndarray) or vectors.dtype.kind not in "fiu":
+        raise UserError(f"{path}: embeddings must be one array of numbers (M, D)")
     if vectors.ndim != 2 or not vectors.size:
         raise UserError(f"{path}: embeddings must be (M, D), not of shape {vectors.shape}")
+    with np.errstate(over="ignore"):  # becomes infinity, which is named below
+        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     if len(ids) != len(vectors):
         raise UserError(f"{path}: {len(ids)} ids, but {len(vectors)} embeddings")
     if len(set(ids)) != len(ids):

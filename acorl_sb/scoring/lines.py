@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 
 from acorl_sb.errors import UserError
+from acorl_sb.reading import open_input, shown
 
 _BLOCK_BYTES = 1 << 20  # small enough for a processor's cache
+_LONGEST_LINE = 64 << 20  # bytes; what is longer is no table
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _END = b"\0"  # end-of-line mark among the fields
 
 
@@ -54,24 +56,36 @@ class Block:
 def read_blocks(path: str | os.PathLike) -> Iterator[Block]:
     """The file in blocks of whole lines, each ending in a newline.
 
-    Raises ``UserError`` when the file is missing, unreadable, or holds no line.
+    A byte order mark of UTF-8 is passed over. Raises ``UserError`` when the file is missing,
+    unreadable, no regular file, or holds no line, a NUL byte or a line of more than 64 MB.
     """
-    name, first_line, rest = str(path), 1, b""
-    try:
-        with Path(path).open("rb") as file:
-            while data := file.read(_BLOCK_BYTES):
-                data = rest + data
-                cut = data.rfind(b"\n") + 1
-                rest, data = data[cut:], data[:cut]
-                if data:
-                    yield Block(name, first_line, data)
-                    first_line += data.count(b"\n")
-    except OSError as error:
-        raise UserError(f"{name}: cannot be read ({error.strerror})") from None
+    name, first_line, rest = shown(path), 1, b""
+    with open_input(path) as file:
+        if file.read(len(_BYTE_ORDER_MARK)) != _BYTE_ORDER_MARK:
+            file.seek(0)
+        while data := file.read(_BLOCK_BYTES):
+            if b"\0" in data:
+                raise UserError(f"{name}: holds a NUL byte, so it is no text file in UTF-8")
+            data = rest + data
+            cut = data.rfind(b"\n") + 1
+            rest, data = data[cut:], data[:cut]
+            if data:
+                yield Block(name, first_line, data)
+                first_line += data.count(b"\n")
+            if len(rest) > _LONGEST_LINE:
+                raise UserError(f"{name} line {first_line}: a line of more than 64 MB is no table")
     if rest:
         yield Block(name, first_line, rest + b"\n")
     elif first_line == 1:
-        raise UserError(f"{name}: the file is empty; one line per trial is expected")
+        raise UserError(f"{name}: the file is empty")
+
+
+def decode(field: bytes, where: str) -> str:
+    """A field as text. Raises ``UserError``, beginning with ``where``, for one not in UTF-8."""
+    try:
+        return field.decode()
+    except UnicodeDecodeError:
+        raise UserError(f"{where}: {field!r} is not UTF-8 text") from None
 
 
 class Ids:
@@ -110,10 +124,7 @@ class Ids:
 
     def names(self, path: str) -> list[str]:
         """All ids by number. Raises ``UserError`` for one that is not UTF-8."""
-        try:
-            return [name.decode() for name in self._names]
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: the id {error.object!r} is not UTF-8 text") from None
+        return [decode(name, path) for name in self._names]
 
 
 def some(items: Iterable[object], limit: int = 3) -> str:

@@ -115,7 +115,7 @@ class _Form:
             finite = np.isfinite(float(found))
         except ValueError:
             finite = False
-        if not finite:
+        if not finite or b"_" in found:
             return f"the score must be a finite number, not '{found.decode(errors='replace')}'"
         return None
 
@@ -144,6 +144,6 @@ def _numbers(block: Block, column: list[bytes], form: _Form) -> np.ndarray:
         values = np.fromiter(map(float, column), np.float64, len(column))
     except ValueError:
         block.blame(form.fault)
-    if not np.isfinite(values).all():
+    if not np.isfinite(values).all() or b"_" in b"".join(column):  # Python reads 1_0 as ten
         block.blame(form.fault)
     return values

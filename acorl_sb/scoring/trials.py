@@ -10,7 +10,7 @@ import numpy as np
 
 from acorl_sb.errors import UserError
 from acorl_sb.files import atomic_path
-from acorl_sb.scoring.lines import Block, Ids, read_blocks, some
+from acorl_sb.scoring.lines import Block, Ids, decode, read_blocks, some
 
 DIGIT_LABELS = {b"0": False, b"1": True}
 WORD_LABELS = {b"nontarget": False, b"target": True}
@@ -92,12 +92,15 @@ def read_enrolment(path: str | os.PathLike) -> dict[str, list[str]]:
     models: dict[str, list[str]] = {}
     for block in read_blocks(path):
         for number, fields in block.lines():
-            model, *utterances = (field.decode(errors="replace") for field in fields)
+            where = f"{path} line {number}"
+            model, *utterances = (decode(field, where) for field in fields)
             if not utterances:
-                raise UserError(f"{path} line {number}: the model '{model}' has no utterance")
+                raise UserError(f"{where}: the model '{model}' has no utterance")
             if model in models:
-                raise UserError(f"{path} line {number}: the model '{model}' is listed twice")
+                raise UserError(f"{where}: the model '{model}' is listed twice")
             models[model] = utterances
+    if not models:
+        raise UserError(f"{path}: no models, only blank lines")
     return models
 
 

@@ -22,6 +22,7 @@ from pairs import tables
 from pairs.candidates import read_candidates
 from pairs.conditions import Condition, embed_conditions, read_conditions
 from pairs.jobs import run_all
+from pairs.keys import CandidateKeys, StudyOptions, check_changes
 from pairs.plan import Plan
 from pairs.results import Results
 
@@ -29,25 +30,30 @@ from acorl_sb import corpora
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError, run_cli
 from acorl_sb.files import write_text
-from acorl_sb.hparams import Loaded, load_hparams, plain
+from acorl_sb.hparams import Loaded, plain, read_tree
 from acorl_sb.locks import locked
 from acorl_sb.members import load_member, load_prior
+from acorl_sb.options import Options, read
+from acorl_sb.train_options import check_preparation
 
-KEYS = ["output_folder", "base", "data_folder", "noise_folder", "jobs"]
-KEYS += ["screening_seeds", "seeds", "chosen"]
 CORPUS = "speechocean762"
 
 
 def main() -> int:
     torch.set_num_threads(1)  # as many jobs as cores run beside it
     logging.getLogger("acorl_sb").setLevel(logging.WARNING)
-    lazy = ("candidates", "common", "conditions", "priors")
-    loaded = load_hparams(sys.argv[1:], KEYS, lazy=lazy)
-    with locked(loaded.hparams["output_folder"]) as folder:
-        return study(loaded, folder)
+    loaded = read(StudyOptions, sys.argv[1:], __doc__)
+    hparams = loaded.hparams
+    base = (loaded.path.parent / hparams["base"]).resolve()
+    of_base = list(read_tree(base))
+    for name, changes in loaded.lazy["candidates"].items():
+        check_changes(f"candidates.{name}", changes, of_base, CandidateKeys)
+    check_changes("common", loaded.lazy["common"], of_base, Options)
+    with locked(hparams["output_folder"]) as folder:
+        return study(loaded, base, folder)
 
 
-def study(loaded: Loaded, folder: Path) -> int:
+def study(loaded: Loaded, base: Path, folder: Path) -> int:
     """Train, score and compare what is not done yet."""
     hparams = loaded.hparams
     candidates = read_candidates(loaded.lazy["candidates"], loaded.lazy["priors"])
@@ -55,10 +61,10 @@ def study(loaded: Loaded, folder: Path) -> int:
         if name not in candidates:
             raise UserError(f"chosen: {name!r} is not a candidate")
     conditions = read_conditions(loaded.lazy["conditions"], hparams["noise_folder"])
+    prepare_options = plain(loaded.lazy["common"].get("prepare_options", {}))
+    check_preparation(CORPUS, prepare_options)
     common = {**loaded.lazy["common"], "corpus": CORPUS, "data_folder": str(hparams["data_folder"])}
-    corpora.prepare(
-        CORPUS, hparams["data_folder"], folder / "manifest", **plain(common["prepare_options"])
-    )
+    corpora.prepare(CORPUS, hparams["data_folder"], folder / "manifest", **prepare_options)
     write_text(folder / "hyperparams.yaml", loaded.text)
 
     wanted = [(name, s) for s in hparams["screening_seeds"] for name in candidates]
@@ -80,7 +86,6 @@ def study(loaded: Loaded, folder: Path) -> int:
         load = functools.partial(load_prior, {"name": name, **priors[name]}, f"priors.{name}")
         hear(load, conditions, folder / "priors" / name / "heard")
 
-    base = (Path(sys.argv[1]).parent / hparams["base"]).resolve()
     plan = Plan(base, folder, common, priors, candidates, after)
     for job in run_all(plan.jobs(wanted), base, hparams["jobs"]):
         if results.update():

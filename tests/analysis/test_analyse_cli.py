@@ -1,17 +1,19 @@
 """The script on a tiny finished run, and what people bring wrong."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
-import matplotlib.image
 import numpy as np
 import pytest
 
 from acorl_sb import analyse
 from acorl_sb.analysis.inputs import read_inputs
 from acorl_sb.errors import UserError
+from acorl_sb.report import analysis_figures
 from tests.analysis import runs
 
 pytest.importorskip("captum")
@@ -118,15 +120,31 @@ def test_score_measures_are_those_of_the_embeddings(done, folders):
 def test_page_and_pictures(done):
     text, html = (done / "analysis.md").read_text(), (done / "analysis.html").read_text()
     assert "first + second (examined)" in text and "minus the independent pair" in text
-    pictures = sorted(path.name for path in done.glob("*.png"))
-    names = ["canonical", "deletion", "likeness", "maps_nontarget", "maps_target", "profiles"]
-    assert pictures == [f"{name}.png" for name in names]
+    pictures = {path.stem for path in (done / "figures").glob("*.svg")}
+    assert pictures == {
+        *(f"similarity-{n}" for n in range(5)), "canonical-whole", "canonical-within",
+        "deletion-first", "deletion-second", "deletion-reference-second",
+        "profile-frequency", "profile-time",
+        *(f"maps-{kind}-{side}" for kind in ("target", "non-target")
+          for side in ("enrolment", "test")),
+    }  # fmt: skip
     for name in pictures:
-        assert f"({name})" in text and f'src="{name}"' in html
-        pixels = matplotlib.image.imread(done / name)
-        assert min(pixels.shape[:2]) > 200 and pixels[..., :3].std() > 0.02
+        assert f"(figures/{name}.svg)" in text and f'data-figure="{name}"' in html
+        ElementTree.parse(done / "figures" / f"{name}.svg")
     assert html.count("<table>") == text.count("\n|---|") > 3
-    assert "nan" not in text.lower()
+    assert "nan" not in re.sub(r"<image.*?>", "", html, flags=re.S).lower()
+
+
+def test_deletion_plot_and_table_are_of_the_same_trials(done):
+    """The loss of score in the table is that of the plotted curve: both of all trials."""
+    members = json.loads((done / "analysis.json").read_text())["attribution"]["members"]
+    pictures = analysis_figures.deletion(members)
+    assert len({picture.figure.axes[0].get_ylim() for picture in pictures}) == 1
+    for member, picture in zip(members.values(), pictures, strict=True):
+        (axis,) = picture.figure.axes
+        line = next(li for li in axis.lines if li.get_label().endswith("by the map"))
+        score, *masked = line.get_ydata()
+        assert score - np.mean(masked) == pytest.approx(member["deletion"]["drop"]["map"], abs=1e-5)
 
 
 def test_the_report_links_to_it_once(done):
@@ -179,7 +197,7 @@ def test_what_people_bring_wrong(folders, tmp_path):
     cases = {
         "say which run": [],
         "no output folder of train.py": ["--run_folder", tmp_path],
-        "part must be dev or test": ["--run_folder", main, "--part", "train"],
+        "'part'": ["--run_folder", main, "--part", "train"],
         "no member 'third'; it has first, second": ["--run_folder", main, "--members", "[third]"],
         "two members are needed": ["--run_folder", lone],
         "speakers; cross-validation": ["--run_folder", small],
@@ -190,9 +208,9 @@ def test_what_people_bring_wrong(folders, tmp_path):
         "neither numbers nor of two kinds": [
             *("--run_folder", main, "--attributes", f"{{colour: {words}}}")
         ],
-        "trials must be a whole number": ["--run_folder", main, "--trials", "many"],
-        "crop_seconds must be": ["--run_folder", main, "--crop_seconds", "0"],
-        "neighbourhood must be": ["--run_folder", main, "--neighbourhood", "5"],
+        "'trials'": ["--run_folder", main, "--trials", "many"],
+        "'crop_seconds'": ["--run_folder", main, "--crop_seconds", "0"],
+        "'neighbourhood'": ["--run_folder", main, "--neighbourhood", "5"],
         "the key 'trails'": ["--run_folder", main, "--trails", "5"],
     }
     for sentence, args in cases.items():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from acorl_sb.analysis.folds import resample_weights, speaker_folds
+from acorl_sb.analysis.folds import speaker_folds
 from acorl_sb.analysis.similarity import canonical_correlations, linear_cka, within_speaker
+from acorl_sb.metrics.bootstrap import draws
 from tests.analysis.pairs import SPEAKERS, noise, pair
 
 
@@ -117,7 +118,7 @@ def test_folds_keep_speakers_whole_and_balanced():
 
 def test_resampled_speakers_give_the_error_of_a_mean():
     values = np.random.default_rng(0).normal(size=400)
-    weights = resample_weights(400, replicates=4000)
+    weights = draws(400, replicates=4000)
     assert (weights.sum(1) == 400).all()
     means = weights @ values / 400
     assert means.std() == pytest.approx(values.std() / 20, rel=0.05)

@@ -73,19 +73,35 @@ def test_loss_is_equation_3_recomputed(device, distance):
     )
 
 
-def test_encoder_ascends_while_heads_descend():
+def test_encoder_ascends_while_heads_descend(device):
     torch.manual_seed(3)
-    z = torch.randn(16, 4, requires_grad=True)
-    v = torch.randn(16, 4)
-    labels = torch.zeros(16, dtype=torch.long)
-    objective = Adversarial(4, [4], 1, Push(2.0))
+    strength = 2.0
+    z = torch.randn(16, 4, dtype=torch.float64, device=device, requires_grad=True)
+    v = torch.randn(16, 4, dtype=torch.float64, device=device)
+    labels = torch.zeros(16, dtype=torch.long, device=device)
+    objective = Adversarial(4, [4], 1, Push(strength)).to(device).double()
+    heads = list(objective.heads.parameters())
+
+    def distance():
+        return 1 - F.cosine_similarity(objective.heads[0](F.normalize(z, dim=-1)), v).mean()
+
     objective(z, [v], labels, 1.0).loss.backward()
-    reversed_grad = z.grad.clone()
-    plain = z.detach().clone().requires_grad_()
-    F.cosine_similarity(objective.heads[0](F.normalize(plain, dim=-1)), v).mean().backward()
-    # 1 - cosine has the opposite gradient of cosine; reversed with c = 2 that is +2 cosine's.
-    torch.testing.assert_close(reversed_grad, 2 * plain.grad, atol=1e-6, rtol=1e-4)
-    assert all(p.grad.abs().sum() > 0 for p in objective.heads.parameters())
+    plain_z, *plain_heads = torch.autograd.grad(distance(), [z, *heads])
+    assert plain_z.norm() > 0.01 and all(grad.norm() > 0.01 for grad in plain_heads)
+    torch.testing.assert_close(z.grad, -strength * plain_z)
+    for parameter, grad in zip(heads, plain_heads, strict=True):
+        torch.testing.assert_close(parameter.grad, grad)
+
+    # What an optimizer makes of it: its step is against the gradient.
+    before = float(distance().detach())
+    with torch.no_grad():
+        z -= 0.01 * z.grad
+    assert distance() > before
+    with torch.no_grad():
+        z += 0.01 * z.grad
+        for parameter in heads:
+            parameter -= 0.01 * parameter.grad
+    assert distance() < before
 
 
 def test_priors_get_no_gradient():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import runpy
 import warnings
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from acorl_sb import training
 from acorl_sb.encoders import SpeakerEncoder
 from acorl_sb.errors import UserError
 from acorl_sb.foreign import ge2e
-from acorl_sb.hparams import load_hparams
+from acorl_sb.options import read
+from acorl_sb.train_options import TrainOptions
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,10 +98,7 @@ def test_silence_is_no_nan(untrained):
 
 
 def test_its_yaml_trains_a_member_against_it(untrained, tmp_path):
-    script = runpy.run_path(str(ROOT / "train.py"))
-    keys = [*script["SETTINGS"], *script["CORPUS"], *script["EVALUATION"]]
-    yaml = str(ROOT / "hparams" / "acorl_ge2e.yaml")
-    lists = load_hparams([yaml, "--device=cpu"], keys, ("members", "priors")).lazy
+    lists = read(TrainOptions, [str(ROOT / "hparams" / "acorl_ge2e.yaml")]).lazy
     lists["priors"][0]["encoder"]["embedding_model"]["weights"] = str(untrained)
     lists["members"][0]["encoder"] = tiny.encoder_tree()
     data = training.TrainingSet(tiny.hums(tmp_path / "hums"), lambda encoder: 0.1)

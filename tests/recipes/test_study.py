@@ -17,7 +17,6 @@ import ruamel.yaml
 import soundfile
 
 from acorl_sb import metrics
-from acorl_sb.bootstrap import Measure
 from acorl_sb.corpora import Utterance
 from acorl_sb.corpora.manifest import write_manifest
 from acorl_sb.corpora.splits import make_trials
@@ -25,8 +24,10 @@ from acorl_sb.errors import UserError
 from acorl_sb.evaluate import Side
 from acorl_sb.files import write_json
 from acorl_sb.fusion import MeanZNorm
-from acorl_sb.hparams import build, load_hparams
+from acorl_sb.hparams import build
 from acorl_sb.members import build_encoder
+from acorl_sb.metrics.bootstrap import Measure
+from acorl_sb.options import read
 from acorl_sb.scoring.embeddings import Embeddings, read_embeddings, write_embeddings
 from acorl_sb.scoring.scorefiles import read_scores
 from acorl_sb.scoring.trials import TrialList, write_trials
@@ -99,9 +100,8 @@ def test_candidates_that_make_no_sense_are_named(text, sentence):
 
 
 def test_every_candidate_of_the_recipe_can_be_built():
-    lazy = ("candidates", "common", "conditions", "priors")
     argv = [str(RECIPE / "hparams" / "study.yaml"), "--data_folder", "x"]
-    loaded = load_hparams(argv, study.KEYS, lazy)
+    loaded = read(study.StudyOptions, argv)
     found = read_candidates(loaded.lazy["candidates"], loaded.lazy["priors"])
     assert set(loaded.hparams["chosen"]) <= set(found)
     for name, candidate in found.items():

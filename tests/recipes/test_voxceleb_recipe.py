@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from acorl_sb.hparams import build, load_hparams
-from acorl_sb.training import DECISIVE
+from acorl_sb.hparams import build
+from acorl_sb.options import read
+from acorl_sb.train_options import DECISIVE, TrainingRun
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "recipes" / "VoxCeleb" / "SpeakerRec" / "ACoRL"
 script = runpy.run_path(str(RECIPE / "train.py"))
-KEYS = [*script["SETTINGS"], *script["CORPUS"], *script["EVALUATION"]]
 
 
 def rows():
@@ -31,7 +31,7 @@ def rows():
 
 def load(name, *overrides):
     path = str(RECIPE / "hparams" / f"{name}.yaml")
-    return load_hparams([path, "--device=cpu", *overrides], KEYS, ("members", "priors", "encoder"))
+    return read(script["RecipeOptions"], [path, "--device=cpu", *overrides], run=TrainingRun)
 
 
 @pytest.mark.parametrize("encoder", ["ecapa1024", "resnet34"])

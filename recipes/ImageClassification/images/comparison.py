@@ -162,7 +162,7 @@ def grow(argv: Sequence[str], seed: int, name: str, strength: float | None) -> G
         [fused(outputs[:k], data) for k in sizes],
         [softmax(one.test_logits) for one in outputs],
         [likeness(outputs[:k], data.test.labels) for k in sizes],
-        [read_record(folder)["seconds"] for folder in chain.folders],
+        [read_record(folder, ["seconds"])["seconds"] for folder in chain.folders],
     )
 
 

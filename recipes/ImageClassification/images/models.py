@@ -74,7 +74,7 @@ class TorchvisionResNet(nn.Module):
         self.resnet = resnet18(weights=None) if depth == 18 else resnet50(weights=None)
         self.embedding_dim = self.resnet.fc.in_features
         if weights is not None:
-            from acorl_sb.members import load_weights
+            from acorl_sb.weights import load_weights
 
             load_weights(self.resnet, weights)
         self.resnet.fc = nn.Identity()

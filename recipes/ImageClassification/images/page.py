@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from acorl_sb.files import atomic_path
+from acorl_sb.tables import markdown
 from images.results import FUSIONS, number, percent
 
 
@@ -23,7 +24,7 @@ def comparison_tables(results: Mapping[str, Any]) -> str:
     for fusion in FUSIONS:
         head = f"Accuracy in %, {fusion} fused, K members"
         parts.append(
-            _table(
+            markdown(
                 [head, *map(str, sizes)],
                 [
                     [name, *(percent(rows[name, k, fusion]["accuracy"]) for k in sizes)]
@@ -33,7 +34,7 @@ def comparison_tables(results: Mapping[str, Any]) -> str:
         )
         head = f"Accuracy − `{reference}`'s, percentage points, paired, {fusion} fused"
         parts.append(
-            _table(
+            markdown(
                 [head, *map(str, sizes[1:])],
                 [
                     [
@@ -50,7 +51,7 @@ def comparison_tables(results: Mapping[str, Any]) -> str:
         )
     last = sizes[-1]
     parts.append(
-        _table(
+        markdown(
             [f"K = {last}", "fused", "top-5, %", "NLL, nats", "calibration error, %"],
             [
                 [name, fusion, percent(r["top5"]), number(r["nll"]), percent(r["ece"])]
@@ -63,7 +64,7 @@ def comparison_tables(results: Mapping[str, Any]) -> str:
     members = {(m["method"], m["k"]): m for m in results["members"]}
     alike = list(members[methods[0], 2]["likeness"])
     parts.append(
-        _table(
+        markdown(
             [
                 "members",
                 "push",
@@ -85,7 +86,7 @@ def comparison_tables(results: Mapping[str, Any]) -> str:
     )
     if results["selection"]:
         parts.append(_selection_table(results["selection"]))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
 def _selection_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -97,12 +98,7 @@ def _selection_table(rows: Sequence[Mapping[str, Any]]) -> str:
         cells = [nll.get((name, strength)) for strength in [None, *strengths]]
         body.append([name, *("" if cell is None else f"{cell:.3f}" for cell in cells)])
     head = "Development NLL of the pair, nats, by push"
-    return _table([head, without, *(f"{strength:g}" for strength in strengths)], body)
-
-
-def _table(head: list[str], body: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return markdown([head, without, *(f"{strength:g}" for strength in strengths)], body)
 
 
 def draw_comparison(results: Mapping[str, Any], path: str | Path) -> None:

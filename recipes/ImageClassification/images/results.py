@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from acorl_sb.bootstrap import interval
+from acorl_sb.metrics.bootstrap import draws
+from acorl_sb.metrics.intervals import interval
+from acorl_sb.tables import markdown
 from images.data import ImageData
 from images.ensembles import fuse_embeddings, fuse_probabilities, likeness
 from images.members import Outputs
-from images.metrics import METRICS, centred, draws, evaluate, over_runs, softmax
+from images.metrics import METRICS, centred, evaluate, over_runs, softmax
 
 FUSIONS = ("probabilities", "embeddings")
 Probabilities = np.ndarray
@@ -92,22 +94,24 @@ def evaluate_run(
 
 def ensemble_table(results: Mapping[str, Any]) -> str:
     """The results of one run as a Markdown table."""
-    lines = [
-        f"{results['test_images']} test images; 95 % intervals over images.",
-        "",
-        "| system | accuracy, % | − first | top-5, % | NLL, nats | calibration error, % |",
-        "|---|---|---|---|---|---|",
-    ]
+    header = ["system", "accuracy, %", "− first", "top-5, %", "NLL, nats", "calibration error, %"]
+    rows = []
     for name, row in results["systems"].items():
         against = results["minus_first"].get(name)
         cells = [
+            name,
             percent(row["accuracy"]),
             percent(against["accuracy"], sign=True) if against else "",
             percent(row["top5"]),
             number(row["nll"]),
             percent(row["ece"]),
         ]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        rows.append(cells)
+    lines = [
+        f"{results['test_images']} test images; 95 % intervals over images.",
+        "",
+        markdown(header, rows).rstrip(),
+    ]
     if results["likeness"]:
         alike = ", ".join(f"{k.replace('_', ' ')} {v:.2f}" for k, v in results["likeness"].items())
         lines += ["", f"Members, mean over pairs: {alike}."]

@@ -42,6 +42,7 @@ from images.members import (
     embed,
     load_member,
     member_outputs,
+    rebuild_member,
     save_member,
     worker_errors,
 )
@@ -152,9 +153,9 @@ class Chain:
         other.errors, other.folders = list(self.errors), list(self.folders)
         return other
 
-    def add_prior(self, name: str, folder: str | Path) -> None:
+    def add_prior(self, name: str, folder: str | Path, trust: bool = False) -> None:
         """A frozen encoder that a user owns; its error is unknown, so no push is held to it."""
-        self.alliance.add(name, load_member(folder).to(self.task.device))
+        self.alliance.add(name, load_member(folder, trust).to(self.task.device))
 
     def add_member(self, spec: Any, index: int, folder: Path, seed: int | None = None) -> None:
         """Train the member that ``spec`` (name, encoder, objective) says, unless it is there."""
@@ -167,15 +168,16 @@ class Chain:
             "priors": self.alliance.names if complements else [],
             REFERENCES: reference_weights(self.alliance) if complements else {},
         }
-        record = read_record(folder)
+        record = read_record(folder, ["dev_error"])
         if record is None:
             train_member(spec, index, seed, self, folder, wanted)
-            record = read_record(folder)
+            record = read_record(folder, ["dev_error"])
         else:
             refuse_changes(folder, record["settings"], wanted)
         self.errors.append(record["dev_error"])
         self.folders.append(folder)
-        self.alliance.add(str(spec["name"]), load_member(folder).to(self.task.device))
+        encoder = rebuild_member(folder, spec["encoder"], f"members[{index}].encoder")
+        self.alliance.add(str(spec["name"]), encoder.to(self.task.device))
 
 
 def train_member(
@@ -310,7 +312,7 @@ def train_alliance(
     """Train, or load where finished, the ``members`` of a YAML in order; return their chain."""
     chain = Chain(task)
     for spec in prior_specs or []:
-        chain.add_prior(str(spec["name"]), spec["folder"])
+        chain.add_prior(str(spec["name"]), spec["folder"], spec.get("trust") is True)
     for index, spec in enumerate(specs):
         seed = int(spec["seed"]) if "seed" in spec else None
         chain.add_member(spec, index, folder / str(spec["name"]), seed)

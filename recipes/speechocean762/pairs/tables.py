@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from acorl_sb.bootstrap import Measure
-from acorl_sb.fuse_tables import markdown, signed
+from acorl_sb.metrics.bootstrap import Measure
+from acorl_sb.tables import markdown, signed
 from pairs.compare import Difference
 
 if TYPE_CHECKING:

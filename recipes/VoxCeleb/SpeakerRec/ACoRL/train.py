@@ -14,17 +14,34 @@ In a YAML the key ["inherit"] names another one, whose keys it then replaces.
 
 import logging
 import sys
+from typing import Any, ClassVar
 
-from acorl_sb import distributed
+from pydantic import Field
+
+from acorl_sb import distributed, options
 from acorl_sb.errors import run_cli
 from acorl_sb.experiment import run_experiment
-from acorl_sb.hparams import load_hparams
 from acorl_sb.logs import log_to_screen
 from acorl_sb.memory import keep_freed_memory
-from acorl_sb.training import DECISIVE, SETTINGS, Settings
+from acorl_sb.option_kinds import ABSENT
+from acorl_sb.rehearsal import rehearse
+from acorl_sb.train_options import CORPUS, DECISIVE, TrainingKeys, TrainingRun, TrainOptions
+from acorl_sb.training import Settings
 
-CORPUS = ["corpus", "data_folder", "prepare_options"]
-EVALUATION = ["output_folder", "dev_seconds", "score_seconds"]
+
+class RecipeOptions(TrainOptions):
+    """The keys of the front door's train.py, and those that only this recipe's YAMLs have."""
+
+    lazy: ClassVar[tuple[str, ...]] = ("members", "priors", "encoder")
+
+    encoder: dict[str, Any] = Field(description="of both members, as in hparams/models/*.yaml")
+    lr: float = Field(gt=0, le=1000, description="learning rate, for optimizer and schedule")
+    warmup_steps: int = Field(ge=0, description="steps in which the learning rate rises")
+    margin: float = Field(ge=0, le=3.14, description="additive angular margin, radians")
+    rir_folder: options.Text | None = Field(ABSENT, description="room impulse responses")
+    start_first: options.Text | None = Field(None, description="folder to start the first from")
+    start_second: options.Text | None = Field(None, description="folder to start the second from")
+    trained: options.Text = Field(ABSENT, description="folder of the members to go on from")
 
 
 logger = logging.getLogger("acorl_sb.recipe")
@@ -49,39 +66,23 @@ def summarise(hparams, encoder):
 def main():
     """Reads the YAML, then prepares, trains, scores and fuses."""
     keep_freed_memory()
-    loaded = load_hparams(
-        sys.argv[1:],
-        [*SETTINGS, *CORPUS, *EVALUATION],
-        lazy=("members", "priors", "encoder"),
+    loaded = options.read(RecipeOptions, sys.argv[1:], __doc__, TrainingRun)
+    hparams, encoder = loaded.hparams, loaded.lazy.pop("encoder")
+    settings = Settings(
+        **{key: hparams[key] for key in TrainingKeys.model_fields},
+        plain=loaded.plain([*DECISIVE, *CORPUS]),
     )
-    hparams = loaded.hparams
+    rehearse(**loaded.lazy, settings=settings, run_opts=loaded.run_opts)
     run_opts, _ = distributed.start(loaded.run_opts)
     log_to_screen()
-    summarise(hparams, loaded.lazy["encoder"])
+    summarise(hparams, encoder)
     run_experiment(
         output_folder=hparams["output_folder"],
         corpus=hparams["corpus"],
         data_folder=hparams["data_folder"],
         prepare_options=hparams["prepare_options"],
-        members=loaded.lazy["members"],
-        priors=loaded.lazy["priors"],
-        settings=Settings(
-            seed=hparams["seed"],
-            crop_seconds=hparams["crop_seconds"],
-            speeds=hparams["speeds"],
-            batch_size=hparams["batch_size"],
-            epochs=hparams["epochs"],
-            epoch_steps=hparams["epoch_steps"],
-            optimizer=hparams["optimizer"],
-            adversary_optimizer=hparams["adversary_optimizer"],
-            lr_schedule=hparams["lr_schedule"],
-            head=hparams["head"],
-            augment=hparams["augment"],
-            view=hparams["view"],
-            cache_mb=hparams["cache_mb"],
-            workers=hparams["workers"],
-            plain=loaded.plain([*DECISIVE, *CORPUS]),
-        ),
+        **loaded.lazy,
+        settings=settings,
         dev_seconds=hparams["dev_seconds"],
         score_seconds=hparams["score_seconds"],
         run_opts=run_opts,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
+from scipy.optimize import brentq
 from scipy.stats import norm
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_curve
@@ -18,7 +19,7 @@ from acorl_sb import metrics
 COSTS = [(0.01, 1.0, 1.0), (0.05, 1.0, 1.0), (0.5, 1.0, 1.0), (0.9, 1.0, 10.0), (0.01, 10.0, 1.0)]
 SCORE_METRICS = [
     metrics.eer,
-    metrics.eer_interpolated,
+    metrics.eer_hull,
     metrics.eer_threshold,
     metrics.min_dcf,
     metrics.min_dcf_threshold,
@@ -64,7 +65,7 @@ def test_convex_hull_eer_is_the_lowest_crossing_of_any_chord(device):
         p_fa, p_miss, _ = brute_points(scores, labels)
         points = list(zip(p_fa, p_miss, strict=True))
         expected = min(crossing(a, b) for a in points for b in points)
-        found = metrics.eer(torch.tensor(scores, device=device), torch.tensor(labels))
+        found = metrics.eer_hull(torch.tensor(scores, device=device), torch.tensor(labels))
         assert found == pytest.approx(expected, abs=1e-12)
 
 
@@ -73,17 +74,34 @@ def test_convex_hull_eer_is_the_largest_minimum_bayes_error():
         p_fa, p_miss, _ = brute_points(scores, labels)
         priors = np.linspace(0, 1, 20001)[:, None]
         worst = (priors * p_miss + (1 - priors) * p_fa).min(1).max()
-        assert metrics.eer(scores, labels) == pytest.approx(worst, abs=1e-4)
+        assert metrics.eer_hull(scores, labels) == pytest.approx(worst, abs=1e-4)
 
 
-def test_interpolated_eer_is_scikit_learns_roc_interpolated(device):
+def test_eer_is_the_crossing_of_scikit_learns_roc(device):
     for scores, labels in small_cases():
         p_fa, p_hit, _ = roc_curve(labels, scores, drop_intermediate=False)
         points = list(zip(p_fa, 1 - p_hit, strict=True))[::-1]
         expected = min(crossing(a, b) for a, b in itertools.pairwise(points))
-        found = metrics.eer_interpolated(torch.tensor(scores, device=device), torch.tensor(labels))
+        found = metrics.eer(torch.tensor(scores, device=device), torch.tensor(labels))
         assert found == pytest.approx(expected, abs=1e-12)
-        assert metrics.eer(scores, labels) <= found + 1e-12
+        assert metrics.eer_hull(scores, labels) <= found + 1e-12
+
+
+def test_eer_is_what_toolkits_compute():
+    """The usual recipe: the root of 1 - tpr - fpr on the interpolated ROC."""
+    for scores, labels in small_cases():
+        fpr, tpr, _ = roc_curve(labels, scores)
+        usual = brentq(lambda x, fpr=fpr, tpr=tpr: 1 - x - np.interp(x, fpr, tpr), 0, 1, xtol=1e-12)
+        assert metrics.eer(scores, labels) == pytest.approx(usual, abs=1e-9)
+
+
+def test_figures_show_the_usual_eer_and_keep_that_of_the_hull():
+    """On this small list the two differ: the step curve crosses at 1/3, its hull at 2/7."""
+    scores, labels = [0, 1, 2, 3, 4, 5], [0, 1, 0, 0, 1, 1]
+    made = metrics.evaluate(scores, labels)
+    assert made["eer"] == pytest.approx(1 / 3)
+    assert made["eer_hull"] == pytest.approx(metrics.eer_hull(scores, labels))
+    assert made["eer_hull"] < 0.3
 
 
 def test_min_dcf_is_the_minimum_over_all_thresholds(device):
@@ -117,7 +135,7 @@ def test_coarse_to_fine_search_finds_what_a_full_search_finds(device):
                 hull.pop()
             hull.append(point)
         expected = min(crossing(b, a) for a, b in itertools.pairwise(hull))
-        assert result["eer"] == pytest.approx(expected, abs=1e-9)
+        assert result["eer_hull"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_det_points_are_all_operating_points(device):
@@ -181,7 +199,7 @@ def test_normal_scores_have_the_rates_of_theory(separation, device):
     on_device = torch.tensor(llrs, device=device), torch.tensor(labels, device=device)
     result = metrics.evaluate(*on_device, points=(0.01, 0.3), calibrated=True)
     assert result["eer"] == pytest.approx(norm.cdf(-separation / 2), abs=2e-5)
-    assert result["eer_interpolated"] == pytest.approx(norm.cdf(-separation / 2), abs=2e-5)
+    assert result["eer_hull"] == pytest.approx(norm.cdf(-separation / 2), abs=2e-5)
     bits, _ = quad(
         lambda z: norm.pdf(z) * np.logaddexp(0, -(mean + deviation * z)) / np.log(2), -9, 9
     )
@@ -207,7 +225,7 @@ def test_monotone_transforms_change_nothing(device):
 
 def test_swapping_classes_and_sign_changes_nothing():
     for scores, labels in small_cases():
-        for metric in (metrics.eer, metrics.eer_interpolated, metrics.min_cllr):
+        for metric in (metrics.eer, metrics.eer_hull, metrics.min_cllr):
             assert metric(-scores, ~labels) == pytest.approx(metric(scores, labels), abs=1e-12)
         for p, c_miss, c_fa in COSTS:
             swapped = metrics.min_dcf(-scores, ~labels, 1 - p, c_fa, c_miss)
@@ -228,7 +246,7 @@ def test_order_of_trials_and_repeating_them_change_nothing():
 def test_ties_are_decided_together():
     # One score for all: the only choices are to accept all or none.
     assert metrics.eer([0.3] * 4, [1, 0, 1, 0]) == 0.5
-    assert metrics.eer_interpolated([0.3] * 4, [1, 0, 1, 0]) == 0.5
+    assert metrics.eer_hull([0.3] * 4, [1, 0, 1, 0]) == 0.5
     assert metrics.min_dcf([0.3] * 4, [1, 0, 1, 0]) == 1.0
     assert metrics.min_cllr([0.3] * 4, [1, 0, 1, 0]) == pytest.approx(1.0)
     # A target tied with a non-target at the boundary: it cannot be had without the other.
@@ -239,13 +257,13 @@ def test_ties_are_decided_together():
 def test_perfect_and_inverted_systems():
     scores, labels = [0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1]
     assert metrics.eer(scores, labels) == 0.0
-    assert metrics.eer_interpolated(scores, labels) == 0.0
+    assert metrics.eer_hull(scores, labels) == 0.0
     assert metrics.min_dcf(scores, labels) == 0.0
     assert metrics.min_cllr(scores, labels) == 0.0
     assert metrics.min_dcf_threshold(scores, labels) == 0.8
     inverted = [1, 1, 0, 0]
-    assert metrics.eer(scores, inverted) == 0.5
-    assert metrics.eer_interpolated(scores, inverted) == 1.0
+    assert metrics.eer(scores, inverted) == 1.0
+    assert metrics.eer_hull(scores, inverted) == 0.5
     assert metrics.min_dcf(scores, inverted) == 1.0
     assert metrics.min_dcf_threshold(scores, inverted, 0.01) == math.inf
     assert metrics.min_dcf_threshold(scores, inverted, 0.99) == 0.1

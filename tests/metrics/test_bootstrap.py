@@ -7,9 +7,12 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from acorl_sb import bootstrap, metrics
-from acorl_sb.bootstrap import Measure, speaker_bootstrap
+from acorl_sb import metrics
+from acorl_sb.metrics import bootstrap, weighted_roc
+from acorl_sb.metrics.bootstrap import Measure, SpeakerBootstrap, speaker_bootstrap
+from acorl_sb.metrics.intervals import interval
 
+STANDARD = bootstrap.standard_measures((0.01, 0.05, 0.5), c_miss=2.0, c_fa=1.5)
 MEASURES = [
     Measure("eer"),
     Measure("min_dcf"),
@@ -63,9 +66,8 @@ def test_replicates_are_metrics_of_repeated_trials(target_weight, digits, device
         replicates=25,
         seed=3,
         target_weight=target_weight,
-        memory=30_000,  # several blocks
     )
-    draws = bootstrap._draw(9, 25, 3).numpy().astype(int)
+    draws = bootstrap.draws(9, 25, 3)
     assert (draws.sum(1) == 9).all()
     for measure in MEASURES:
         values = found[str(measure)]
@@ -81,7 +83,7 @@ def test_replicates_are_metrics_of_repeated_trials(target_weight, digits, device
 
 
 def test_drawing_every_speaker_once_gives_the_metric_itself(monkeypatch, device):
-    monkeypatch.setattr(bootstrap, "_draw", lambda k, r, seed: torch.ones(r, k).double())
+    monkeypatch.setattr(bootstrap, "draws", lambda k, r, seed: np.ones((r, k)))
     rng = np.random.default_rng(1)
     scores, labels, enrol, test = trials(rng, 12)
     found = speaker_bootstrap(
@@ -91,6 +93,32 @@ def test_drawing_every_speaker_once_gives_the_metric_itself(monkeypatch, device)
     assert found["eer"] == pytest.approx(result["eer"], abs=1e-12)
     assert found["min_dcf(0.01)"] == pytest.approx(result["min_dcf"][0.01], abs=1e-12)
     assert found["cllr"] == pytest.approx(result["cllr"], abs=1e-12)
+
+
+@pytest.mark.parametrize("decimals", [None, 1])
+def test_weights_held_in_pieces_change_nothing(monkeypatch, decimals):
+    scores, labels, enrol, test = speaker_trials(0, decimals=decimals)
+    whole = SpeakerBootstrap(labels, enrol, test, 60, seed=5)(scores, STANDARD)
+    monkeypatch.setattr(bootstrap, "_BLOCK", 60 * 100)  # of 100 trials each
+    pieces = SpeakerBootstrap(labels, enrol, test, 60, seed=5)(scores, STANDARD)
+    for name, values in whole.items():
+        np.testing.assert_allclose(pieces[name], values, atol=1e-12)
+
+
+def test_a_grid_of_thresholds_moves_an_interval_by_little(monkeypatch):
+    scores, labels, enrol, test = speaker_trials(1, speakers=200, count=60_000)
+    draw = SpeakerBootstrap(labels, enrol, test, 200, seed=1)
+    monkeypatch.setattr(weighted_roc, "EXACT", 10**9)
+    exact = draw(scores, STANDARD)
+    monkeypatch.setattr(weighted_roc, "EXACT", 0)
+    coarse = draw(scores, STANDARD)
+    thresholds, _ = weighted_roc.choose_thresholds(
+        np.sort(scores[labels]), np.sort(scores[~labels])
+    )
+    assert len(thresholds) < 2000
+    for name, values in exact.items():
+        assert np.abs(coarse[name] - values).max() < 0.3 * values.std()
+        assert abs(np.mean(coarse[name] - values)) < 0.1 * values.std()
 
 
 def test_draws_are_the_seeds_and_the_same_for_every_system():
@@ -104,6 +132,18 @@ def test_draws_are_the_seeds_and_the_same_for_every_system():
     assert (named["eer"][0] == first[0]).all()
     other = speaker_bootstrap(scores, labels, enrol, test, replicates=40, seed=2)["eer"]
     assert not (other == first).all()
+
+
+def speaker_trials(seed, speakers=40, count=4000, decimals=None):
+    """Trials over speakers who differ in how hard they are; target trials have one speaker."""
+    rng = np.random.default_rng(seed)
+    enrol, test = rng.integers(0, speakers, (2, count))
+    test = np.where(rng.random(count) < 0.3, enrol, test)
+    labels = enrol == test
+    hard = rng.normal(0, 0.7, speakers)
+    scores = 2.0 * labels + hard[enrol] + hard[test] + rng.standard_normal(count)
+    scores = scores if decimals is None else scores.round(decimals)
+    return scores, labels, enrol * 7 + 3, test * 7 + 3
 
 
 def simulated(rng, speakers, effect):
@@ -140,13 +180,13 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
                 2 * scores, labels, enrol, test, measures, 200, number, target_weight=weight
             )
             for name, value in values.items():
-                low, high = bootstrap.interval(value[0])
+                low, high = interval(value[0])
                 count[name] += (low <= truth[name] <= high) / sets
         picks = rng.integers(0, len(labels), (60, len(labels)))
         errors = [
             (scores[p][labels[p]] < 0).mean() + (scores[p][~labels[p]] >= 0).mean() for p in picks
         ]
-        low, high = bootstrap.interval(errors)
+        low, high = interval(errors)
         over_trials += (low <= truth["act_dcf(0.5)"] <= high) / sets
     for name in truth:
         assert 0.87 <= covered[name] <= 0.99, covered
@@ -162,7 +202,7 @@ def test_paired_differences_are_sharper_than_unpaired_and_cover():
         scores, labels, enrol, test = simulated(rng, 40, 0.6)
         both = np.stack([scores, scores]) + rng.normal(size=(2, len(labels))) * 0.2
         eer = speaker_bootstrap(both, labels, enrol, test, replicates=200, seed=number)["eer"]
-        low, high = bootstrap.interval(eer[0] - eer[1])
+        low, high = interval(eer[0] - eer[1])
         covered += low <= 0 <= high
         paired.append(np.std(eer[0] - eer[1]))
         unpaired.append(np.std(eer[0] - np.roll(eer[1], 1)))
@@ -172,24 +212,24 @@ def test_paired_differences_are_sharper_than_unpaired_and_cover():
 
 def test_interval_is_of_percentiles():
     values = np.random.default_rng(6).permutation(np.arange(1001.0))
-    assert bootstrap.interval(values) == pytest.approx((25, 975))
-    assert bootstrap.interval(values, 0.5) == pytest.approx((250, 750))
-    low, high = bootstrap.interval(np.stack([values, values + 1]))
+    assert interval(values) == pytest.approx((25, 975))
+    assert interval(values, 0.5) == pytest.approx((250, 750))
+    low, high = interval(np.stack([values, values + 1]))
     assert low == pytest.approx([25, 26]) and high == pytest.approx([975, 976])
     values[:50] = np.nan
-    assert np.isfinite(bootstrap.interval(values)).all()
+    assert np.isfinite(interval(values)).all()
     values[:200] = np.nan
     with pytest.raises(ValueError, match="too few speakers"):
-        bootstrap.interval(values)
+        interval(values)
     with pytest.raises(ValueError, match="level"):
-        bootstrap.interval(np.arange(9.0), 1.0)
+        interval(np.arange(9.0), 1.0)
 
 
 def test_a_draw_without_a_class_has_no_value():
     # Two speakers: half of the draws take one of them twice, and no non-target trial is left.
     scores, labels, enrol, test = trials(np.random.default_rng(7), 2)
     values = speaker_bootstrap(scores, labels, enrol, test, MEASURES, replicates=200)
-    gone = (bootstrap._draw(2, 200, 0).numpy() == 2).any(1)
+    gone = (bootstrap.draws(2, 200, 0) == 2).any(1)
     assert 60 < gone.sum() < 140
     for value in values.values():
         assert (np.isnan(value[0]) == gone).all()
@@ -197,7 +237,7 @@ def test_a_draw_without_a_class_has_no_value():
 
 def test_what_does_not_fit_is_refused():
     scores, labels, enrol, test = trials(np.random.default_rng(8), 5)
-    with pytest.raises(ValueError, match="contradict the labels of 1 trials, first trial 0"):
+    with pytest.raises(ValueError, match="first trial 0"):
         speaker_bootstrap(scores, labels, np.r_[test[0] + 1, enrol[1:]], test)
     with pytest.raises(ValueError, match="at least two speakers"):
         speaker_bootstrap(scores, labels, enrol * 0, test * 0)
