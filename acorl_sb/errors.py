@@ -18,6 +18,10 @@ _OF_THE_PLACE = {
 }
 
 
+# torch.save says it in words of its own, and only its C++ code knows the reason.
+_OF_TORCH_SAVE = ("PytorchStreamWriter", "inline_container", "iostream error")
+
+
 class UserError(Exception):
     """Something a user brought is wrong.
 
@@ -37,8 +41,7 @@ def cannot_write(path: str | os.PathLike) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
     except RuntimeError as error:
-        # torch.save says it in words of its own, and only its C++ code knows the reason.
-        if "PytorchStreamWriter" not in str(error) and "inline_container" not in str(error):
+        if not any(words in str(error) for words in _OF_TORCH_SAVE):
             raise
         reason = "the disk may be full"
     else:

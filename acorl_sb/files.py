@@ -12,6 +12,8 @@ from typing import Any
 
 from acorl_sb.errors import UserError, cannot_write
 
+BLANK = " \t\n'\""  # a shell or a YAML may leave quotes round nothing
+
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
@@ -40,9 +42,10 @@ def output_path(folder: object) -> Path:
 
     Raises ``UserError`` for what is no path, a blank one, and one that leads to or through a file.
     """
-    if not isinstance(folder, str | os.PathLike) or not str(folder).strip() or "\0" in str(folder):
+    text = str(folder) if isinstance(folder, str | os.PathLike) else ""
+    if not text.strip(BLANK) or "\0" in text:
         raise UserError(f"the output folder must be the path of a folder, not {folder!r}")
-    path = Path(folder)
+    path = Path(text)
     for part in (path, *path.parents):
         if os.path.lexists(part) and not part.is_dir():
             raise UserError(f"output folder {path}: {part} is not a folder; name another one")

@@ -121,6 +121,23 @@ def test_a_failure_leaves_the_finished_preparation(audio_tree, tmp_path):
     assert contents(splits) == before
 
 
+def test_files_that_a_member_was_trained_on_are_not_replaced(audio_tree, tmp_path):
+    data, out = audio_tree("data", FILES), tmp_path / "out"
+    splits = corpora.prepare("folder", data, out)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(UserError, match=r"'first'.*seed"):
+        corpora.prepare("folder", data, out, seed=1, trained_on_it="first")
+    audio_tree("data", ["spk0/day0/more.wav"])
+    with pytest.raises(UserError, match=r"'first'.*data"):
+        corpora.prepare("folder", data, out, trained_on_it="first")
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    (data / "spk0" / "day0" / "more.wav").unlink()
+    splits.train.unlink()  # the very same file is made again
+    corpora.prepare("folder", data, out, trained_on_it="first")
+    assert contents(splits) == [before[path] for path in splits]
+
+
 def test_unknown_corpora_and_options_are_named(tmp_path):
     with pytest.raises(
         UserError, match=r"unknown corpus 'timit'; known are commonvoice, folder, librispeech"
