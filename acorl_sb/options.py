@@ -8,6 +8,7 @@ only after all plain values have been found good.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -161,8 +162,10 @@ def read(
     path = _take_yaml(alone, declaration.yaml)
     if alone:
         key = declaration.positional
-        if key is None or key in given:
+        if key is None:
             raise UserError(f"{WHERE}: {alone[0]!r} stands alone; keys are given as --key VALUE")
+        if key in given:
+            raise UserError(f"{WHERE}: both {alone[0]!r} and --{key} are given")
         given[key] = alone if option_kinds.takes(fields[key].annotation, list) else alone.pop(0)
     given = {**instead, **given}
 
@@ -211,7 +214,8 @@ def _sentence(declaration: type[Options], values: Any, found: Any) -> str:
             break
         annotation = step
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-        value = value[part] if found["type"] != "missing" or part in value else None
+        with contextlib.suppress(KeyError):  # of a key that is missing
+            value = value[part]
     kind = option_kinds.kind(annotation)
     if found["type"] == "missing":
         return f"the key {path!r} is missing; it is {option_kinds.article(kind)}"
