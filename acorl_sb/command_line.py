@@ -74,7 +74,9 @@ def _take(waiting: list[str], annotation: Any) -> list[str]:
 def _value(key: str, texts: list[str], annotation: Any) -> Any:
     whole = " ".join(texts)
     if takes(annotation, list) and not (whole == "null" or whole.startswith(("[", "!"))):
-        return [_scalar(key, text, inner(annotation, 0)) for text in texts]
+        item = inner(annotation, 0)
+        if takes(item, *_SCALARS):
+            return [_scalar(key, text, item) for text in texts]
     return _scalar(key, whole, annotation)
 
 

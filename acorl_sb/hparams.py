@@ -103,7 +103,12 @@ def load(
         resolved = ruamel.yaml.YAML().load(text)
         check(untagged(resolved))
     aside = {key: resolved.pop(key) for key in lazy}
-    return Loaded(build(resolved, where), aside, None, text, path)
+    try:
+        return Loaded(build(resolved, where), aside, None, text, path)
+    except UserError:
+        for key, value in resolved.items():  # all over again, to say which it is
+            build({key: value}, f"{where}: the key {key!r}")
+        raise
 
 
 def build(tree: Any, where: str) -> Any:
@@ -133,7 +138,7 @@ def in_words(where: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except ruamel.yaml.error.YAMLError as error:
+    except (ruamel.yaml.error.YAMLError, yaml.YAMLError) as error:
         raise UserError(f"{where}: not readable as YAML ({one_line(error)})") from None
     except RecursionError:
         raise UserError(f"{where}: nested too deeply, or refers to itself") from None
@@ -272,7 +277,7 @@ def _check_keys(where: str | Path, keys: set[str], allowed: Iterable[str], place
 def one_line(error: BaseException) -> str:
     """What an exception says, on one line and cut where it is long."""
     parts = [str(part) for part in error.args] if len(error.args) > 1 else [str(error)]
-    if isinstance(error, KeyError | OSError | UnicodeError | ruamel.yaml.error.YAMLError):
+    if isinstance(error, KeyError | OSError | UnicodeError) or hasattr(error, "problem"):
         parts = [str(error.args[0] if isinstance(error, KeyError) and error.args else error)]
     text = " ".join(": ".join(parts).split()) or type(error).__name__
     return text if len(text) <= 300 else f"{text[:297]}..."

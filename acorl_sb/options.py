@@ -162,8 +162,10 @@ def read(
     path = _take_yaml(alone, declaration.yaml)
     if alone:
         key = declaration.positional
-        if key is None or key in given:
+        if key is None:
             raise UserError(f"{WHERE}: {alone[0]!r} stands alone; keys are given as --key VALUE")
+        if key in given:
+            raise UserError(f"{WHERE}: both {alone[0]!r} and --{key} are given")
         given[key] = alone if option_kinds.takes(fields[key].annotation, list) else alone.pop(0)
     given = {**instead, **given}
 
