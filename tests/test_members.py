@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
+import huggingface_hub
 import pytest
 import torch
 from speechbrain.lobes.models.ECAPA_TDNN import Classifier
 
 from acorl_sb.errors import UserError
-from acorl_sb.members import build_encoder, load_member, load_weights, read_record, save_member
+from acorl_sb.members import (
+    build_encoder,
+    load_member,
+    load_prior,
+    load_start,
+    read_record,
+    save_member,
+)
+from acorl_sb.weights import load_weights
 from tests import tiny
 
 RECORD = {"name": "m", "settings": {"member": {}}, "dev_eer": 0.1, "seconds": 2}
@@ -79,3 +91,85 @@ def test_an_unfinished_member_has_no_record(tmp_path):
     (tmp_path / "member.json").write_text("{")
     with pytest.raises(UserError, match="not readable as JSON"):
         read_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": []}, {"settings": None}, {"dev_eer": "0.1"}, {"dev_eer": None},
+        {"dev_eer": float("nan")}, {"seconds": [1]}, {"seconds": True}, {"dev_eer": float("inf")},
+    ],
+)  # fmt: skip
+def test_a_record_of_wrong_kinds_is_named(tmp_path, change):
+    (tmp_path / "member.json").write_text(json.dumps({**RECORD, **change}))
+    with pytest.raises(UserError, match=r"member.json"):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"[]", b"3", b"\xff", b"[" * 100_000, b"", b'{"settings": {}}']
+)
+def test_a_damaged_record_is_named(tmp_path, content):
+    (tmp_path / "member.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"member.json"):
+        read_record(tmp_path)
+
+
+def test_an_embedding_dim_that_is_not_the_encoders_is_refused(member):
+    folder, _ = member
+    path = folder / "hyperparams.yaml"
+    path.write_text(path.read_text().replace("embedding_dim: 12", "embedding_dim: 13"))
+    with pytest.raises(UserError, match="embedding_dim"):
+        load_member(folder)
+
+
+def test_a_folder_of_another_rate_is_no_prior(member):
+    folder, _ = member
+    path = folder / "hyperparams.yaml"
+    path.write_text(path.read_text().replace("sample_rate: 16000", "sample_rate: 8000", 1))
+    with pytest.raises(UserError, match=r"priors\[0\].*16000"):
+        load_prior({"folder": folder}, "priors[0]")
+
+
+@pytest.mark.parametrize("key", ["folder", "source"])
+def test_the_hash_of_a_priors_weights_is_checked(member, key):
+    folder, _ = member
+    digest = hashlib.sha256((folder / "embedding_model.ckpt").read_bytes()).hexdigest()
+    assert load_prior({key: folder, "sha256": digest}, "x").embedding_dim == 12
+    with pytest.raises(UserError, match="sha256"):
+        load_prior({key: folder, "sha256": "0" * 64}, "x")
+
+
+@torch.no_grad()
+def test_a_source_of_the_hub_is_its_folder_at_the_revision(member, monkeypatch):
+    folder, encoder = member
+    asked = []
+
+    def snapshot(source, revision, allow_patterns):
+        asked.append((source, revision))
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    loaded = load_prior({"source": "somebody/encoder", "revision": "abc"}, "x")
+    waves = torch.randn(2, 8000)
+    assert torch.equal(loaded(waves), encoder(waves)) and asked == [("somebody/encoder", "abc")]
+
+
+@pytest.mark.parametrize("trust", ["yes", 1, None, "true"])
+def test_trust_is_said_as_true_or_not_at_all(member, trust):
+    with pytest.raises(UserError, match="trust"):
+        load_prior({"folder": member[0], "trust": trust}, "x")
+
+
+@pytest.mark.parametrize("content", ["x", "'a' => b", "a => 1", "os.system('ls') => 0", "\udcff"])
+def test_a_damaged_label_encoder_is_named(member, content):
+    folder, encoder = member
+    (folder / "label_encoder.ckpt").write_text(content, errors="surrogateescape")
+    with pytest.raises(UserError, match="label_encoder"):
+        load_start(folder, encoder, Classifier(input_size=12, out_neurons=3), ["x"])
+
+
+def test_a_safetensors_file_that_is_none_is_named(tmp_path, member):
+    (tmp_path / "w.safetensors").write_text("nothing")
+    with pytest.raises(UserError, match=r"w.safetensors"):
+        load_weights(member[1].embedding_model, tmp_path / "w.safetensors")

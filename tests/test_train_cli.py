@@ -14,7 +14,7 @@ import soundfile
 import torch
 from sklearn.metrics import roc_curve
 
-from acorl_sb.audio import read_audio
+from acorl_sb.errors import UserError
 from acorl_sb.scoring.scorefiles import read_scores
 from tests import tiny
 
@@ -148,16 +148,13 @@ def test_members_load_in_plain_speechbrain(run):
 
 def test_a_verifier_of_the_run_gives_the_llrs_of_its_score_file(run):
     from acorl_sb.corpora import read_manifest
-    from acorl_sb.extract import centre
     from acorl_sb.inference import Verifier
 
     folder, _, _ = run
     verifier = Verifier.from_run(folder)
     file = read_scores(folder / "scores" / "score-logistic" / "test.txt")
-    waves = {
-        u.id: read_audio(u.wav, *centre(u, 0.5, 16000))
-        for u in read_manifest(folder / "manifest" / "test.csv")
-    }
+    assert verifier.score_seconds == 0.5
+    waves = {u.id: u.wav for u in read_manifest(folder / "manifest" / "test.csv")}
     for i in range(0, len(file.scores), len(file.scores) // 5):
         enrol, test = (file.trials.ids[side[i]] for side in (file.trials.enrol, file.trials.test))
         verifier.enrol(enrol, [waves[enrol]])
@@ -266,6 +263,49 @@ def test_an_unknown_yaml_key_and_a_missing_file(tmp_path):
     mine.write_text("a: [1\n")
     assert "not readable as YAML" in refused(train(yaml=mine))
     assert "no such YAML file" in refused(train(yaml=tmp_path / "none.yaml"))
+
+
+def test_a_members_own_module_needs_no_trust_in_its_own_run(tmp_path):
+    """The run's YAML has said the class; whoever loads the folder elsewhere has to say it again."""
+    from acorl_sb.inference import Verifier
+    from acorl_sb.members import load_member
+
+    (tmp_path / "my_net.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Sequential):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(torch.nn.Conv1d(24, 16, 5), torch.nn.ReLU())\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(x.transpose(1, 2)).mean(2)\n"
+    )
+    encoder = (
+        "{embedding_dim: 16, embedding_model: !new:my_net.Net {}, compute_features: "
+        "!new:speechbrain.lobes.features.Fbank {n_mels: 24}}"
+    )
+    members = f"[{{name: a, encoder: {encoder}}}, {{name: b, encoder: {encoder}}}]"
+    speech = folder_corpus(tmp_path)
+    code = "import sys, runpy; sys.path.insert(0, sys.argv.pop(1)); runpy.run_path('train.py', "
+    for _ in range(2):  # the second run keeps both
+        done = subprocess.run(
+            [sys.executable, "-c", f"{code}run_name='__main__')", tmp_path]
+            + ["hparams/acorl_ecapa.yaml", *TINY, "--corpus", "folder", "--data_folder", speech]
+            + ["--prepare_options", "{dev_speakers: 2, test_speakers: 2}", "--members", members]
+            + ["--output_folder", tmp_path / "out"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    sys.path.insert(0, str(tmp_path))
+    try:
+        with pytest.raises(UserError, match="trust"):
+            load_member(tmp_path / "out" / "members" / "a")
+        with pytest.raises(UserError, match="trust"):
+            Verifier.from_run(tmp_path / "out")
+        assert len(Verifier.from_run(tmp_path / "out", trust=True).alliance) == 2
+    finally:
+        sys.path.remove(str(tmp_path))
 
 
 def test_a_missing_gpu_is_said(tmp_path, monkeypatch):

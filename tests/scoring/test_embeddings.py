@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from acorl_sb.errors import UserError
 from acorl_sb.scoring import embeddings
-from acorl_sb.scoring.embeddings import Embeddings
+from acorl_sb.scoring.embeddings import Embeddings, read_embeddings, write_embeddings
 
 RNG = np.random.default_rng(0)
 EXAMPLE = Embeddings(["b/2", "a/1", "ü"], RNG.normal(size=(3, 5)).astype(np.float32))
@@ -120,3 +124,36 @@ def test_concatenation_is_of_unit_vectors_in_one_order():
     assert joined.vectors[1, 5:] == pytest.approx(expected)
     with pytest.raises(UserError, match="member 2: 1 ids have no embedding"):
         embeddings.concatenate([EXAMPLE, Embeddings(["ü", "b/2"], other.vectors[:2])])
+
+
+def test_kaldi_files_run_nothing(tmp_path):
+    """A script's commands are not run, and an archive's pickles are not loaded."""
+    pytest.importorskip("kaldiio")
+    marker = tmp_path / "marker"
+    script = tmp_path / "a.scp"
+    for line in (f"a touch {marker}; cat x.ark |", f"a | touch {marker}", "a -", "a"):
+        script.write_text(f"{line}\n")
+        with pytest.raises(UserError, match=r"a.scp line 1"):
+            read_embeddings(script)
+
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {marker}",)
+
+    archive = tmp_path / "a.ark"
+    archive.write_bytes(b"a PKL" + pickle.dumps(Evil()))
+    script.write_text(f"a {archive}:2\n")
+    for path in (archive, script):
+        with pytest.raises(UserError, match=r"a.ark.*pickle"):
+            read_embeddings(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("line", ["a nowhere.ark:3", "a a.ark:999999", "a a.ark:1"])
+def test_kaldi_scripts_that_lead_nowhere_are_named(tmp_path, line, monkeypatch):
+    pytest.importorskip("kaldiio")
+    monkeypatch.chdir(tmp_path)
+    write_embeddings("a.ark", Embeddings(["a"], np.ones((1, 3), np.float32)))
+    Path("a.scp").write_text(f"{line}\n")
+    with pytest.raises(UserError, match=r"a.scp"):
+        read_embeddings("a.scp")
