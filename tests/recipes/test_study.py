@@ -305,7 +305,8 @@ def test_the_page_shows_every_pair_and_says_the_difference(finished):
     assert page.count("\n| good | ") == 5 and page.count("\n| copy_1 | ") == 1
     good = finished.against("good", "independent", "clean", Measure("eer"))
     low, high = good.interval
-    assert f"| {100 * good.change:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}] |" in page
+    difference = f"| {100 * good.change:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}] |"
+    assert difference.replace("-", "−") in page
     assert "| 1.50 M | 60 |" in page
     for picture in ("correlation", "strength"):
         assert (finished.folder / f"{picture}.png").stat().st_size > 5000
