@@ -1,4 +1,4 @@
-"""Training with a term on its own batches and out-of-fold references, to a member folder."""
+"""A term on its own batches and with out-of-fold references, trained to a member folder."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import sets
 import torch
 from acorl_sb.bootstrap import Measure, speaker_bootstrap
 from scipy.stats import norm
@@ -20,6 +19,7 @@ from acorl_sb.files import atomic_path, write_json
 from acorl_sb.fusion import LogisticFusion
 from acorl_sb.scoring.cosine import Cosine
 from acorl_sb.scoring.normalise import AdaptiveSNorm
+from terms import sets
 
 TOP = 200  # cohort speakers of an utterance in AS-norm
 PRIOR = 0.05  # at which the fusion is calibrated

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from acorl_sb.bootstrap import interval
-from figures import REPLICATES, strength, weights
-from sets import CONDITIONS, SCREENED, SETS
 
 from acorl_sb.fuse_tables import markdown
+from terms.figures import REPLICATES, strength, weights
+from terms.sets import CONDITIONS, SCREENED, SETS
 
 POWER = 2.8  # standard errors of an effect that a two-sided 5 % test sees in 80 of 100 cases
 

@@ -22,7 +22,7 @@ from acorl_sb.evaluate import Side
 from acorl_sb.files import atomic_path, write_json
 from acorl_sb.scoring.trials import read_trials, write_trials
 
-DROPPED = Path(__file__).with_name("dropped_speakers.txt")
+DROPPED = Path(__file__).parents[1] / "dropped_speakers.txt"
 DEV_SPEAKERS = 40  # of speechocean762's training speakers
 SEGMENT = 3.0  # s, the length that training utterances are cut to
 TARGETS_EACH = 12  # target trials of a speaker, about: a few with many clips must not decide alone

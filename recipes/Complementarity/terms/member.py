@@ -1,6 +1,6 @@
 """One member of the study: trained, then heard under all conditions. A process of its own.
 
-    python recipes/Complementarity/member.py FOLDER SEED NAME PART [figures]
+    python -m terms.member FOLDER SEED NAME PART [figures]
 
 ``FOLDER`` is the study's, with its ``study.yaml`` and data; ``NAME`` a member of it, or ``NAME@f``,
 its copy that is trained without fold f and without objective. ``PART`` is ``train`` or a part to
@@ -15,10 +15,8 @@ import logging
 import sys
 from pathlib import Path
 
-import figures
 import numpy as np
 import ruamel.yaml
-import sets
 import torch
 from speechbrain.augment.augmenter import Augmenter
 from speechbrain.nnet.schedulers import WarmCoolDecayLRSchedule
@@ -37,6 +35,7 @@ from acorl_sb.files import atomic_path, write_text
 from acorl_sb.heads import AAMHead
 from acorl_sb.members import load_member, read_record
 from acorl_sb.scoring.trials import TrialList
+from terms import figures, sets
 
 # Of the check after an epoch, which chooses a checkpoint: utterances of a speaker, by set.
 CHECK = {"speechocean762": 5, "commonvoice_one": 2}
@@ -113,7 +112,8 @@ def objective(tree, spec):
     wanted = tree["objectives"][spec["objective"]]
     if "limit" not in spec:
         return wanted
-    yaml = f"!name:{complementarity.__name__}.Bounded {{limit: {spec['limit']}}}"
+    # In block style: a flow mapping would swallow the tags of what is put into it.
+    yaml = f"!name:{complementarity.__name__}.Bounded\nlimit: {spec['limit']}\n"
     bounded = ruamel.yaml.YAML().load(yaml)
     bounded["part"] = wanted
     return bounded
