@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from acorl_sb.bootstrap import Measure, speaker_bootstrap
 from scipy.stats import norm
 
 from acorl_sb import metrics
@@ -17,6 +16,7 @@ from acorl_sb.corpora.manifest import read_manifest
 from acorl_sb.evaluate import Side
 from acorl_sb.files import atomic_path, write_json
 from acorl_sb.fusion import LogisticFusion
+from acorl_sb.metrics.bootstrap import Measure, speaker_bootstrap
 from acorl_sb.scoring.cosine import Cosine
 from acorl_sb.scoring.normalise import AdaptiveSNorm
 from terms import sets

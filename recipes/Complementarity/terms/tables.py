@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from acorl_sb.fuse_tables import markdown
+from acorl_sb.metrics.intervals import interval
+from acorl_sb.tables import markdown
 from terms.figures import REPLICATES, strength, weights
 from terms.sets import CONDITIONS, SCREENED, SETS
 
