@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ruamel.yaml.comments import CommentedMap
 from speechbrain.dataio.encoder import CategoricalEncoder
 from torch import nn
 
@@ -34,9 +35,7 @@ classifier: !new:speechbrain.lobes.models.ECAPA_TDNN.Classifier
     out_neurons: {speakers}
 label_encoder: !new:speechbrain.dataio.encoder.CategoricalEncoder
 modules:
-    compute_features: !ref <compute_features>
-    mean_var_norm: !ref <mean_var_norm>
-    embedding_model: !ref <embedding_model>
+{front_end}    embedding_model: !ref <embedding_model>
     classifier: !ref <classifier>
 pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
     loadables:
@@ -94,8 +93,16 @@ def save_member(
     record : figures and settings for ``member.json``
     """
     folder = Path(folder)
-    interface = _INTERFACE.format(dim=encoder.embedding_dim, speakers=len(speakers))
-    write_text(folder / "hyperparams.yaml", dump(encoder_tree) + interface)
+    front_end = "".join(
+        f"    {key}: !ref <{key}>\n"
+        for key in ("compute_features", "mean_var_norm")
+        if encoder_tree.get(key) is not None
+    )
+    interface = _INTERFACE.format(
+        dim=encoder.embedding_dim, speakers=len(speakers), front_end=front_end
+    )
+    block = CommentedMap(encoder_tree)  # in lines, also where it was given in braces
+    write_text(folder / "hyperparams.yaml", dump(block) + interface)
     for name, module in ((WEIGHTS, encoder.embedding_model), ("classifier.ckpt", classifier)):
         with atomic_path(folder / name) as temporary:
             torch.save({k: v.detach().cpu() for k, v in module.state_dict().items()}, temporary)
