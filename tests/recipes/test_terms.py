@@ -13,6 +13,7 @@ from hyperpyyaml import resolve_references
 from scipy.stats import norm
 
 from acorl_sb.complementarity import Objective
+from acorl_sb.errors import UserError
 from acorl_sb.hparams import build, dump, read_tree
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "Complementarity"
@@ -66,6 +67,17 @@ def test_each_member_is_trained_once_and_after_what_it_needs(tree):
         ("1", name, "train") for name in ("first", "first@0", "first@1")
     }
     assert order[0] == ("1", "first", "train")
+
+
+def test_a_failure_stops_what_needs_it_alone(tmp_path, monkeypatch):
+    a, b, c, d = (("1", name, "train") for name in "abcd")
+    runner = jobs.Runner(tmp_path, {a: set(), b: {a}, c: set(), d: {c}}, None)
+    ran = []
+    monkeypatch.setattr(runner, "work", lambda job: (ran.append(job), job != a)[1])
+    with pytest.raises(UserError, match=r"1 a train$"):
+        runner.run(2)
+    assert sorted(ran) == [a, c, d]
+    assert "failed: 1 a train" in (tmp_path / "progress.txt").read_text()
 
 
 def figures(first, last, correlation, fused):

@@ -48,11 +48,15 @@ def plan(tree, wanted: list[tuple[str, int, str]]) -> dict[Job, set[Job]]:
 
 
 class Runner:
-    """Runs the jobs, as many side by side as told; the tables are made anew after each row."""
+    """Runs the jobs, as many side by side as told; the tables are made anew after each row.
+
+    A job that fails stops those alone that need it; ``run`` ends with a ``UserError`` naming it.
+    """
 
     def __init__(self, folder: Path, jobs: dict[Job, set[Job]], tree):
         self.folder, self.jobs, self.tree = folder, jobs, tree
         self.running: set[subprocess.Popen] = set()
+        self.failed: list[Job] = []
         self.ended, self.lock = False, threading.Lock()
 
     def run(self, workers: int) -> None:
@@ -60,18 +64,22 @@ class Runner:
         done, active = set(self.jobs) - set(waiting), {}
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:
             try:
-                while waiting or active:
+                while True:
                     for job in [j for j in waiting if self.jobs[j] <= done]:
                         if len(active) < workers:
                             waiting.remove(job)
                             active[pool.submit(self.work, job)] = job
                     self.tell(len(done), waiting, list(active.values()))
+                    if not active:
+                        break  # what is left waits for a job that failed
                     finished, _ = concurrent.futures.wait(
                         active, return_when=concurrent.futures.FIRST_COMPLETED
                     )
                     for future in finished:
                         job = active.pop(future)
-                        future.result()
+                        if not future.result():
+                            self.failed.append(job)
+                            continue
                         done.add(job)
                         if job[-1] == "figures":
                             write_text(
@@ -82,7 +90,9 @@ class Runner:
                     self.ended = True
                     for process in self.running:
                         process.terminate()
-        self.tell(len(done), [], [])
+        if self.failed:
+            names = ", ".join(" ".join(job) for job in self.failed)
+            raise UserError(f"{self.folder / 'logs'}: these jobs failed: {names}")
 
     def is_done(self, job: Job) -> bool:
         seed, name, part, *_ = job
@@ -91,7 +101,8 @@ class Runner:
         own = self.folder / f"seed{seed}" / name
         return (own / ("member.json" if part == "train" else f"{part}.done")).is_file()
 
-    def work(self, job: Job) -> None:
+    def work(self, job: Job) -> bool:
+        """Run a job to its end; whether it went well."""
         seed, name, part, *_ = job
         log = self.folder / "logs" / f"seed{seed}" / f"{name}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +116,7 @@ class Runner:
         with open(log, "a", encoding="utf-8") as output:
             with self.lock:
                 if self.ended:
-                    return
+                    return False
                 process = subprocess.Popen(
                     [str(part) for part in command],
                     env=environment,
@@ -115,11 +126,11 @@ class Runner:
                 self.running.add(process)
             code = process.wait()
             self.running.discard(process)
-        if code and not self.ended:
-            raise UserError(f"{log}: the job {' '.join(job)} ended with code {code}")
+        return code == 0
 
     def tell(self, done: int, waiting: list[Job], active: list[Job]) -> None:
         lines = [f"{time.strftime('%Y-%m-%d %H:%M:%S')}: {done} of {len(self.jobs)} jobs are done"]
         lines += [f"running: {' '.join(job)}" for job in active]
+        lines += [f"failed: {' '.join(job)}" for job in self.failed]
         lines += [f"waiting: {' '.join(job)}" for job in waiting]
         write_text(self.folder / "progress.txt", "\n".join(lines) + "\n")
