@@ -26,16 +26,19 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from acorl_sb import __version__, files, fuse_options, fuse_tables
-from acorl_sb.errors import UserError, run_cli
-from acorl_sb.fuse_inputs import Inputs, System, load
-from acorl_sb.fuse_model import read_model
-from acorl_sb.fuse_record import RECORD, record_of
-from acorl_sb.fuse_results import Evaluated, evaluate
-from acorl_sb.fusion import FusionWarning
-from acorl_sb.locks import locked
+from acorl_sb import __version__
+from acorl_sb.data.scorefiles import write_scores
+from acorl_sb.fusion import fuse_options
+from acorl_sb.fusion.evaluation import Evaluated, evaluate
+from acorl_sb.fusion.models import FusionWarning
+from acorl_sb.fusion.record import RECORD, record_of
+from acorl_sb.fusion.saved_model import read_model
+from acorl_sb.fusion.score_inputs import Inputs, System, load
+from acorl_sb.report import fusion_tables as fuse_tables
 from acorl_sb.report.curves import read_training
-from acorl_sb.scoring.scorefiles import write_scores
+from acorl_sb.utils import files
+from acorl_sb.utils.errors import UserError, run_cli
+from acorl_sb.utils.locks import locked
 
 MODEL = "fusion_model.json"
 

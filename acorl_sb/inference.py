@@ -21,15 +21,15 @@ import torch
 import torchaudio
 from torch.nn import functional as F
 
-from acorl_sb import fusion
-from acorl_sb.alliance import Alliance
-from acorl_sb.audio import SAMPLE_RATE, read_audio, read_header
-from acorl_sb.errors import UserError
-from acorl_sb.extract import centre_of
-from acorl_sb.members import load_member, load_prior
+from acorl_sb.data.audio import SAMPLE_RATE, read_audio, read_header
+from acorl_sb.encoders.ensemble import Alliance
+from acorl_sb.encoders.extraction import centre_of
+from acorl_sb.encoders.member_folder import load_member, load_prior
+from acorl_sb.encoders.trusted import read_yaml
+from acorl_sb.fusion import models as fusion
 from acorl_sb.metrics import bayes_threshold
-from acorl_sb.names import check_name
-from acorl_sb.trusted import read_yaml
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.names import check_name
 
 Samples = np.ndarray | torch.Tensor
 Wave = Samples | tuple[Samples, int] | str | os.PathLike
@@ -94,7 +94,7 @@ class Verifier:
 
         ``score_seconds`` is what the run's ``results.json`` says unless it is given. No code of the
         run's folders, nor of the priors that it names, is run, unless ``trust`` says that it may
-        be; see ``acorl_sb.trusted``.
+        be; see ``acorl_sb.encoders.trusted``.
 
         Raises ``UserError`` for a run that is not finished, damaged, or has a single member, and
         for one that needs ``trust``.

@@ -23,9 +23,9 @@ from scipy.special import logit
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from acorl_sb.fusion import LogisticFusion  # noqa: E402
-from acorl_sb.scoring.scorefiles import write_scores  # noqa: E402
-from acorl_sb.scoring.trials import TrialList  # noqa: E402
+from acorl_sb.data.scorefiles import write_scores
+from acorl_sb.data.trials import TrialList
+from acorl_sb.fusion.models import LogisticFusion
 from benchmarks.targets import Rows  # noqa: E402
 
 SPEAKERS, UTTERANCES = 1251, 145_160

@@ -3,7 +3,7 @@
     python benchmarks/fuzz.py [--json FILE] [--cases N] [--seed N] [--targets NAME ...]
 
 Every case takes valid input, spoils one file of it, and runs in a process of its own: ``score``
-(``python -m acorl_sb.score``), ``fuse`` (``fuse.py``, and with ``--apply``), ``manifest`` (the
+(``python -m acorl_sb.cli.score``), ``fuse`` (``fuse.py``, and with ``--apply``), ``manifest`` (the
 preparation of a corpus, and a manifest with its audio) and ``member`` (a member's folder).
 A case may be refused in one sentence or go well, whatever was spoiled. What a refused case leaves
 changed in the output folder of a finished run counts as harm.
@@ -31,15 +31,16 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import fuse  # noqa: E402
-from acorl_sb import score  # noqa: E402
-from acorl_sb.audio import read_audio  # noqa: E402
-from acorl_sb.corpora import prepare, read_manifest, write_manifest  # noqa: E402
-from acorl_sb.errors import run_cli  # noqa: E402
-from acorl_sb.heads import AAMHead  # noqa: E402
-from acorl_sb.members import build_encoder, load_member, read_record, save_member  # noqa: E402
-from acorl_sb.scoring.embeddings import Embeddings, write_embeddings  # noqa: E402
-from acorl_sb.scoring.scorefiles import write_scores  # noqa: E402
-from acorl_sb.scoring.trials import TrialList, write_trials  # noqa: E402
+from acorl_sb.cli import score
+from acorl_sb.corpora import prepare
+from acorl_sb.data.audio import read_audio
+from acorl_sb.data.embeddings import Embeddings, write_embeddings
+from acorl_sb.data.manifest import read_manifest, write_manifest
+from acorl_sb.data.scorefiles import write_scores
+from acorl_sb.data.trials import TrialList, write_trials
+from acorl_sb.encoders.member_folder import build_encoder, load_member, read_record, save_member
+from acorl_sb.training.heads import AAMHead
+from acorl_sb.utils.errors import run_cli
 from benchmarks.targets import Rows  # noqa: E402
 from tests import tiny  # noqa: E402
 from tests.commands import checksums  # noqa: E402

@@ -23,13 +23,13 @@ from ruamel.yaml import YAML
 from speechbrain.utils.run_opts import RunOptions
 from targets import Rows
 
-from acorl_sb.alliance import Alliance, EmbeddingTable
-from acorl_sb.brain import AllianceBrain, SpeakerBrain
 from acorl_sb.complementarity import Adversarial, Ramp
-from acorl_sb.dataset import Batch, StepSampler
-from acorl_sb.heads import AAMHead
-from acorl_sb.members import build_encoder
-from acorl_sb.memory import keep_freed_memory
+from acorl_sb.encoders.ensemble import Alliance, EmbeddingTable
+from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.training.brain import AllianceBrain, SpeakerBrain
+from acorl_sb.training.dataset import Batch, StepSampler
+from acorl_sb.training.heads import AAMHead
+from acorl_sb.utils.memory import keep_freed_memory
 
 HPARAMS = Path(__file__).resolve().parents[1] / "hparams"
 BATCH, SECONDS, SPEAKERS, ITEMS = 48, 1.5, 100, 1000

@@ -9,10 +9,10 @@ import numpy as np
 import ruamel.yaml
 import torch
 
-from acorl_sb import fusion
-from acorl_sb.files import write_json, write_text
-from acorl_sb.hparams import build
-from acorl_sb.members import WEIGHTS
+from acorl_sb.encoders.member_folder import WEIGHTS
+from acorl_sb.fusion import models as fusion
+from acorl_sb.utils.files import write_json, write_text
+from acorl_sb.utils.hparams import build
 from tests.analysis import runs
 
 # The YAML of SpeechBrain's published encoders, their sizes made small.

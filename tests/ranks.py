@@ -17,10 +17,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from acorl_sb import distributed, training
-from acorl_sb.brain import SpeakerBrain
-from acorl_sb.encoders import SpeakerEncoder
-from acorl_sb.extract import embed_utterances
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.training import members as training
+from acorl_sb.training.brain import SpeakerBrain
+from acorl_sb.utils import distributed
 from tests import tiny
 
 GLOBAL_BATCH = 12
@@ -30,7 +31,7 @@ adversarial: !name:acorl_sb.complementarity.Adversarial
     adversary_steps: 2
     hidden: 16
 joint: !name:acorl_sb.complementarity.Joint
-    head: !name:acorl_sb.heads.AAMHead
+    head: !name:acorl_sb.training.heads.AAMHead
 """
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from acorl_sb.alignment import align
-from acorl_sb.errors import UserError
-from acorl_sb.scoring.trials import TrialList
+from acorl_sb.data.alignment import align
+from acorl_sb.data.trials import TrialList
+from acorl_sb.utils.errors import UserError
 
 
 def some_trials(seed=0, utterances=30, trials=200):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from acorl_sb.alliance import Alliance, EmbeddingTable
+from acorl_sb.encoders.ensemble import Alliance, EmbeddingTable
 
 
 class Encoder(nn.Module):

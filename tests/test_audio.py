@@ -10,8 +10,8 @@ import soundfile
 import torch
 from torchaudio.functional import resample
 
-from acorl_sb import audio
-from acorl_sb.errors import UserError
+from acorl_sb.data import audio
+from acorl_sb.utils.errors import UserError
 
 
 def write(path, wave, rate=16000, **options):
@@ -78,7 +78,7 @@ def test_only_the_crop_is_read(tmp_path, monkeypatch):
 def test_another_rate_is_told_once(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(audio, "_rates_told", set())
     paths = [write(tmp_path / f"{i}.wav", noise(4410), 44100) for i in range(3)]
-    with caplog.at_level(logging.INFO, "acorl_sb.audio"):
+    with caplog.at_level(logging.INFO, "acorl_sb.data.audio"):
         for path in paths:
             audio.read_audio(path)
         audio.read_audio(write(tmp_path / "b.wav", noise(100), 16000))

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 import torch
 
-from acorl_sb.augment import FolderNoise, FolderReverb
-from acorl_sb.errors import UserError
+from acorl_sb.training.augment import FolderNoise, FolderReverb
+from acorl_sb.utils.errors import UserError
 
 
 @pytest.fixture()

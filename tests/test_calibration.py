@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from acorl_sb import calibration, metrics
-from acorl_sb.errors import UserError
+from acorl_sb import metrics
+from acorl_sb.fusion import calibration
+from acorl_sb.utils.errors import UserError
 
 
 def gaussian_scores(seed, trials=20_000, share=0.3, d=3.0, scale=0.2, offset=5.0):

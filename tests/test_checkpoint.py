@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from acorl_sb.checkpoint import AtomicCheckpointer
+from acorl_sb.utils.checkpoint import AtomicCheckpointer
 
 
 def test_a_save_that_breaks_in_the_middle_leaves_nothing_to_find(tmp_path):

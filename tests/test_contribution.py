@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from acorl_sb import contribution
-from acorl_sb.contribution import Judged
+from acorl_sb.fusion import subsets as contribution
+from acorl_sb.fusion.subsets import Judged
 
 
 def test_all_subsets_of_up_to_eight():

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 import torch
 
-from acorl_sb.audio import read_audio
-from acorl_sb.corpora import Utterance
-from acorl_sb.dataset import CropDataset, StepSampler, collate
+from acorl_sb.data.audio import read_audio
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.training.dataset import CropDataset, StepSampler, collate
 from tests import tiny
 
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from acorl_sb import distributed
-from acorl_sb.batchnorm import SharedBatchNorm, share_batch_statistics
-from acorl_sb.errors import UserError
+from acorl_sb.training.batchnorm import SharedBatchNorm, share_batch_statistics
+from acorl_sb.utils import distributed
+from acorl_sb.utils.errors import UserError
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[1]

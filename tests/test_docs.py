@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from speechbrain.utils.run_opts import RunOptions
 
-from acorl_sb import fuse_options
+from acorl_sb.fusion import fuse_options
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = {"results", "build", "dist", "node_modules"}

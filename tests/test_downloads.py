@@ -9,8 +9,8 @@ import urllib.request
 
 import pytest
 
-from acorl_sb import downloads
-from acorl_sb.errors import UserError
+from acorl_sb.utils import downloads
+from acorl_sb.utils.errors import UserError
 
 URL = "https://example.org/list.txt"
 CONTENT = b"1 a b\n0 a c\n"

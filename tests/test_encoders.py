@@ -12,9 +12,9 @@ from hyperpyyaml import resolve_references
 from torch import nn
 from torch.nn import functional as F
 
-from acorl_sb.encoders import SpeakerEncoder, same_features
-from acorl_sb.errors import UserError
-from acorl_sb.members import build_encoder
+from acorl_sb.encoders.encoder import SpeakerEncoder, same_features
+from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.utils.errors import UserError
 
 ENCODERS = Path(__file__).resolve().parents[1] / "hparams" / "encoders"
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from acorl_sb import metrics
-from acorl_sb.corpora import Utterance
-from acorl_sb.errors import UserError
-from acorl_sb.evaluate import Side, add_intervals, fuse_all, read_side
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.trials import TrialList, read_trials
+from acorl_sb.fusion.ensemble_scoring import Side, add_intervals, fuse_all, read_side
 from acorl_sb.metrics.bootstrap import draws
-from acorl_sb.scoring.trials import TrialList, read_trials
+from acorl_sb.utils.errors import UserError
 
 UTTERANCES = [Utterance(f"{s}{i}", 1.0, "x.wav", 0, 16000, s) for s in "abc" for i in range(4)]
 

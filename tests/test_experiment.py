@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from acorl_sb.experiment import named
-from acorl_sb.options import read
-from acorl_sb.train_options import DECISIVE, TrainingKeys, TrainingRun, TrainOptions
+from acorl_sb.cli.train import named
+from acorl_sb.training.train_options import DECISIVE, TrainingKeys, TrainingRun, TrainOptions
+from acorl_sb.utils.options import read
 
 HPARAMS = Path(__file__).resolve().parents[1] / "hparams"
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from speechbrain.processing.features import STFT
 
-from acorl_sb import export
-from acorl_sb.errors import UserError
-from acorl_sb.heads import AAMHead
-from acorl_sb.members import build_encoder, load_member, save_member
+from acorl_sb.encoders import onnx as export
+from acorl_sb.encoders.member_folder import build_encoder, load_member, save_member
+from acorl_sb.training.heads import AAMHead
+from acorl_sb.utils.errors import UserError
 from tests import tiny
 
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -31,7 +31,7 @@ def exported(request, tmp_path_factory):
     save_member(folder / "m", encoder, tree, head.classifier, ["a", "b", "c"], {})
     path = folder / "model.onnx"
     done = subprocess.run(
-        [sys.executable, "-m", "acorl_sb.export", folder / "m", "--onnx", path],
+        [sys.executable, "-m", "acorl_sb.encoders.onnx", folder / "m", "--onnx", path],
         capture_output=True,
         text=True,
         timeout=300,

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from acorl_sb.audio import read_audio
-from acorl_sb.corpora import Utterance
-from acorl_sb.extract import centre, embed_utterances
-from acorl_sb.members import build_encoder
+from acorl_sb.data.audio import read_audio
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.encoders.extraction import centre, embed_utterances
+from acorl_sb.encoders.member_folder import build_encoder
 from tests import tiny
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from acorl_sb import errors, files
+from acorl_sb.utils import errors, files
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 
 import fuse
-from acorl_sb import fuse_options, fusion, metrics
-from acorl_sb.corpora.manifest import Utterance, write_manifest
-from acorl_sb.errors import UserError, run_cli
-from acorl_sb.option_kinds import markdown_table
-from acorl_sb.scoring.embeddings import Embeddings, write_embeddings
-from acorl_sb.scoring.scorefiles import read_scores, write_scores
-from acorl_sb.scoring.trials import TrialList, write_trials
+from acorl_sb import metrics
+from acorl_sb.data.embeddings import Embeddings, write_embeddings
+from acorl_sb.data.manifest import Utterance, write_manifest
+from acorl_sb.data.scorefiles import read_scores, write_scores
+from acorl_sb.data.trials import TrialList, write_trials
+from acorl_sb.fusion import fuse_options
+from acorl_sb.fusion import models as fusion
+from acorl_sb.utils.errors import UserError, run_cli
+from acorl_sb.utils.option_kinds import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ["ecapa", "resnet", "xvector"]
@@ -176,7 +178,7 @@ def test_files_in_any_order_give_the_same_scores(files, monkeypatch):
 def test_large_files_are_read_side_by_side(files, monkeypatch, capsys):
     run(monkeypatch, *arguments("--no-report"))
     before = Path("out/fused_test.txt").read_text()
-    monkeypatch.setattr("acorl_sb.fuse_inputs._PARALLEL_BYTES", (0, 1e9))
+    monkeypatch.setattr("acorl_sb.fusion.score_inputs._PARALLEL_BYTES", (0, 1e9))
     run(monkeypatch, *arguments("--no-report"))
     assert Path("out/fused_test.txt").read_text() == before
     Path("resnet/dev.txt").write_text("a b 1 x\n")

@@ -9,13 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from acorl_sb import fuse_tables, metrics, report
-from acorl_sb.fuse_inputs import Inputs, Part
-from acorl_sb.fuse_results import Settings, evaluate
+from acorl_sb import metrics, report
+from acorl_sb.data.trials import TrialList
+from acorl_sb.fusion.evaluation import Settings, evaluate
+from acorl_sb.fusion.score_inputs import Inputs, Part
+from acorl_sb.fusion.validation import Recipe
 from acorl_sb.metrics.bootstrap import Measure, speaker_bootstrap
-from acorl_sb.protocol import Recipe
+from acorl_sb.report import fusion_tables as fuse_tables
 from acorl_sb.report.page import as_html
-from acorl_sb.scoring.trials import TrialList
 from tests.report.sample import score_set
 
 

@@ -10,8 +10,9 @@ import pytest
 from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 
-from acorl_sb import fusion, metrics
-from acorl_sb.errors import UserError
+from acorl_sb import metrics
+from acorl_sb.fusion import models as fusion
+from acorl_sb.utils.errors import UserError
 
 
 def gaussian_trials(seed, targets=400, nontargets=3000, shift=(2.0, 2.0, 1.5), rho=0.6):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from acorl_sb.errors import UserError
-from acorl_sb.hparams import build, load_hparams, plain
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import build, load_hparams, plain
 
 BASE = """
 start: 1

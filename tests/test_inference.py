@@ -10,10 +10,10 @@ import soundfile
 import torch
 from torch import nn
 
-from acorl_sb.alliance import Alliance
-from acorl_sb.errors import UserError
-from acorl_sb.fusion import LogisticFusion
+from acorl_sb.encoders.ensemble import Alliance
+from acorl_sb.fusion.models import LogisticFusion
 from acorl_sb.inference import Verifier
+from acorl_sb.utils.errors import UserError
 
 
 class Bands(nn.Module):

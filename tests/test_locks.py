@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from acorl_sb.errors import UserError
-from acorl_sb.locks import HOLDER, locked
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.locks import HOLDER, locked
 
 
 def test_a_held_folder_is_refused_and_a_released_one_is_not(tmp_path):

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from acorl_sb.logs import log_to, log_to_screen
+from acorl_sb.utils.logs import log_to, log_to_screen
 
 logger = logging.getLogger("acorl_sb.test")
 

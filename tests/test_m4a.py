@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from acorl_sb import audio, m4a
-from acorl_sb.errors import UserError
+from acorl_sb.data import audio, m4a
+from acorl_sb.utils.errors import UserError
 
 
 def box(kind, *parts):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acorl_sb.markdown import code, escape
-from acorl_sb.tables import markdown
+from acorl_sb.utils.markdown import code, escape
+from acorl_sb.utils.tables import markdown
 
 HOSTILE = [
     *("a|b", "`x`", "a\nb", "<img src=x onerror=alert(1)>", "**b**", "_b_", "[a](javascript:x)"),

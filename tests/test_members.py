@@ -10,8 +10,7 @@ import pytest
 import torch
 from speechbrain.lobes.models.ECAPA_TDNN import Classifier
 
-from acorl_sb.errors import UserError
-from acorl_sb.members import (
+from acorl_sb.encoders.member_folder import (
     build_encoder,
     load_member,
     load_prior,
@@ -19,7 +18,8 @@ from acorl_sb.members import (
     read_record,
     save_member,
 )
-from acorl_sb.weights import load_weights
+from acorl_sb.encoders.weights import load_weights
+from acorl_sb.utils.errors import UserError
 from tests import tiny
 
 RECORD = {"name": "m", "settings": {"member": {}}, "dev_eer": 0.1, "seconds": 2}

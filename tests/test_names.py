@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acorl_sb.errors import UserError
-from acorl_sb.names import check_name
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.names import check_name
 
 
 @pytest.mark.parametrize("name", ["a", "ecapa-1024_x+y.2", "0", "x" * 100])

@@ -8,10 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from acorl_sb import calibration, fusion, metrics, protocol
-from acorl_sb.errors import UserError
-from acorl_sb.protocol import CrossValidation, DevTest, FusedSystem, Recipe, ScoreSet
-from acorl_sb.scoring.trials import TrialList
+from acorl_sb import metrics
+from acorl_sb.data.trials import TrialList
+from acorl_sb.fusion import calibration
+from acorl_sb.fusion import models as fusion
+from acorl_sb.fusion import validation as protocol
+from acorl_sb.fusion.validation import CrossValidation, DevTest, FusedSystem, Recipe, ScoreSet
+from acorl_sb.utils.errors import UserError
 
 NAMES = ["a", "b", "c"]
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from acorl_sb import provenance
-from acorl_sb.alliance import Alliance
-from acorl_sb.errors import UserError
-from acorl_sb.members import build_encoder, load_member, load_prior, save_member
+from acorl_sb.encoders.ensemble import Alliance
+from acorl_sb.encoders.member_folder import build_encoder, load_member, load_prior, save_member
+from acorl_sb.training import provenance
+from acorl_sb.utils.errors import UserError
 from tests import tiny
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from acorl_sb.dataset import CropDataset, SpeakerSampler, StepBatches, StepSampler, collate
+from acorl_sb.training.dataset import CropDataset, SpeakerSampler, StepBatches, StepSampler, collate
 from tests import tiny
 
 LABELS = [0, 0, 0, 1, 1, 2, 3, 3, 3, 3]

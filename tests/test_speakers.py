@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from acorl_sb import speakers
-from acorl_sb.corpora.manifest import Utterance, write_manifest
-from acorl_sb.errors import UserError
-from acorl_sb.scoring.trials import TrialList
+from acorl_sb.data import speakers
+from acorl_sb.data.manifest import Utterance, write_manifest
+from acorl_sb.data.trials import TrialList
+from acorl_sb.utils.errors import UserError
 
 
 def test_from_a_manifest_and_from_utt2spk(tmp_path):

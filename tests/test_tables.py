@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from acorl_sb import tables
+from acorl_sb.utils import tables
 
 
 def parsed(text):

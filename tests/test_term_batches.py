@@ -9,11 +9,11 @@ import ruamel.yaml
 import torch
 from torch import nn
 
-from acorl_sb import training
-from acorl_sb.alliance import Alliance, OutOfFoldPriors
-from acorl_sb.batchnorm import fixed_batch_statistics
 from acorl_sb.complementarity import deal_folds
-from acorl_sb.members import build_encoder
+from acorl_sb.encoders.ensemble import Alliance, OutOfFoldPriors
+from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.training import members as training
+from acorl_sb.training.batchnorm import fixed_batch_statistics
 from tests import tiny
 
 OBJECTIVE = """

@@ -14,8 +14,8 @@ import soundfile
 import torch
 from sklearn.metrics import roc_curve
 
-from acorl_sb.errors import UserError
-from acorl_sb.scoring.scorefiles import read_scores
+from acorl_sb.data.scorefiles import read_scores
+from acorl_sb.utils.errors import UserError
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,7 +126,7 @@ def test_changed_settings_leave_finished_work_alone(run):
 def test_members_load_in_plain_speechbrain(run):
     from speechbrain.inference.speaker import SpeakerRecognition
 
-    from acorl_sb.members import load_member
+    from acorl_sb.encoders.member_folder import load_member
 
     folder, _, _ = run
     member = folder / "members" / "second"
@@ -147,7 +147,7 @@ def test_members_load_in_plain_speechbrain(run):
 
 
 def test_a_verifier_of_the_run_gives_the_llrs_of_its_score_file(run):
-    from acorl_sb.corpora import read_manifest
+    from acorl_sb.data.manifest import read_manifest
     from acorl_sb.inference import Verifier
 
     folder, _, _ = run
@@ -267,8 +267,8 @@ def test_an_unknown_yaml_key_and_a_missing_file(tmp_path):
 
 def test_a_members_own_module_needs_no_trust_in_its_own_run(tmp_path):
     """The run's YAML has said the class; whoever loads the folder elsewhere has to say it again."""
+    from acorl_sb.encoders.member_folder import load_member
     from acorl_sb.inference import Verifier
-    from acorl_sb.members import load_member
 
     (tmp_path / "my_net.py").write_text(
         "import torch\n"

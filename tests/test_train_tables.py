@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acorl_sb.train_tables import table
+from acorl_sb.report.train_tables import table
 
 
 def results(names):

@@ -9,10 +9,10 @@ import pytest
 import ruamel.yaml
 import torch
 
-from acorl_sb import training
-from acorl_sb.brain import SpeakerBrain
-from acorl_sb.errors import UserError
-from acorl_sb.members import load_member
+from acorl_sb.encoders.member_folder import load_member
+from acorl_sb.training import members as training
+from acorl_sb.training.brain import SpeakerBrain
+from acorl_sb.utils.errors import UserError
 from tests import tiny
 
 ACORL = """

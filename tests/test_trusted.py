@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from speechbrain.inference.classifiers import EncoderClassifier
 from torch import nn
 
-from acorl_sb.errors import UserError
-from acorl_sb.hparams import build
-from acorl_sb.members import load_member, save_member
-from acorl_sb.trusted import build_keys, read_yaml
+from acorl_sb.encoders.member_folder import load_member, save_member
+from acorl_sb.encoders.trusted import build_keys, read_yaml
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import build
 from tests import folders, tiny
 
 
@@ -96,7 +96,7 @@ def test_a_name_gives_a_class_or_a_partial_of_it():
         "x: !new:torch.nn.parallel.DistributedDataParallel [1]",
         "x: !name:torch.nn.init.uniform_",
         "x: !new:speechbrain.nnet.schedulers.NoamScheduler [1, 2]",
-        "x: !new:acorl_sb.augment.FolderNoise {folder: /}",
+        "x: !new:acorl_sb.training.augment.FolderNoise {folder: /}",
         "x: !ref <<<>>>",
     ],
 )
@@ -154,7 +154,7 @@ def test_code_beside_the_program_is_not_imported(tmp_path, monkeypatch):
 def member(tmp_path_factory):
     from speechbrain.lobes.models.ECAPA_TDNN import Classifier
 
-    from acorl_sb.members import build_encoder
+    from acorl_sb.encoders.member_folder import build_encoder
 
     folder, tree = tmp_path_factory.mktemp("member"), tiny.encoder_tree()
     encoder = build_encoder(tree, "x").eval()

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from acorl_sb import metrics
-from acorl_sb.analysis import decisions, probes, similarity
-from acorl_sb.contribution import common_errors, score_correlations
-from acorl_sb.corpora import Utterance
-from acorl_sb.fusion import MeanZNorm
+from acorl_sb.analysis import decisions, probes
+from acorl_sb.analysis import representations as similarity
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.fusion.models import MeanZNorm
+from acorl_sb.fusion.subsets import common_errors, score_correlations
 
 
 def compare_embeddings(

@@ -20,9 +20,9 @@ from collections import defaultdict
 from pathlib import Path
 
 from acorl_sb.corpora.listing import audio_files, require_folder, utterances
-from acorl_sb.corpora.manifest import Utterance
 from acorl_sb.corpora.preparation import Corpus
-from acorl_sb.errors import UserError
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from acorl_sb.corpora.listing import (
     utterances,
 )
 from acorl_sb.corpora.preparation import Corpus
-from acorl_sb.errors import UserError
-from acorl_sb.reading import shown
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import shown
 
 logger = logging.getLogger(__name__)
 

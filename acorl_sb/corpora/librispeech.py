@@ -12,10 +12,10 @@ import logging
 from pathlib import Path
 
 from acorl_sb.corpora.listing import audio_files, list_folder, require_folder, utterances
-from acorl_sb.corpora.manifest import Utterance
 from acorl_sb.corpora.preparation import Corpus
-from acorl_sb.errors import UserError
-from acorl_sb.reading import read_lines
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import read_lines
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from acorl_sb.audio import SAMPLE_RATE, SHORTEST, Header, read_header
-from acorl_sb.corpora.manifest import Utterance
-from acorl_sb.errors import UserError
-from acorl_sb.reading import shown
+from acorl_sb.data.audio import SAMPLE_RATE, SHORTEST, Header, read_header
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import shown
 
 EXTENSIONS = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {
     ".aif",
@@ -22,7 +22,7 @@ EXTENSIONS = {f".{name.lower()}" for name in soundfile.available_formats()} - {"
     ".wave",
     ".m4a",
 }
-"""File name extensions that :mod:`acorl_sb.audio` may read, in lower case."""
+"""File name extensions that :mod:`acorl_sb.data.audio` may read, in lower case."""
 
 _BLOCK = 500  # files that a thread reads before it reports
 

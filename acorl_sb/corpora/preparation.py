@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from acorl_sb.corpora.listing import walk
-from acorl_sb.corpora.manifest import Utterance, write_manifest
 from acorl_sb.corpora.splits import (
     by_speaker,
     check_disjoint,
@@ -36,9 +35,10 @@ from acorl_sb.corpora.splits import (
     split_speakers,
     thin,
 )
-from acorl_sb.errors import UserError, cannot_write
-from acorl_sb.files import write_json
-from acorl_sb.scoring.trials import TrialList, write_trials
+from acorl_sb.data.manifest import Utterance, write_manifest
+from acorl_sb.data.trials import TrialList, write_trials
+from acorl_sb.utils.errors import UserError, cannot_write
+from acorl_sb.utils.files import write_json
 
 logger = logging.getLogger(__name__)
 

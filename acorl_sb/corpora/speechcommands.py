@@ -13,7 +13,7 @@ from pathlib import Path
 
 from acorl_sb.corpora.listing import audio_files, require_folder, utterances
 from acorl_sb.corpora.preparation import Corpus
-from acorl_sb.errors import UserError
+from acorl_sb.utils.errors import UserError
 
 _LAYOUT = "the layout is <speaker>/<utterance>, a speaker eight hexadecimal digits"
 _SPEAKER = re.compile(r"[0-9a-f]{8}")

@@ -13,10 +13,10 @@ import os
 from pathlib import Path
 
 from acorl_sb.corpora.listing import is_audio, require_folder, utterances
-from acorl_sb.corpora.manifest import Utterance
 from acorl_sb.corpora.preparation import Corpus
-from acorl_sb.errors import UserError
-from acorl_sb.reading import read_lines
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import read_lines
 
 
 def collect(data_folder: Path | None) -> Corpus:

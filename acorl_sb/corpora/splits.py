@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from acorl_sb.corpora.manifest import Utterance
-from acorl_sb.errors import UserError
-from acorl_sb.scoring.trials import TrialList
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.trials import TrialList
+from acorl_sb.utils.errors import UserError
 
 
 def by_speaker(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from acorl_sb import files
 from acorl_sb.report.fusion_page import fusion_page
 from acorl_sb.report.page import as_html
 from acorl_sb.report.style import Picture, write_pictures
+from acorl_sb.utils import files
 
 __all__ = ["Picture", "fusion_page", "write_pictures", "write_report"]
 

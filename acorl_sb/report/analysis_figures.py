@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from acorl_sb.analysis.attributed_trials import MemberMaps
 from acorl_sb.analysis.maps import smooth
-from acorl_sb.analysis.trials import MemberMaps
 from acorl_sb.analysis.voicing import NAMES
 from acorl_sb.report.plots import Series, heat_map, line_plot, look, panel, styled
 from acorl_sb.report.style import LIGHT, WIDTH, Picture, key_of

@@ -1,4 +1,4 @@
-"""The content of an analysis page, from results of ``acorl_sb.analyse``; nothing is computed."""
+"""The content of an analysis page, from results of ``acorl_sb.cli.analyse``; nothing is computed."""
 
 from __future__ import annotations
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from acorl_sb import calibration, metrics
-from acorl_sb.errors import UserError
-from acorl_sb.reading import read_lines
+from acorl_sb import metrics
+from acorl_sb.fusion import calibration
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import read_lines
 
 _LOGGED = {"loss", "task_loss", "adversary_loss", "push", "dev_eer"}
 PRIOR_LOG_ODDS = np.linspace(-8.0, 4.0, 97)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from acorl_sb import fuse_tables
 from acorl_sb.report import figures
+from acorl_sb.report import fusion_tables as fuse_tables
 from acorl_sb.report.page import Block, Items, Page, Pictures, Section, Table, Text
-from acorl_sb.tables import with_interval
+from acorl_sb.utils.tables import with_interval
 
 _VERDICTS = {
     "helps": "the fusion is better.",

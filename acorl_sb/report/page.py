@@ -9,7 +9,7 @@ from typing import ClassVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from acorl_sb.report.style import Picture, css
-from acorl_sb.tables import markdown
+from acorl_sb.utils.tables import markdown
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from acorl_sb import files
+from acorl_sb.utils import files
 
 COLOURS = {  # name: (light, dark); every light one is there once, since it stands for its name
     "bg": ("#ffffff", "#14171b"),

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import torch
 
-from acorl_sb.scoring.backend import Backend, Sides
-from acorl_sb.scoring.rows import as_rows
+from acorl_sb.scoring.backends.backend import Backend, Sides
+from acorl_sb.scoring.backends.rows import as_rows
 
 DEFAULT_TOP = 300
 """Cohort scores that adaptive S-norm looks at unless told otherwise, where there are so many."""

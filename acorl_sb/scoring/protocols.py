@@ -13,9 +13,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from acorl_sb.errors import UserError
-from acorl_sb.scoring.lines import some
-from acorl_sb.scoring.trials import TrialList, read_trials
+from acorl_sb.data.lines import some
+from acorl_sb.data.trials import TrialList, read_trials
+from acorl_sb.utils.errors import UserError
 
 VOXCELEB1_SPEAKERS = range(10001, 11252)
 """Numbers of all 1,251 speakers of VoxCeleb1, ``id10001`` to ``id11251``; VoxCeleb2's are lower."""

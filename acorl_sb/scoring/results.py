@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from acorl_sb import metrics
+from acorl_sb.data.trials import TrialList
 from acorl_sb.metrics.bootstrap import SpeakerBootstrap, standard_measures
 from acorl_sb.metrics.intervals import interval, paired_changes
-from acorl_sb.scoring.trials import TrialList
-from acorl_sb.tables import EER_NOTE, markdown, signed, with_interval
+from acorl_sb.utils.tables import EER_NOTE, markdown, signed, with_interval
 
 
 @dataclass(frozen=True)

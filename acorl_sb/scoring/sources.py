@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from acorl_sb.corpora import read_manifest
-from acorl_sb.errors import UserError
-from acorl_sb.extract import embed_utterances
-from acorl_sb.members import load_member
-from acorl_sb.reading import read_lines
-from acorl_sb.scoring.embeddings import Embeddings, read_embeddings, write_embeddings
-from acorl_sb.speakers import by_table, read_speakers
+from acorl_sb.data.embeddings import Embeddings, read_embeddings, write_embeddings
+from acorl_sb.data.manifest import read_manifest
+from acorl_sb.data.speakers import by_table, read_speakers
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.encoders.member_folder import load_member
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import read_lines
 
-logger = logging.getLogger("acorl_sb.score")
+logger = logging.getLogger("acorl_sb.cli.score")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Source:
 
     ``path`` is an embedding file (or our embeddings folder), or a member folder, whose encoder then
     embeds the audio of ``manifest``, the centre ``seconds`` of each utterance or all of it.
-    ``trust`` lets an encoder's folder run code, see ``acorl_sb.trusted``.
+    ``trust`` lets an encoder's folder run code, see ``acorl_sb.encoders.trusted``.
     """
 
     path: str

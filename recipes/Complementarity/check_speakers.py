@@ -25,10 +25,10 @@ import torch
 
 from acorl_sb.corpora import commonvoice
 from acorl_sb.corpora.splits import by_speaker
-from acorl_sb.encoders import SpeakerEncoder
-from acorl_sb.errors import UserError, run_cli
-from acorl_sb.extract import embed_utterances
-from acorl_sb.foreign.ge2e import GE2E
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.encoders.ge2e import GE2E
+from acorl_sb.utils.errors import UserError, run_cli
 
 SPREADS = 3.0
 

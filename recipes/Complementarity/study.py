@@ -22,9 +22,9 @@ from ruamel.yaml import YAML
 from terms import sets, tables
 from terms.jobs import Runner, plan
 
-from acorl_sb.errors import UserError, run_cli
-from acorl_sb.files import write_text
-from acorl_sb.hparams import dump, read_tree
+from acorl_sb.utils.errors import UserError, run_cli
+from acorl_sb.utils.files import write_text
+from acorl_sb.utils.hparams import dump, read_tree
 
 
 def main() -> int:

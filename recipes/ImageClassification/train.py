@@ -19,12 +19,12 @@ from images.results import ensemble_table, evaluate_run
 from images.training import MEMBER_KEYS, RUN_KEYS, RUN_LAZY, Task, set_threads, train_alliance
 from speechbrain.utils.distributed import if_main_process
 
-from acorl_sb.errors import run_cli
-from acorl_sb.files import output_path, write_json, write_text
-from acorl_sb.hparams import Loaded, load_hparams
-from acorl_sb.locks import locked
-from acorl_sb.logs import log_to
-from acorl_sb.training import check_specs
+from acorl_sb.training.members import check_specs
+from acorl_sb.utils.errors import run_cli
+from acorl_sb.utils.files import output_path, write_json, write_text
+from acorl_sb.utils.hparams import Loaded, load_hparams
+from acorl_sb.utils.locks import locked
+from acorl_sb.utils.logs import log_to
 
 logger = logging.getLogger("acorl_sb.images")
 

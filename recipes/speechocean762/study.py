@@ -27,14 +27,14 @@ from pairs.plan import Plan
 from pairs.results import Results
 
 from acorl_sb import corpora
-from acorl_sb.encoders import SpeakerEncoder
-from acorl_sb.errors import UserError, run_cli
-from acorl_sb.files import write_text
-from acorl_sb.hparams import Loaded, plain, read_tree
-from acorl_sb.locks import locked
-from acorl_sb.members import load_member, load_prior
-from acorl_sb.options import Options, read
-from acorl_sb.train_options import check_preparation
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.member_folder import load_member, load_prior
+from acorl_sb.training.train_options import check_preparation
+from acorl_sb.utils.errors import UserError, run_cli
+from acorl_sb.utils.files import write_text
+from acorl_sb.utils.hparams import Loaded, plain, read_tree
+from acorl_sb.utils.locks import locked
+from acorl_sb.utils.options import Options, read
 
 CORPUS = "speechocean762"
 

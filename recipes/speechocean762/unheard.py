@@ -18,13 +18,13 @@ import torch
 
 from acorl_sb import corpora
 from acorl_sb.corpora.splits import by_speaker, make_trials
-from acorl_sb.dataset import change_speed
-from acorl_sb.encoders import SpeakerEncoder
-from acorl_sb.errors import UserError, run_cli
-from acorl_sb.evaluate import Side
-from acorl_sb.extract import embed_utterances
-from acorl_sb.members import load_member
-from acorl_sb.tables import markdown, percent
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.encoders.member_folder import load_member
+from acorl_sb.fusion.ensemble_scoring import Side
+from acorl_sb.training.dataset import change_speed
+from acorl_sb.utils.errors import UserError, run_cli
+from acorl_sb.utils.tables import markdown, percent
 
 
 def main() -> int:

@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from acorl_sb import analyse
-from acorl_sb.analysis.inputs import read_inputs
-from acorl_sb.errors import UserError
+from acorl_sb.analysis.run_inputs import read_inputs
+from acorl_sb.cli import analyse
 from acorl_sb.report import analysis_figures
+from acorl_sb.utils.errors import UserError
 from tests.analysis import runs
 
 pytest.importorskip("captum")

@@ -15,7 +15,7 @@ from acorl_sb.analysis.decisions import (
     q_statistic,
     wrong_decisions,
 )
-from acorl_sb.contribution import common_errors
+from acorl_sb.fusion.subsets import common_errors
 
 N = 40_000
 LABELS = np.arange(N) < N // 2

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from acorl_sb.analysis.folds import speaker_folds
-from acorl_sb.analysis.similarity import canonical_correlations, linear_cka, within_speaker
+from acorl_sb.analysis.representations import canonical_correlations, linear_cka, within_speaker
 from acorl_sb.metrics.bootstrap import draws
 from tests.analysis.pairs import SPEAKERS, noise, pair
 

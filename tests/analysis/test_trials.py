@@ -6,12 +6,12 @@ import soundfile
 import torch
 from torch import nn
 
-from acorl_sb.analysis import trials
+from acorl_sb.analysis import attributed_trials as trials
 from acorl_sb.analysis.folds import trial_mean
-from acorl_sb.corpora import Utterance
-from acorl_sb.encoders import SpeakerEncoder
-from acorl_sb.evaluate import Side
-from acorl_sb.scoring.trials import TrialList
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.trials import TrialList
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.fusion.ensemble_scoring import Side
 
 
 def side(speakers=6, each=5, short=()):

@@ -10,7 +10,7 @@ import torch
 from acorl_sb.complementarity import HardClasses, Push
 from acorl_sb.complementarity.class_means import ClassMeans
 from acorl_sb.complementarity.hard_classes import class_likeness
-from acorl_sb.heads import AAMHead, SoftmaxHead
+from acorl_sb.training.heads import AAMHead, SoftmaxHead
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 

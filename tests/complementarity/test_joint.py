@@ -9,7 +9,7 @@ import torch
 
 from acorl_sb.complementarity import CKA, Adversarial, Combined, Independent, Joint, Push
 from acorl_sb.complementarity.joint import concatenate
-from acorl_sb.heads import AAMHead, SoftmaxHead
+from acorl_sb.training.heads import AAMHead, SoftmaxHead
 
 
 def test_concatenation_has_the_mean_cosine():

@@ -7,7 +7,6 @@ import functools
 import pytest
 import torch
 
-from acorl_sb.alliance import Alliance, OutOfFoldPriors
 from acorl_sb.complementarity import (
     Adversarial,
     Bounded,
@@ -16,6 +15,7 @@ from acorl_sb.complementarity import (
     deal_folds,
     out_of_fold,
 )
+from acorl_sb.encoders.ensemble import Alliance, OutOfFoldPriors
 
 FOLDS = torch.tensor([0, 1, 0, 1])
 LABELS = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 0, 1])

@@ -6,7 +6,7 @@ import pytest
 
 from acorl_sb import corpora
 from acorl_sb.corpora import commonvoice
-from acorl_sb.errors import UserError
+from acorl_sb.utils.errors import UserError
 
 FILES = [
     f"{part}/{language}__{first}{number:07x}/{session}/{clip}.wav"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from acorl_sb.corpora import espeak
-from acorl_sb.errors import UserError
+from acorl_sb.corpora.voices import espeak
+from acorl_sb.utils.errors import UserError
 
 
 def test_speech_depends_on_the_request_alone():

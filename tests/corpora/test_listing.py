@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import soundfile
 
-from acorl_sb.audio import Header
 from acorl_sb.corpora import listing
-from acorl_sb.errors import UserError
+from acorl_sb.data.audio import Header
+from acorl_sb.utils.errors import UserError
 
 
 def test_audio_is_told_by_its_extension():

@@ -7,8 +7,8 @@ import csv
 import pytest
 from speechbrain.dataio.dataio import load_data_csv
 
-from acorl_sb.corpora.manifest import FIELDS, Utterance, read_manifest, write_manifest
-from acorl_sb.errors import UserError
+from acorl_sb.data.manifest import FIELDS, Utterance, read_manifest, write_manifest
+from acorl_sb.utils.errors import UserError
 
 UTTERANCES = [
     Utterance("a/1.wav", 1.5, "/data/with, comma/1.wav", 0, 24000, "anna", "kitchen", "f"),

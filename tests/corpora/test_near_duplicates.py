@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from acorl_sb.corpora import near_duplicates, voices
+from acorl_sb.corpora.voices import corpus as voices
+from acorl_sb.corpora.voices import near_duplicates
 
 
 def test_distance_is_that_of_mahalanobis():

@@ -10,9 +10,9 @@ import pytest
 
 from acorl_sb import corpora
 from acorl_sb.corpora import preparation
-from acorl_sb.corpora.manifest import Utterance
-from acorl_sb.errors import UserError
-from acorl_sb.scoring.trials import read_trials
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.trials import read_trials
+from acorl_sb.utils.errors import UserError
 
 FILES = [f"spk{s}/day{t}/{k}.wav" for s in range(8) for t in range(2) for k in range(2)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acorl_sb.corpora import speechcommands
-from acorl_sb.errors import UserError
+from acorl_sb.utils.errors import UserError
 
 
 def test_all_train(audio_tree):

@@ -10,8 +10,9 @@ import pytest
 import soundfile
 
 from acorl_sb import corpora
-from acorl_sb.corpora import espeak, voices
-from acorl_sb.errors import UserError
+from acorl_sb.corpora.voices import corpus as voices
+from acorl_sb.corpora.voices import espeak
+from acorl_sb.utils.errors import UserError
 
 TINY = {"n_voices": 2, "sessions": 2, "utterances_per_session": 1}
 

@@ -10,11 +10,12 @@ import urllib.error
 
 import pytest
 
-from acorl_sb import corpora, downloads
+from acorl_sb import corpora
 from acorl_sb.corpora import listing, voxceleb
-from acorl_sb.errors import UserError
+from acorl_sb.data.trials import read_trials
 from acorl_sb.scoring.protocols import PROTOCOLS
-from acorl_sb.scoring.trials import read_trials
+from acorl_sb.utils import downloads
+from acorl_sb.utils.errors import UserError
 
 
 def files(folder, speakers, extension="wav"):

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from acorl_sb import training
-from acorl_sb.encoders import SpeakerEncoder
-from acorl_sb.errors import UserError
-from acorl_sb.foreign import ge2e
-from acorl_sb.options import read
-from acorl_sb.train_options import TrainOptions
+from acorl_sb.encoders import ge2e
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.training import members as training
+from acorl_sb.training.train_options import TrainOptions
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.options import read
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[2]

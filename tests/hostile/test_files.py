@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from acorl_sb.corpora import listing
-from acorl_sb.corpora.manifest import write_manifest
-from acorl_sb.errors import UserError
-from acorl_sb.reading import shown
-from acorl_sb.scoring.embeddings import Embeddings, write_embeddings
-from acorl_sb.scoring.scorefiles import write_scores
-from acorl_sb.scoring.trials import TrialList, write_trials
+from acorl_sb.data.embeddings import Embeddings, write_embeddings
+from acorl_sb.data.manifest import write_manifest
+from acorl_sb.data.scorefiles import write_scores
+from acorl_sb.data.trials import TrialList, write_trials
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import shown
 from tests.commands import ROOT, checksums, refused, run
 from tests.hostile import damage
 from tests.tiny import hums
@@ -46,8 +46,11 @@ def test_a_noise_folder_is_looked_through_before_training(tmp_path):
     noise = damage.speakers(tmp_path / "noise", 2)
     damage.AUDIO["silent"](noise)
     done = run(
-        ["-m", "acorl_sb.score", "hparams/score.yaml", "--output_folder", tmp_path / "out"]
-        + ["--normalisations", f"{{n: !new:acorl_sb.augment.FolderNoise {{folder: {noise}}}}}"]
+        ["-m", "acorl_sb.cli.score", "hparams/score.yaml", "--output_folder", tmp_path / "out"]
+        + [
+            "--normalisations",
+            f"{{n: !new:acorl_sb.training.augment.FolderNoise {{folder: {noise}}}}}",
+        ]
     )
     assert "s1/bad.wav" in refused(done)
 
@@ -112,7 +115,7 @@ def npy(array: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory) -> Path:
-    """A working folder with good input for ``acorl_sb.score`` and what came of it, in ``out``."""
+    """A working folder with good input for ``acorl_sb.cli.score`` and what came of it, in ``out``."""
     folder = tmp_path_factory.mktemp("score")
     write_embeddings(folder / "e", Embeddings(IDS, VECTORS))
     write_embeddings(folder / "e.npz", Embeddings(IDS, VECTORS))
@@ -129,7 +132,7 @@ def scored(tmp_path_factory) -> Path:
 def scoring(system: str = "e", **options: str) -> list[str]:
     options = {"trials": "trials.txt", "speakers": "speakers.txt", **options}
     given = [part for key, value in options.items() for part in (f"--{key}", value)]
-    command = ["-m", "acorl_sb.score", str(ROOT / "hparams/score.yaml"), "--replicates", "0"]
+    command = ["-m", "acorl_sb.cli.score", str(ROOT / "hparams/score.yaml"), "--replicates", "0"]
     return [*command, "--systems", f"{{mine: {system}}}", *given, "--output_folder", "out"]
 
 
@@ -275,7 +278,7 @@ def test_damaged_results_of_a_run(tmp_path, content):
     for name in ("members/one", "manifest"):
         (tmp_path / "run" / name).mkdir(parents=True)
     (tmp_path / "run" / "results.json").write_bytes(content)
-    line = refused(run(["-m", "acorl_sb.score", ROOT / "hparams/score.yaml"]
+    line = refused(run(["-m", "acorl_sb.cli.score", ROOT / "hparams/score.yaml"]
         + ["--run_folder", "run", "--output_folder", "out"], tmp_path))  # fmt: skip
     assert "results.json" in line
 

@@ -9,7 +9,7 @@ import textwrap
 import pytest
 import torch
 
-from acorl_sb.corpora import write_manifest
+from acorl_sb.data.manifest import write_manifest
 from tests import commands, folders
 
 ON_THE_WAY = "marker"  # what a payload that ran leaves behind
@@ -102,12 +102,18 @@ def door(name, root, run_folder, out, trust=False):
         + ["--priors", f"[{{name: x, folder: {member}{prior}}}]"],
         "source": ["train.py", "hparams/acorl_ecapa.yaml", *TRAIN, *data]
         + ["--priors", f"[{{name: x, source: {member}{prior}}}]"],
-        "score": ["-m", "acorl_sb.score", "hparams/score.yaml", "--systems", f"{{x: {member}}}"]
+        "score": ["-m", "acorl_sb.cli.score", "hparams/score.yaml", "--systems", f"{{x: {member}}}"]
         + ["--trials", run_folder / "manifest" / "test_trials.txt", "--output_folder", out]
         + ["--manifest", root / "speech.csv", "--device", "cpu", "--replicates", "0", *said],
-        "export": ["-m", "acorl_sb.export", member, "--onnx", out / "x.onnx", *said],
+        "export": ["-m", "acorl_sb.encoders.onnx", member, "--onnx", out / "x.onnx", *said],
         "verifier": [root / "verifier.py", run_folder, *(["trust"] if trust else [])],
-        "analyse": ["-m", "acorl_sb.analyse", "hparams/analyse.yaml", "--run_folder", run_folder]
+        "analyse": [
+            "-m",
+            "acorl_sb.cli.analyse",
+            "hparams/analyse.yaml",
+            "--run_folder",
+            run_folder,
+        ]
         + ["--output_folder", out, "--device", "cpu", "--trials", "10", "--crop_seconds", "0.5"]
         + ["--probe_steps", "1", "--folds", "2", "--deletion_trials", "2", *said],
     }[name]

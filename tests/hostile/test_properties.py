@@ -12,15 +12,15 @@ import soundfile
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from acorl_sb.audio import read_audio, read_header
-from acorl_sb.corpora.manifest import Utterance, read_manifest, write_manifest
-from acorl_sb.errors import UserError
-from acorl_sb.fuse_model import read_model
+from acorl_sb.data.audio import read_audio, read_header
+from acorl_sb.data.embeddings import Embeddings, read_embeddings, write_embeddings
+from acorl_sb.data.manifest import Utterance, read_manifest, write_manifest
+from acorl_sb.data.scorefiles import read_scores, write_scores
+from acorl_sb.data.speakers import read_speakers
+from acorl_sb.data.trials import TrialList, read_enrolment, read_trials, write_trials
+from acorl_sb.fusion.saved_model import read_model
 from acorl_sb.report.curves import read_training
-from acorl_sb.scoring.embeddings import Embeddings, read_embeddings, write_embeddings
-from acorl_sb.scoring.scorefiles import read_scores, write_scores
-from acorl_sb.scoring.trials import TrialList, read_enrolment, read_trials, write_trials
-from acorl_sb.speakers import read_speakers
+from acorl_sb.utils.errors import UserError
 from tests.hostile.damage import noise
 from tests.hostile.mutate import PIECES, Edit, spoil
 

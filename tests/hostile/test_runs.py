@@ -15,7 +15,7 @@ import pytest
 import soundfile
 import torch
 
-from acorl_sb.locks import HOLDER, locked
+from acorl_sb.utils.locks import HOLDER, locked
 from tests import tiny
 from tests.commands import checksums, refused, run, started
 
@@ -116,7 +116,7 @@ def test_changed_data_are_refused_and_what_is_finished_still_works(finished, spe
         assert checksums(finished) == before
     finally:
         (tmp_path / "away.wav").rename(kept)
-    scoring = ["-m", "acorl_sb.score", "hparams/score.yaml", "--replicates", 0]
+    scoring = ["-m", "acorl_sb.cli.score", "hparams/score.yaml", "--replicates", 0]
     commands = (
         ["fuse.py", "--replicates", 0, "--no-report"],
         [*scoring, "--normalisations", "{none: null}", "--device", "cpu"],
@@ -263,8 +263,8 @@ def test_a_second_run_is_told_who_holds_the_folder(speech, tmp_path):
 def test_other_commands_respect_the_lock_and_only_read_the_run(finished, tmp_path, command):
     words = {
         "fuse": ["fuse.py", "--replicates", 0, "--no-report"],
-        "score": ["-m", "acorl_sb.score", "hparams/score.yaml", "--replicates", 0],
-        "analyse": ["-m", "acorl_sb.analyse", "hparams/analyse.yaml", "--part", "test"],
+        "score": ["-m", "acorl_sb.cli.score", "hparams/score.yaml", "--replicates", 0],
+        "analyse": ["-m", "acorl_sb.cli.analyse", "hparams/analyse.yaml", "--part", "test"],
     }[command]
     if command != "fuse":
         words += ["--device", "cpu"]
@@ -315,7 +315,7 @@ def test_fuse_and_score_do_not_overwrite_other_results(finished, copy, tmp_path)
     assert run([*command, finished], cwd=tmp_path).code == 0, "its own it may"
     before = checksums(copy)
     into = ["--run_folder", finished, "--output_folder", copy, "--device", "cpu"]
-    refused(run(["-m", "acorl_sb.score", "hparams/score.yaml", *into]))
+    refused(run(["-m", "acorl_sb.cli.score", "hparams/score.yaml", *into]))
     assert checksums(copy) == before
 
 

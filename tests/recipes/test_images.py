@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from speechbrain.utils.run_opts import RunOptions
 
-from acorl_sb.errors import UserError
-from acorl_sb.hparams import load_hparams
 from acorl_sb.metrics.bootstrap import draws
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import load_hparams
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "recipes" / "ImageClassification"
@@ -537,9 +537,9 @@ def test_two_ranks_train_as_one_process_on_the_same_global_batch(tmp_path):
 def test_the_core_knows_nothing_of_speech_or_images():
     """Only torch is behind the complementarity code and the alliance."""
     code = (
-        "import sys, acorl_sb.complementarity, acorl_sb.alliance\n"
+        "import sys, acorl_sb.complementarity, acorl_sb.encoders.ensemble\n"
         "ours = {m for m in sys.modules if m.startswith('acorl_sb.')}\n"
-        "core = ('acorl_sb.complementarity', 'acorl_sb.alliance')\n"
+        "core = ('acorl_sb.complementarity', 'acorl_sb.encoders.ensemble')\n"
         "print(sorted(m for m in ours if not m.startswith(core)))\n"
         "names = ('speechbrain', 'torchaudio', 'soundfile', 'torchvision', 'PIL', 'sklearn')\n"
         "print([m for m in names if m in sys.modules])\n"

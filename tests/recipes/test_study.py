@@ -17,20 +17,19 @@ import ruamel.yaml
 import soundfile
 
 from acorl_sb import metrics
-from acorl_sb.corpora import Utterance
-from acorl_sb.corpora.manifest import write_manifest
 from acorl_sb.corpora.splits import make_trials
-from acorl_sb.errors import UserError
-from acorl_sb.evaluate import Side
-from acorl_sb.files import write_json
-from acorl_sb.fusion import MeanZNorm
-from acorl_sb.hparams import build
-from acorl_sb.members import build_encoder
+from acorl_sb.data.embeddings import Embeddings, read_embeddings, write_embeddings
+from acorl_sb.data.manifest import Utterance, write_manifest
+from acorl_sb.data.scorefiles import read_scores
+from acorl_sb.data.trials import TrialList, write_trials
+from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.fusion.ensemble_scoring import Side
+from acorl_sb.fusion.models import MeanZNorm
 from acorl_sb.metrics.bootstrap import Measure
-from acorl_sb.options import read
-from acorl_sb.scoring.embeddings import Embeddings, read_embeddings, write_embeddings
-from acorl_sb.scoring.scorefiles import read_scores
-from acorl_sb.scoring.trials import TrialList, write_trials
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import write_json
+from acorl_sb.utils.hparams import build
+from acorl_sb.utils.options import read
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "speechocean762"
 sys.path.insert(0, str(RECIPE))

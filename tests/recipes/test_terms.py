@@ -13,8 +13,8 @@ from hyperpyyaml import resolve_references
 from scipy.stats import norm
 
 from acorl_sb.complementarity import Objective
-from acorl_sb.errors import UserError
-from acorl_sb.hparams import build, dump, read_tree
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import build, dump, read_tree
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "Complementarity"
 sys.path.insert(0, str(RECIPE))

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from acorl_sb.hparams import build
-from acorl_sb.options import read
-from acorl_sb.train_options import DECISIVE, TrainingRun
+from acorl_sb.training.train_options import DECISIVE, TrainingRun
+from acorl_sb.utils.hparams import build
+from acorl_sb.utils.options import read
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "recipes" / "VoxCeleb" / "SpeakerRec" / "ACoRL"

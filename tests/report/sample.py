@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from acorl_sb.fuse_inputs import Inputs, Part
-from acorl_sb.fuse_results import Settings, evaluate
-from acorl_sb.protocol import Recipe, ScoreSet
-from acorl_sb.scoring.trials import TrialList
+from acorl_sb.data.trials import TrialList
+from acorl_sb.fusion.evaluation import Settings, evaluate
+from acorl_sb.fusion.score_inputs import Inputs, Part
+from acorl_sb.fusion.validation import Recipe, ScoreSet
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["ecapa", "resnet <b>&", "a member with a-rather-long-name"]
@@ -66,7 +66,7 @@ def make(members: int = 3, cross: bool = False):
 
 def analysis(folder):
     """``analysis.html`` in ``folder``, of a pair and an independent one, by the script itself."""
-    from acorl_sb import analyse
+    from acorl_sb.cli import analyse
     from tests.analysis import runs
 
     speech = runs.utterances(folder / "speech", speakers=6, each=4)

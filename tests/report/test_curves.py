@@ -10,8 +10,8 @@ from scipy.stats import norm
 from sklearn.metrics import det_curve
 
 from acorl_sb import metrics
-from acorl_sb.errors import UserError
 from acorl_sb.report import curves
+from acorl_sb.utils.errors import UserError
 
 
 def scored(trials=20_000, seed=0):

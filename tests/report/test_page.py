@@ -13,8 +13,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy.stats import norm
 
-from acorl_sb import fuse_tables
 from acorl_sb.report import figures, fusion_page, write_pictures
+from acorl_sb.report import fusion_tables as fuse_tables
 from acorl_sb.report.page import Page, Section, Table, Text, as_html, as_markdown
 from tests.report import sample
 

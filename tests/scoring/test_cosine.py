@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from acorl_sb.scoring.cosine import cosine_scores
+from acorl_sb.scoring.backends.cosine import cosine_scores
 
 RNG = np.random.default_rng(0)
 VECTORS = RNG.normal(size=(40, 17)) + 0.7

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acorl_sb.errors import UserError
-from acorl_sb.scoring import embeddings
-from acorl_sb.scoring.embeddings import Embeddings, read_embeddings, write_embeddings
+from acorl_sb.data import embeddings
+from acorl_sb.data.embeddings import Embeddings, read_embeddings, write_embeddings
+from acorl_sb.utils.errors import UserError
 
 RNG = np.random.default_rng(0)
 EXAMPLE = Embeddings(["b/2", "a/1", "ü"], RNG.normal(size=(3, 5)).astype(np.float32))

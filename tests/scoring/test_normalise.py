@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from acorl_sb.scoring import normalise
-from acorl_sb.scoring.backend import Sides
-from acorl_sb.scoring.cosine import Cosine
+from acorl_sb.scoring.backends.backend import Sides
+from acorl_sb.scoring.backends.cosine import Cosine
+from acorl_sb.scoring.backends.plda import PLDA
+from acorl_sb.scoring.backends.rows import unit_rows
 from acorl_sb.scoring.normalise import AdaptiveSNorm, SNorm, TNorm, ZNorm
-from acorl_sb.scoring.plda import PLDA
-from acorl_sb.scoring.rows import unit_rows
 
 RNG = np.random.default_rng(0)
 VECTORS, COHORT = RNG.normal(size=(30, 6)), RNG.normal(size=(25, 6)) + 0.3

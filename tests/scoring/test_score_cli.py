@@ -1,4 +1,4 @@
-"""``python -m acorl_sb.score``: from embeddings, encoders and runs to scores, table and JSON."""
+"""``python -m acorl_sb.cli.score``: from embeddings, encoders and runs to scores, table and JSON."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from acorl_sb import metrics, score
-from acorl_sb.corpora import write_manifest
-from acorl_sb.errors import UserError
-from acorl_sb.extract import embed_utterances
-from acorl_sb.files import write_json
-from acorl_sb.members import load_member
+from acorl_sb import metrics
+from acorl_sb.cli import score
+from acorl_sb.data.embeddings import Embeddings, read_embeddings, write_embeddings
+from acorl_sb.data.manifest import write_manifest
+from acorl_sb.data.scorefiles import read_scores
+from acorl_sb.data.trials import TrialList, read_trials, write_trials
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.encoders.member_folder import load_member
 from acorl_sb.metrics import bootstrap
 from acorl_sb.metrics.intervals import interval
-from acorl_sb.scoring.cosine import cosine_scores
-from acorl_sb.scoring.embeddings import Embeddings, read_embeddings, write_embeddings
-from acorl_sb.scoring.plda import PLDA
-from acorl_sb.scoring.scorefiles import read_scores
-from acorl_sb.scoring.trials import TrialList, read_trials, write_trials
+from acorl_sb.scoring.backends.cosine import cosine_scores
+from acorl_sb.scoring.backends.plda import PLDA
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import write_json
 from tests.analysis import runs
 
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
@@ -247,7 +248,7 @@ def test_a_run_of_train_py_is_scored_with_its_own_training_set(tmp_path):
     write_manifest(folder / "manifest/train.csv", train)
     write_json(folder / "results.json", {"score_seconds": None})
     options = {"run_folder": folder, "output_folder": tmp_path / "out", "replicates": 0}
-    plda = "{lda: !new:acorl_sb.scoring.plda.PLDA {lda_dim: 6, enrolment: average}}"
+    plda = "{lda: !new:acorl_sb.scoring.backends.plda.PLDA {lda_dim: 6, enrolment: average}}"
     assert run("score_plda.yaml", **options, backends=plda, concatenate=True) == 0
     rows = json.loads((tmp_path / "out/results.json").read_text())["systems"]
     assert [row["system"] for row in rows[::2]] == ["one", "two", "concatenation"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from acorl_sb.errors import UserError
-from acorl_sb.scoring import scorefiles
-from acorl_sb.scoring.trials import TrialList
+from acorl_sb.data import scorefiles
+from acorl_sb.data.trials import TrialList
+from acorl_sb.utils.errors import UserError
 
 # Lines as the three toolkits' own scripts print them.
 FILES = {

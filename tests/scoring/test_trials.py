@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from acorl_sb.errors import UserError
-from acorl_sb.scoring import lines, trials
+from acorl_sb.data import lines, trials
+from acorl_sb.utils.errors import UserError
 
 
 def listing(found: trials.TrialList) -> list[tuple]:

@@ -11,14 +11,14 @@ import torch
 from scipy.stats import norm
 
 from acorl_sb import metrics
-from acorl_sb.contribution import score_correlations
-from acorl_sb.corpora.manifest import read_manifest
-from acorl_sb.evaluate import Side
-from acorl_sb.files import atomic_path, write_json
-from acorl_sb.fusion import LogisticFusion
+from acorl_sb.data.manifest import read_manifest
+from acorl_sb.fusion.ensemble_scoring import Side
+from acorl_sb.fusion.models import LogisticFusion
+from acorl_sb.fusion.subsets import score_correlations
 from acorl_sb.metrics.bootstrap import Measure, speaker_bootstrap
-from acorl_sb.scoring.cosine import Cosine
+from acorl_sb.scoring.backends.cosine import Cosine
 from acorl_sb.scoring.normalise import AdaptiveSNorm
+from acorl_sb.utils.files import atomic_path, write_json
 from terms import sets
 
 TOP = 200  # cohort speakers of an utterance in AS-norm

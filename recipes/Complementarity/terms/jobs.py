@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
-from acorl_sb.errors import UserError
-from acorl_sb.files import write_text
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import write_text
 from terms import tables
 
 RECIPE = Path(__file__).resolve().parents[1]

@@ -22,19 +22,20 @@ from speechbrain.augment.augmenter import Augmenter
 from speechbrain.nnet.schedulers import WarmCoolDecayLRSchedule
 from speechbrain.utils.run_opts import RunOptions
 
-from acorl_sb import complementarity, training
-from acorl_sb.alliance import Alliance, OutOfFoldPriors
-from acorl_sb.augment import FolderNoise, FolderReverb
+from acorl_sb import complementarity
 from acorl_sb.complementarity import deal_folds
-from acorl_sb.corpora.manifest import read_manifest
 from acorl_sb.corpora.splits import thin
-from acorl_sb.errors import run_cli
-from acorl_sb.evaluate import Side
-from acorl_sb.extract import embed_utterances
-from acorl_sb.files import atomic_path, write_text
-from acorl_sb.heads import AAMHead
-from acorl_sb.members import load_member, read_record
-from acorl_sb.scoring.trials import TrialList
+from acorl_sb.data.manifest import read_manifest
+from acorl_sb.data.trials import TrialList
+from acorl_sb.encoders.ensemble import Alliance, OutOfFoldPriors
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.encoders.member_folder import load_member, read_record
+from acorl_sb.fusion.ensemble_scoring import Side
+from acorl_sb.training import members as training
+from acorl_sb.training.augment import FolderNoise, FolderReverb
+from acorl_sb.training.heads import AAMHead
+from acorl_sb.utils.errors import run_cli
+from acorl_sb.utils.files import atomic_path, write_text
 from terms import figures, sets
 
 # Of the check after an epoch, which chooses a checkpoint: utterances of a speaker, by set.

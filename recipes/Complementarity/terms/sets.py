@@ -13,14 +13,14 @@ import numpy as np
 import soundfile
 from scipy.signal import fftconvolve
 
-from acorl_sb.audio import SAMPLE_RATE, read_audio
-from acorl_sb.augment import audio_lengths
-from acorl_sb.corpora import Utterance, commonvoice, librispeech, speechcommands, speechocean762
-from acorl_sb.corpora.manifest import read_manifest, write_manifest
+from acorl_sb.corpora import commonvoice, librispeech, speechcommands, speechocean762
 from acorl_sb.corpora.splits import by_speaker, cut, make_trials, split_speakers, thin
-from acorl_sb.evaluate import Side
-from acorl_sb.files import atomic_path, write_json
-from acorl_sb.scoring.trials import read_trials, write_trials
+from acorl_sb.data.audio import SAMPLE_RATE, read_audio
+from acorl_sb.data.manifest import Utterance, read_manifest, write_manifest
+from acorl_sb.data.trials import read_trials, write_trials
+from acorl_sb.fusion.ensemble_scoring import Side
+from acorl_sb.training.augment import audio_lengths
+from acorl_sb.utils.files import atomic_path, write_json
 
 DROPPED = Path(__file__).parents[1] / "dropped_speakers.txt"
 DEV_SPEAKERS = 40  # of speechocean762's training speakers

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from acorl_sb.metrics.intervals import interval
-from acorl_sb.tables import markdown
+from acorl_sb.utils.tables import markdown
 from terms.figures import REPLICATES, strength, weights
 from terms.sets import CONDITIONS, SCREENED, SETS
 

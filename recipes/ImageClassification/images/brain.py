@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acorl_sb.brain import AllianceBrain, unwrapped
+from acorl_sb.training.brain import AllianceBrain, unwrapped
 
 
 class ImageBrain(AllianceBrain):

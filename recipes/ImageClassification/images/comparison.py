@@ -22,11 +22,11 @@ import numpy as np
 import ruamel.yaml
 from speechbrain.utils.distributed import get_local_rank
 
-from acorl_sb.errors import UserError
-from acorl_sb.hparams import Loaded, load_hparams, plain
-from acorl_sb.logs import log_to
-from acorl_sb.members import read_record
-from acorl_sb.training import check_specs
+from acorl_sb.encoders.member_folder import read_record
+from acorl_sb.training.members import check_specs
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import Loaded, load_hparams, plain
+from acorl_sb.utils.logs import log_to
 from images.ensembles import fuse_probabilities, likeness
 from images.members import load_outputs
 from images.metrics import evaluate, softmax
@@ -200,7 +200,7 @@ def _end_with_parent() -> None:
 
 def quiet_epochs() -> None:
     """Hundreds of members: a line for each, not for each epoch."""
-    logging.getLogger("acorl_sb.brain").setLevel(logging.WARNING)
+    logging.getLogger("acorl_sb.training.brain").setLevel(logging.WARNING)
 
 
 def choose_strengths(

@@ -13,7 +13,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from acorl_sb.analysis.similarity import linear_cka
+from acorl_sb.analysis.representations import linear_cka
 from acorl_sb.complementarity import concatenate
 from images.members import Outputs
 from images.metrics import evaluate, softmax

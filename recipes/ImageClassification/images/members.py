@@ -14,13 +14,13 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from acorl_sb.errors import UserError
-from acorl_sb.files import atomic_path, write_json, write_text
-from acorl_sb.heads import SoftmaxHead
-from acorl_sb.hparams import build
-from acorl_sb.members import RECORD, WEIGHTS
-from acorl_sb.trusted import HOMES, build_keys, read_yaml
-from acorl_sb.weights import load_weights
+from acorl_sb.encoders.member_folder import RECORD, WEIGHTS
+from acorl_sb.encoders.trusted import HOMES, build_keys, read_yaml
+from acorl_sb.encoders.weights import load_weights
+from acorl_sb.training.heads import SoftmaxHead
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import atomic_path, write_json, write_text
+from acorl_sb.utils.hparams import build
 
 CLASSIFIER, OUTPUTS = "classifier.ckpt", "outputs.npz"
 
@@ -108,7 +108,7 @@ def save_member(
 def load_member(folder: str | Path, trust: bool = False) -> nn.Module:
     """The encoder of a member folder, in eval mode; ``UserError`` for what does not fit.
 
-    No code of the folder is run, unless ``trust`` says that it may be (``acorl_sb.trusted``).
+    No code of the folder is run, unless ``trust`` says that it may be (``acorl_sb.encoders.trusted``).
     """
     path = Path(folder) / "hyperparams.yaml"
     made = build_keys(read_yaml(path), ["encoder"], str(path), trust, (*HOMES, "images.models"))

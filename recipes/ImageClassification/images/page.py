@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acorl_sb.files import atomic_path
-from acorl_sb.tables import markdown
+from acorl_sb.utils.files import atomic_path
+from acorl_sb.utils.tables import markdown
 from images.results import FUSIONS, number, percent
 
 

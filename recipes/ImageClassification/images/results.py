@@ -9,7 +9,7 @@ import numpy as np
 
 from acorl_sb.metrics.bootstrap import draws
 from acorl_sb.metrics.intervals import interval
-from acorl_sb.tables import markdown
+from acorl_sb.utils.tables import markdown
 from images.data import ImageData
 from images.ensembles import fuse_embeddings, fuse_probabilities, likeness
 from images.members import Outputs

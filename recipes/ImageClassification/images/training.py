@@ -18,23 +18,23 @@ from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from acorl_sb.alliance import Alliance, EmbeddingTable
-from acorl_sb.checkpoint import AtomicCheckpointer
 from acorl_sb.complementarity import Independent
-from acorl_sb.dataset import StepSampler, collate
-from acorl_sb.distributed import rank_and_world, start
-from acorl_sb.errors import UserError
-from acorl_sb.heads import SoftmaxHead
-from acorl_sb.hparams import Loaded, build, plain
-from acorl_sb.members import read_record
-from acorl_sb.provenance import (
+from acorl_sb.encoders.ensemble import Alliance, EmbeddingTable
+from acorl_sb.encoders.member_folder import read_record
+from acorl_sb.training.dataset import StepSampler, collate
+from acorl_sb.training.heads import SoftmaxHead
+from acorl_sb.training.members import VIEWS
+from acorl_sb.training.provenance import (
     REFERENCES,
     note_start,
     reference_weights,
     refuse_changes,
     run_settings,
 )
-from acorl_sb.training import VIEWS
+from acorl_sb.utils.checkpoint import AtomicCheckpointer
+from acorl_sb.utils.distributed import rank_and_world, start
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import Loaded, build, plain
 from images.brain import ImageBrain
 from images.data import ImageData, Split
 from images.members import (

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import ruamel.yaml
 
-from acorl_sb.errors import UserError
+from acorl_sb.utils.errors import UserError
 
 PAIR_KEYS = {"seed", "prior", "member", "against", "strengths"}  # all else changes its training
 FIRST = "first"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from acorl_sb import metrics
-from acorl_sb.evaluate import Side
+from acorl_sb.fusion.ensemble_scoring import Side
 from acorl_sb.metrics.bootstrap import Measure, speaker_bootstrap
 from acorl_sb.metrics.intervals import interval
 

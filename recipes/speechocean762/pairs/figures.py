@@ -12,11 +12,11 @@ import torch
 
 from acorl_sb import corpora, metrics
 from acorl_sb.analysis.probes import mlp_r2
-from acorl_sb.analysis.similarity import linear_cka
-from acorl_sb.contribution import common_errors, score_correlations
-from acorl_sb.evaluate import Side, read_side
-from acorl_sb.fusion import MeanZNorm
-from acorl_sb.scoring.embeddings import read_embeddings
+from acorl_sb.analysis.representations import linear_cka
+from acorl_sb.data.embeddings import read_embeddings
+from acorl_sb.fusion.ensemble_scoring import Side, read_side
+from acorl_sb.fusion.models import MeanZNorm
+from acorl_sb.fusion.subsets import common_errors, score_correlations
 from pairs.conditions import Condition
 
 P_TARGET = 0.01

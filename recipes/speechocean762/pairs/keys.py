@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, create_model
 
-from acorl_sb.errors import UserError
-from acorl_sb.hparams import untagged
-from acorl_sb.option_kinds import ABSENT, hint
-from acorl_sb.options import Name, Options, Seconds, Text, validate
-from acorl_sb.train_options import Objective, Seed, Speeds, TrainOptions
+from acorl_sb.training.train_options import Objective, Seed, Speeds, TrainOptions
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import untagged
+from acorl_sb.utils.option_kinds import ABSENT, hint
+from acorl_sb.utils.options import Name, Options, Seconds, Text, validate
 
 
 class ConditionKeys(Options):

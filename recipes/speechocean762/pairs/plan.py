@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from acorl_sb.hparams import read_tree
+from acorl_sb.utils.hparams import read_tree
 from pairs.candidates import FIRST, Candidate
 from pairs.jobs import Job
 

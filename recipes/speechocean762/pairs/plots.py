@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from acorl_sb.files import atomic_path
 from acorl_sb.report.style import DASHES, MARKERS, MEMBER_COLOURS
+from acorl_sb.utils.files import atomic_path
 from pairs.tables import mean
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from acorl_sb.files import write_json, write_text
 from acorl_sb.metrics.bootstrap import Measure
+from acorl_sb.utils.files import write_json, write_text
 from pairs import plots, tables
 from pairs.candidates import FIRST, Candidate
 from pairs.compare import Difference, Error, difference, error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from acorl_sb.metrics.bootstrap import Measure
-from acorl_sb.tables import markdown, signed
+from acorl_sb.utils.tables import markdown, signed
 from pairs.compare import Difference
 
 if TYPE_CHECKING:

@@ -18,15 +18,21 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from acorl_sb import distributed, options
-from acorl_sb.errors import run_cli
-from acorl_sb.experiment import run_experiment
-from acorl_sb.logs import log_to_screen
-from acorl_sb.memory import keep_freed_memory
-from acorl_sb.option_kinds import ABSENT
-from acorl_sb.rehearsal import rehearse
-from acorl_sb.train_options import CORPUS, DECISIVE, TrainingKeys, TrainingRun, TrainOptions
-from acorl_sb.training import Settings
+from acorl_sb.cli.train import run_experiment
+from acorl_sb.training.members import Settings
+from acorl_sb.training.rehearsal import rehearse
+from acorl_sb.training.train_options import (
+    CORPUS,
+    DECISIVE,
+    TrainingKeys,
+    TrainingRun,
+    TrainOptions,
+)
+from acorl_sb.utils import distributed, options
+from acorl_sb.utils.errors import run_cli
+from acorl_sb.utils.logs import log_to_screen
+from acorl_sb.utils.memory import keep_freed_memory
+from acorl_sb.utils.option_kinds import ABSENT
 
 
 class RecipeOptions(TrainOptions):
