@@ -1,4 +1,4 @@
-"""Train an alliance of speaker encoders, score it, fuse it.
+"""Train an ensemble of speaker encoders, score it, fuse it.
 
     python train.py hparams/acorl_ecapa.yaml [--key value ...]
     torchrun --nproc_per_node=2 train.py hparams/acorl_ecapa.yaml [--key value ...]

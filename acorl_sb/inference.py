@@ -1,4 +1,4 @@
-"""A finished alliance at work: embed, enrol, verify, identify.
+"""A finished ensemble at work: embed, enrol, verify, identify.
 
 >>> from acorl_sb.inference import Verifier  # doctest: +SKIP
 >>> verifier = Verifier.from_run("results/voices_acorl_ecapa_1", p_target=0.01)  # doctest: +SKIP
@@ -22,9 +22,9 @@ import torchaudio
 from torch.nn import functional as F
 
 from acorl_sb.data.audio import SAMPLE_RATE, read_audio, read_header
-from acorl_sb.encoders.ensemble import Alliance
+from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.extraction import centre_of
-from acorl_sb.encoders.member_folder import load_member, load_prior
+from acorl_sb.encoders.member_folder import load_member, load_reference
 from acorl_sb.encoders.trusted import read_yaml
 from acorl_sb.fusion import models as fusion
 from acorl_sb.metrics import bayes_threshold
@@ -51,7 +51,7 @@ class Decision(NamedTuple):
 
 
 class Verifier:
-    """The members of an alliance and the logistic fusion that makes their scores an LLR.
+    """The members of an ensemble and the logistic fusion that makes their scores an LLR.
 
     The LLR is as well calibrated as the development trials are like the use; the threshold
     follows from prior and costs alone and can be set anew at any time (``threshold``).
@@ -61,10 +61,10 @@ class Verifier:
 
     Arguments
     ---------
-    alliance : Alliance
+    ensemble : FrozenEnsemble
     model : fitted ``fusion.LogisticFusion`` over the members' cosines, in their order
     p_target, c_miss, c_fa : float
-        Prior of a target and costs of the errors, of which the Bayes threshold is made.
+        Reference of a target and costs of the errors, of which the Bayes threshold is made.
     device : torch device
     score_seconds : float or None
         Seconds of the centre of each wave that is embedded; None takes waves whole. LLRs are
@@ -73,7 +73,7 @@ class Verifier:
 
     def __init__(
         self,
-        alliance: Alliance,
+        ensemble: FrozenEnsemble,
         model: fusion.LogisticFusion,
         p_target: float = 0.05,
         c_miss: float = 1.0,
@@ -81,7 +81,7 @@ class Verifier:
         device: torch.device | str = "cpu",
         score_seconds: float | None = None,
     ):
-        self.alliance = alliance.to(device)
+        self.ensemble = ensemble.to(device)
         self.model = model
         self.threshold = bayes_threshold(p_target, c_miss, c_fa)
         self.device = device
@@ -93,7 +93,7 @@ class Verifier:
         """Load the output folder of ``train.py``; ``options`` are the constructor's.
 
         ``score_seconds`` is what the run's ``results.json`` says unless it is given. No code of the
-        run's folders, nor of the priors that it names, is run, unless ``trust`` says that it may
+        run's folders, nor of the references that it names, is run, unless ``trust`` says that it may
         be; see ``acorl_sb.encoders.trusted``.
 
         Raises ``UserError`` for a run that is not finished, damaged, or has a single member, and
@@ -112,9 +112,9 @@ class Verifier:
                     "with two members or more is needed"
                 )
         options.setdefault("score_seconds", _read_score_seconds(results_path))
-        alliance = Alliance()
+        ensemble = FrozenEnsemble()
         tree = read_yaml(yaml_path)
-        for kind in ("priors", "members"):
+        for kind in ("references", "members"):
             specs = tree.get(kind) or []
             if not isinstance(specs, list):
                 raise UserError(f"{yaml_path}: {kind} must be a list")
@@ -123,23 +123,23 @@ class Verifier:
                 if not isinstance(spec, dict):
                     raise UserError(f"{where} must have keys, such as name")
                 name = check_name(spec.get("name"), where)
-                if name in alliance.names:
+                if name in ensemble.names:
                     raise UserError(f"{where}: the name {name!r} is there twice")
-                if kind == "priors":
-                    encoder = load_prior(spec, where, trust)
+                if kind == "references":
+                    encoder = load_reference(spec, where, trust)
                 else:
                     encoder = load_member(folder / "members" / name, trust)
-                alliance.add(name, encoder)
+                ensemble.add(name, encoder)
         model = fusion.load(model_path)
         fits = isinstance(model, fusion.LogisticFusion) and (
             (model.n_systems, model.n_quality, np.shape(model.weights))
-            == (len(alliance), 0, (len(alliance),))
+            == (len(ensemble), 0, (len(ensemble),))
         )
         if not fits or not np.isfinite([*model.weights, model.bias]).all():
             raise UserError(
-                f"{model_path}: no logistic fusion of the run's {len(alliance)} members"
+                f"{model_path}: no logistic fusion of the run's {len(ensemble)} members"
             )
-        return cls(alliance, model, **options)
+        return cls(ensemble, model, **options)
 
     def embed(self, wave: Wave) -> list[torch.Tensor]:
         """Unit-length embeddings (D_k,), one per member, of the centre of a wave.
@@ -156,7 +156,7 @@ class Verifier:
         _require_sound(samples, where)
         embedded = []
         batch = samples.to(self.device).unsqueeze(0)
-        for member in self.alliance.members:
+        for member in self.ensemble.members:
             v = member(batch)[0].float().cpu()
             if not bool(torch.isfinite(v).all()) or not bool(v.any()):
                 raise UserError(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from acorl_sb.encoders.ensemble import Alliance, EmbeddingTable
+from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble
 
 
 class Encoder(nn.Module):
@@ -22,33 +22,33 @@ class Encoder(nn.Module):
 
 def test_a_member_never_leaves_eval_mode_nor_changes_a_bit(device):
     torch.manual_seed(0)
-    alliance = Alliance()
-    member = alliance.add("a", Encoder()).to(device)
+    ensemble = FrozenEnsemble()
+    member = ensemble.add("a", Encoder()).to(device)
     before = {k: v.clone() for k, v in member.state_dict().items()}
-    holder = nn.ModuleDict({"prior": member, "other": nn.BatchNorm1d(2)})
+    holder = nn.ModuleDict({"reference": member, "other": nn.BatchNorm1d(2)})
     holder.train()
     assert holder["other"].training and not member.encoder.training
     for _ in range(3):
-        (v,) = alliance.embed(torch.randn(8, 5, device=device))
+        (v,) = ensemble.embed(torch.randn(8, 5, device=device))
     assert not v.requires_grad and not any(p.requires_grad for p in member.parameters())
     assert all(torch.equal(before[k], v) for k, v in member.state_dict().items())
 
 
 def test_order_dims_and_names():
-    alliance = Alliance()
-    alliance.add("a", Encoder())
+    ensemble = FrozenEnsemble()
+    ensemble.add("a", Encoder())
     wide = Encoder()
     wide.embedding_dim = 7
-    alliance.add("b", wide)
-    assert alliance.names == ["a", "b"] and alliance.dims == [3, 7] and len(alliance) == 2
+    ensemble.add("b", wide)
+    assert ensemble.names == ["a", "b"] and ensemble.dims == [3, 7] and len(ensemble) == 2
     with pytest.raises(ValueError, match="'a'"):
-        alliance.add("a", Encoder())
+        ensemble.add("a", Encoder())
 
 
-def test_an_alliance_hides_from_modules():
+def test_an_ensemble_hides_from_modules():
     brain = nn.Module()
-    brain.priors = Alliance()
-    brain.priors.add("a", Encoder())
+    brain.references = FrozenEnsemble()
+    brain.references.add("a", Encoder())
     assert list(brain.parameters()) == []
 
 

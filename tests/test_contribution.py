@@ -109,7 +109,7 @@ def test_common_errors_by_counting():
     rng = np.random.default_rng(1)
     labels = rng.random(2000) < 0.4
     scores = rng.standard_normal((3, 2000)) + rng.standard_normal(2000) + 2 * labels
-    made = contribution.common_errors(scores, labels)
+    made = contribution.error_overlap(scores, labels)
     wrong = []
     for row, threshold in zip(scores, made["thresholds"], strict=True):
         accept = row >= threshold
@@ -127,12 +127,12 @@ def test_independent_members_share_errors_as_chance_says():
     rng = np.random.default_rng(2)
     labels = rng.random(200_000) < 0.5
     scores = rng.standard_normal((2, len(labels))) + 2 * labels
-    made = contribution.common_errors(scores, labels)
+    made = contribution.error_overlap(scores, labels)
     assert made["share"][0, 1] == pytest.approx(made["expected"][0, 1], rel=0.05)
     assert made["share"][0, 0] == made["expected"][0, 0] == 1.0
 
 
 def test_members_without_errors_have_no_share():
     labels = np.array([True, True, False, False])
-    made = contribution.common_errors(np.array([[3.0, 2.0, 1.0, 0.0]] * 2), labels)
+    made = contribution.error_overlap(np.array([[3.0, 2.0, 1.0, 0.0]] * 2), labels)
     assert (made["errors"] == 0).all() and np.isnan(made["share"]).all()

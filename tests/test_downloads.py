@@ -75,5 +75,5 @@ def test_the_hub_is_asked_for_the_revision(monkeypatch, tmp_path):
         return str(tmp_path)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    assert downloads.hub_folder("a/b", "v1", ["x.yaml"], "priors[0]") == tmp_path
+    assert downloads.hub_folder("a/b", "v1", ["x.yaml"], "references[0]") == tmp_path
     assert asked == {"source": "a/b", "revision": "v1", "allow_patterns": ["x.yaml"]}

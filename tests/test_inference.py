@@ -10,7 +10,7 @@ import soundfile
 import torch
 from torch import nn
 
-from acorl_sb.encoders.ensemble import Alliance
+from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.fusion.models import LogisticFusion
 from acorl_sb.inference import Verifier
 from acorl_sb.utils.errors import UserError
@@ -29,11 +29,11 @@ class Bands(nn.Module):
 
 @pytest.fixture()
 def verifier():
-    alliance = Alliance()
-    alliance.add("two", Bands(2))
-    alliance.add("three", Bands(3))
+    ensemble = FrozenEnsemble()
+    ensemble.add("two", Bands(2))
+    ensemble.add("three", Bands(3))
     state = LogisticFusion().state() | {"weights": [2.0, 3.0], "bias": -1.0, "n_systems": 2}
-    return Verifier(alliance, LogisticFusion.from_state(state), p_target=0.01, c_fa=2.0)
+    return Verifier(ensemble, LogisticFusion.from_state(state), p_target=0.01, c_fa=2.0)
 
 
 def steps(*levels):
@@ -133,7 +133,7 @@ def test_a_member_that_finds_nothing_is_named():
         def forward(self, waves):
             return super().forward(waves) * 0
 
-    alliance = Alliance()
-    alliance.add("empty", Nothing(2))
+    ensemble = FrozenEnsemble()
+    ensemble.add("empty", Nothing(2))
     with pytest.raises(UserError, match="empty"):
-        Verifier(alliance, LogisticFusion()).embed(steps(1, 0, 1))
+        Verifier(ensemble, LogisticFusion()).embed(steps(1, 0, 1))

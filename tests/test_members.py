@@ -13,7 +13,7 @@ from speechbrain.lobes.models.ECAPA_TDNN import Classifier
 from acorl_sb.encoders.member_folder import (
     build_encoder,
     load_member,
-    load_prior,
+    load_reference,
     load_start,
     read_record,
     save_member,
@@ -123,21 +123,21 @@ def test_an_embedding_dim_that_is_not_the_encoders_is_refused(member):
         load_member(folder)
 
 
-def test_a_folder_of_another_rate_is_no_prior(member):
+def test_a_folder_of_another_rate_is_no_reference(member):
     folder, _ = member
     path = folder / "hyperparams.yaml"
     path.write_text(path.read_text().replace("sample_rate: 16000", "sample_rate: 8000", 1))
-    with pytest.raises(UserError, match=r"priors\[0\].*16000"):
-        load_prior({"folder": folder}, "priors[0]")
+    with pytest.raises(UserError, match=r"references\[0\].*16000"):
+        load_reference({"folder": folder}, "references[0]")
 
 
 @pytest.mark.parametrize("key", ["folder", "source"])
 def test_the_hash_of_a_priors_weights_is_checked(member, key):
     folder, _ = member
     digest = hashlib.sha256((folder / "embedding_model.ckpt").read_bytes()).hexdigest()
-    assert load_prior({key: folder, "sha256": digest}, "x").embedding_dim == 12
+    assert load_reference({key: folder, "sha256": digest}, "x").embedding_dim == 12
     with pytest.raises(UserError, match="sha256"):
-        load_prior({key: folder, "sha256": "0" * 64}, "x")
+        load_reference({key: folder, "sha256": "0" * 64}, "x")
 
 
 @torch.no_grad()
@@ -150,7 +150,7 @@ def test_a_source_of_the_hub_is_its_folder_at_the_revision(member, monkeypatch):
         return str(folder)
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    loaded = load_prior({"source": "somebody/encoder", "revision": "abc"}, "x")
+    loaded = load_reference({"source": "somebody/encoder", "revision": "abc"}, "x")
     waves = torch.randn(2, 8000)
     assert torch.equal(loaded(waves), encoder(waves)) and asked == [("somebody/encoder", "abc")]
 
@@ -158,7 +158,7 @@ def test_a_source_of_the_hub_is_its_folder_at_the_revision(member, monkeypatch):
 @pytest.mark.parametrize("trust", ["yes", 1, None, "true"])
 def test_trust_is_said_as_true_or_not_at_all(member, trust):
     with pytest.raises(UserError, match="trust"):
-        load_prior({"folder": member[0], "trust": trust}, "x")
+        load_reference({"folder": member[0], "trust": trust}, "x")
 
 
 @pytest.mark.parametrize("content", ["x", "'a' => b", "a => 1", "os.system('ls') => 0", "\udcff"])

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from acorl_sb.encoders.ensemble import Alliance
-from acorl_sb.encoders.member_folder import build_encoder, load_member, load_prior, save_member
+from acorl_sb.encoders.ensemble import FrozenEnsemble
+from acorl_sb.encoders.member_folder import build_encoder, load_member, load_reference, save_member
 from acorl_sb.training import provenance
 from acorl_sb.utils.errors import UserError
 from tests import tiny
@@ -44,9 +44,9 @@ def test_a_member_on_disk_has_the_hash_of_the_one_in_memory(tmp_path):
     encoder = build_encoder(tree, "x")
     record = {"name": "m", "settings": {}, "dev_eer": 0.1, "seconds": 1}
     save_member(tmp_path, encoder, tree, tiny.AAMHead(12, 2).classifier, ["a", "b"], record)
-    alliance = Alliance()
-    alliance.add("m", load_member(tmp_path))
-    assert provenance.reference_weights(alliance) == {"m": provenance.weights_hash(encoder)}
+    ensemble = FrozenEnsemble()
+    ensemble.add("m", load_member(tmp_path))
+    assert provenance.reference_weights(ensemble) == {"m": provenance.weights_hash(encoder)}
 
 
 def test_an_encoder_without_weights_of_its_own_is_the_same_every_time():
@@ -54,11 +54,11 @@ def test_an_encoder_without_weights_of_its_own_is_the_same_every_time():
     state = torch.get_rng_state()
     hashes = []
     for _ in range(2):
-        hashes.append(provenance.weights_hash(load_prior(spec, "priors[0]")))
+        hashes.append(provenance.weights_hash(load_reference(spec, "references[0]")))
         torch.manual_seed(3)
     assert hashes[0] == hashes[1]
     torch.set_rng_state(state)
-    load_prior(spec, "priors[0]")
+    load_reference(spec, "references[0]")
     assert torch.equal(torch.get_rng_state(), state), "members' random numbers have moved"
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from acorl_sb.complementarity import deal_folds
-from acorl_sb.encoders.ensemble import Alliance, OutOfFoldPriors
+from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldPriors
 from acorl_sb.encoders.member_folder import build_encoder
 from acorl_sb.training import members as training
 from acorl_sb.training.batchnorm import fixed_batch_statistics
@@ -47,9 +47,9 @@ def data(tmp_path_factory):
     return training.TrainingSet(utterances, lambda encoder: 0.1, [1.0, 0.9])
 
 
-def alliance(seed):
+def ensemble(seed):
     torch.manual_seed(seed)
-    made = Alliance()
+    made = FrozenEnsemble()
     made.add("a", build_encoder(tiny.encoder_tree(), "test"))
     return made
 
@@ -61,7 +61,7 @@ def term(data, own, honest):
         made.batch_size, made.each = 8, 2
     if honest:
         repeats = len((made.data or data).speeds)
-        made.copies = OutOfFoldPriors([alliance(1), alliance(2)], deal_folds(8, 2, repeats))
+        made.copies = OutOfFoldPriors([ensemble(1), ensemble(2)], deal_folds(8, 2, repeats))
     return made
 
 
@@ -70,7 +70,7 @@ def train(data, folder, changes, **more):
     training.train_member(
         {"name": "b", "encoder": tiny.encoder_tree(), **tree},
         1,
-        alliance(0),
+        ensemble(0),
         [0.1],
         data,
         tiny.settings(batch_size=10, speeds=data.speeds, **more),
@@ -94,7 +94,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, own,
     class Stopped(Exception):
         pass
 
-    original, calls = training.AllianceBrain.fit_batch, []
+    original, calls = training.ComplementaryBrain.fit_batch, []
 
     def stopping(self, batch):
         calls.append(self.global_step)
@@ -102,13 +102,13 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, own,
             raise Stopped
         return original(self, batch)
 
-    training.AllianceBrain.fit_batch = stopping
+    training.ComplementaryBrain.fit_batch = stopping
     try:
         with pytest.raises(Stopped):
             train(data, tmp_path / "cut", term(data, own, honest))
         again = train(data, tmp_path / "cut", term(data, own, honest))
     finally:
-        training.AllianceBrain.fit_batch = original
+        training.ComplementaryBrain.fit_batch = original
     assert calls[4] > 1  # it went on, and did not begin anew
     assert all(torch.equal(again[k], v) for k, v in whole.items())
 

@@ -237,7 +237,7 @@ def test_bad_audio_is_named_from_a_loader_process_too(tmp_path):
         (["--corpus", "librispeech", "--data_folder", "nowhere"], "nowhere"),
         (["--noise_folder", "nowhere"], "noise folder nowhere: no such folder"),
         (["--view", "all"], "'view'"),
-        (["--priors", "[{name: mine, folder: nowhere}]"], "nowhere"),
+        (["--references", "[{name: mine, folder: nowhere}]"], "nowhere"),
         (["--members", "[]"], "'members'"),
         (["--prepare_options", "{n_voice: 3}"], "n_voice"),
     ],
@@ -303,7 +303,7 @@ def test_a_members_own_module_needs_no_trust_in_its_own_run(tmp_path):
             load_member(tmp_path / "out" / "members" / "a")
         with pytest.raises(UserError, match="trust"):
             Verifier.from_run(tmp_path / "out")
-        assert len(Verifier.from_run(tmp_path / "out", trust=True).alliance) == 2
+        assert len(Verifier.from_run(tmp_path / "out", trust=True).ensemble) == 2
     finally:
         sys.path.remove(str(tmp_path))
 

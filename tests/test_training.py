@@ -17,8 +17,8 @@ from tests import tiny
 
 ACORL = """
 objective: !name:acorl_sb.complementarity.Adversarial
-    push: !new:acorl_sb.complementarity.Ramp
-        strength: 2.0
+    schedule: !new:acorl_sb.complementarity.Ramp
+        weight: 2.0
     target: !name:acorl_sb.complementarity.ResidualTarget
     adversary_steps: 2
     hidden: 16
@@ -42,9 +42,15 @@ def fake_error(encoder):
         return 0.1 + 0.1 * float(encoder(torch.ones(1, 8000)).tanh().mean())
 
 
-def train(folder, data, specs, priors=(), **changes):
+def train(folder, data, specs, references=(), **changes):
     return training.train_members(
-        specs, list(priors), data, tiny.settings(**changes), tiny.CPU, torch.device("cpu"), folder
+        specs,
+        list(references),
+        data,
+        tiny.settings(**changes),
+        tiny.CPU,
+        torch.device("cpu"),
+        folder,
     )
 
 
@@ -61,30 +67,30 @@ def trained(tmp_path_factory, data):
     """An ECAPA, then an ECAPA and a ResNet that each complement what came before."""
     folder = tmp_path_factory.mktemp("trained")
     specs = [spec("a"), spec("b", ACORL), spec("c", ACORL, "resnet")]
-    alliance = train(folder, data, specs)
-    return folder, specs, alliance
+    ensemble = train(folder, data, specs)
+    return folder, specs, ensemble
 
 
 def test_members_train_in_order_and_priors_keep_every_bit(trained, data, tmp_path):
-    folder, _, alliance = trained
-    assert alliance.names == ["a", "b", "c"]
+    folder, _, ensemble = trained
+    assert ensemble.names == ["a", "b", "c"]
     record = json.loads((folder / "c" / "member.json").read_text())
-    assert record["settings"]["priors"] == ["a", "b"]
-    before = {k: v.clone() for k, v in alliance.members[0].encoder.state_dict().items()}
+    assert record["settings"]["references"] == ["a", "b"]
+    before = {k: v.clone() for k, v in ensemble.members[0].encoder.state_dict().items()}
     brains = []
 
-    class Watched(training.AllianceBrain):
+    class Watched(training.ComplementaryBrain):
         def fit_batch(self, batch):
             result = super().fit_batch(batch)
             brains.append(self)
             return result
 
-    original, training.AllianceBrain = training.AllianceBrain, Watched
+    original, training.ComplementaryBrain = training.ComplementaryBrain, Watched
     try:
         training.train_member(
             spec("d", ACORL),
             3,
-            alliance,
+            ensemble,
             [0.1],
             data,
             tiny.settings(),
@@ -93,24 +99,24 @@ def test_members_train_in_order_and_priors_keep_every_bit(trained, data, tmp_pat
             tmp_path / "d",
         )
     finally:
-        training.AllianceBrain = original
+        training.ComplementaryBrain = original
     brain = brains[-1]
     optimizers = [
         p for o in brain.optimizers_dict.values() for g in o.param_groups for p in g["params"]
     ]
-    frozen = {id(p) for m in alliance.members for p in m.parameters()}
+    frozen = {id(p) for m in ensemble.members for p in m.parameters()}
     assert not frozen & {id(p) for p in optimizers}
     assert not frozen & {id(p) for p in brain.modules.parameters()}
-    assert not any(m.encoder.training for m in alliance.members)
-    after = alliance.members[0].encoder.state_dict()
+    assert not any(m.encoder.training for m in ensemble.members)
+    after = ensemble.members[0].encoder.state_dict()
     assert same(before, after)
 
 
 def test_a_finished_member_is_not_trained_again(trained, data, caplog):
     folder, specs, _ = trained
     stamps = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
-    alliance = train(folder, data, specs)
-    assert alliance.names == ["a", "b", "c"]
+    ensemble = train(folder, data, specs)
+    assert ensemble.names == ["a", "b", "c"]
     assert stamps == {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
 
 
@@ -139,9 +145,9 @@ def test_stop_and_resume_equals_the_uninterrupted_run(trained, data, tmp_path, s
     )
     device = torch.device("cpu")
     whole = tmp_path / "whole"
-    alliance = training.Alliance()
-    alliance.add("a", load_member(folder / "a"))
-    args = (alliance, [0.1], data, tiny.settings(view=view), opts, device)
+    ensemble = training.FrozenEnsemble()
+    ensemble.add("a", load_member(folder / "a"))
+    args = (ensemble, [0.1], data, tiny.settings(view=view), opts, device)
     training.train_member(specs[1], 1, *args, whole)
 
     class Stopped(Exception):
@@ -178,9 +184,9 @@ def test_the_log_has_a_line_per_epoch_with_every_figure(trained):
         6,
     ]
     for line in lines:
-        assert {"loss", "task_loss", "adversary_loss", "push", "dev_eer"} <= line.keys()
+        assert {"loss", "task_loss", "adversary_loss", "weight", "dev_eer"} <= line.keys()
         assert line["loss"] == pytest.approx(line["task_loss"] + line["adversary_loss"], rel=1e-5)
-    assert 0 < lines[0]["push"] < lines[1]["push"] <= 2.0
+    assert 0 < lines[0]["weight"] < lines[1]["weight"] <= 2.0
 
 
 def test_the_best_epoch_is_kept_not_the_last(data, tmp_path):
@@ -216,21 +222,21 @@ def test_nan_loss_stops_in_one_sentence_and_keeps_the_last_checkpoint(data, tmp_
 
 def test_a_prior_that_the_user_owns(trained, data, tmp_path):
     folder, *_ = trained
-    priors = [{"name": "mine", "folder": str(folder / "c")}]
-    alliance = train(tmp_path, data, [spec("a", ACORL)], priors)
-    assert alliance.names == ["mine", "a"]
+    references = [{"name": "mine", "folder": str(folder / "c")}]
+    ensemble = train(tmp_path, data, [spec("a", ACORL)], references)
+    assert ensemble.names == ["mine", "a"]
     missing = [{"name": "mine", "folder": str(tmp_path / "nowhere")}]
     with pytest.raises(UserError, match="nowhere does not exist"):
         train(tmp_path / "x", data, [spec("a", ACORL)], missing)
 
 
 def test_a_prior_of_any_kind(trained, data, tmp_path, monkeypatch):
-    folder, specs, alliance = trained
+    folder, specs, ensemble = trained
     kept = torch.load(folder / "a" / "embedding_model.ckpt", weights_only=True)
     monkeypatch.setattr(
         "huggingface_hub.snapshot_download", lambda source, **_: {"you/b": folder / "b"}[source]
     )
-    priors = [
+    references = [
         {"name": "hub", "source": "you/b"},
         {"name": "local", "source": str(folder / "b")},
         {
@@ -239,12 +245,12 @@ def test_a_prior_of_any_kind(trained, data, tmp_path, monkeypatch):
             "weights": str(folder / "a" / "embedding_model.ckpt"),
         },
     ]
-    made = train(tmp_path, data, [spec("x", ACORL)], priors)
+    made = train(tmp_path, data, [spec("x", ACORL)], references)
     assert made.names == ["hub", "local", "built", "x"]
-    assert same(made.members[0].encoder.state_dict(), alliance.members[1].encoder.state_dict())
-    assert same(made.members[1].encoder.state_dict(), alliance.members[1].encoder.state_dict())
+    assert same(made.members[0].encoder.state_dict(), ensemble.members[1].encoder.state_dict())
+    assert same(made.members[1].encoder.state_dict(), ensemble.members[1].encoder.state_dict())
     assert same(made.members[2].encoder.embedding_model.state_dict(), kept)
-    with pytest.raises(UserError, match=r"priors\[0\]: 'you/c' is no folder here, and the Hug"):
+    with pytest.raises(UserError, match=r"references\[0\]: 'you/c' is no folder here, and the Hug"):
         train(tmp_path / "n", data, [spec("x", ACORL)], [{"name": "p", "source": "you/c"}])
 
 
@@ -293,7 +299,7 @@ def test_a_member_may_train_in_its_own_way(data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("members", "priors", "message"),
+    ("members", "references", "message"),
     [
         ([], [], "members"),
         ([{"name": "a"}], [], r"members\[0\].encoder"),
@@ -310,14 +316,18 @@ def test_a_member_may_train_in_its_own_way(data, tmp_path):
             [],
             r"members\[0\].training: .*'lr'",
         ),
-        ([{"name": "a", "encoder": {}, "objective": print}], [], "no prior to complement"),
+        ([{"name": "a", "encoder": {}, "objective": print}], [], "no reference to complement"),
         ([{"name": "a", "encoder": {}, "objective": 1}], [], r"members\[0\].objective"),
-        ([{"name": "a", "encoder": {}}], [{"name": "p"}], r"priors\[0\]: one of the keys folder"),
+        (
+            [{"name": "a", "encoder": {}}],
+            [{"name": "p"}],
+            r"references\[0\]: one of the keys folder",
+        ),
     ],
 )
-def test_specs_that_make_no_sense(members, priors, message):
+def test_specs_that_make_no_sense(members, references, message):
     with pytest.raises(UserError, match=message):
-        training.check_specs(members, priors)
+        training.check_specs(members, references)
 
 
 def test_one_speaker_is_not_enough(data):

@@ -1,4 +1,4 @@
-"""A tiny corpus and alliance for tests: hums of different pitch, encoders of a few channels."""
+"""A tiny corpus and ensemble for tests: hums of different pitch, encoders of a few channels."""
 
 from __future__ import annotations
 

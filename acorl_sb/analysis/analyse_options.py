@@ -20,7 +20,7 @@ class AnalyseOptions(Options):
         None, description="names; null: all members of the run, every pair of them"
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="of folds, probes and what is drawn")
-    reference_run: Text | None = Field(
+    baseline_run: Text | None = Field(
         None, description="run on the same corpus whose members were trained independently"
     )
     reference_members: Annotated[list[Text], Field(min_length=2, max_length=2)] | None = Field(

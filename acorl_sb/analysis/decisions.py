@@ -26,7 +26,7 @@ class ErrorOverlap(NamedTuple):
     """How often two members err together on trials of one class; all are fractions but ``q``.
 
     ``first`` and ``second`` are the error rates, ``both`` and ``either`` those of erring together
-    and of at least one erring. ``share`` = both / either is the share of errors in common,
+    and of at least one erring. ``share`` = both / either is the share of error overlap,
     ``expected`` what it would be if they erred independently. ``q`` is Yule's Q in [-1, 1]:
     0 independent, 1 where one member's errors include the other's. NaN where it is undefined.
     """

@@ -66,7 +66,7 @@ def read_inputs(
     run_folder: str | Path,
     part: str = "test",
     members: Sequence[str] | None = None,
-    reference_run: str | Path | None = None,
+    baseline_run: str | Path | None = None,
     reference_members: Sequence[str] | None = None,
 ) -> Inputs:
     """Read one or two output folders of ``train.py``.
@@ -76,7 +76,7 @@ def read_inputs(
     run_folder : path
     part : ``dev`` or ``test``
     members : names, at least two; None: all members of the run, in the order of training
-    reference_run : an output folder on the same corpus and seed whose first two members were
+    baseline_run : an output folder on the same corpus and seed whose first two members were
         trained independently of each other; None: no reference pair
     reference_members : two names; None: the reference run's first two
 
@@ -95,8 +95,8 @@ def read_inputs(
         for i, first in enumerate(names)
         for second in names[i + 1 :]
     ]
-    if reference_run is not None:
-        other = Path(reference_run)
+    if baseline_run is not None:
+        other = Path(baseline_run)
         chosen = _choose(other, reference_members)[:2]
         keys = []
         for name in chosen:

@@ -52,7 +52,7 @@ def main() -> int:
         run_folder,
         options["part"],
         options["members"],
-        options["reference_run"],
+        options["baseline_run"],
         options["reference_members"],
     )
     # Before anything takes long, since a folder may be damaged or need trust.
@@ -89,7 +89,7 @@ def analyse(
     labels = inputs.side.trials.labels
     results: dict[str, Any] = {
         "run_folder": str(run_folder),
-        "reference_run": options["reference_run"] and str(options["reference_run"]),
+        "baseline_run": options["baseline_run"] and str(options["baseline_run"]),
         "part": options["part"],
         "utterances": len(inputs.side.utterances),
         "speakers": len(set(inputs.speakers)),

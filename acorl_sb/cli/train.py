@@ -13,7 +13,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from acorl_sb import corpora
 from acorl_sb.encoders.member_folder import read_record
-from acorl_sb.fusion.ensemble_scoring import evaluate_alliance, read_side
+from acorl_sb.fusion.ensemble_scoring import evaluate_ensemble, read_side
 from acorl_sb.report.train_tables import table
 from acorl_sb.training import members as training
 from acorl_sb.utils import distributed
@@ -31,7 +31,7 @@ def run_experiment(
     data_folder: str | Path | None,
     prepare_options: dict[str, Any],
     members: Any,
-    priors: Any,
+    references: Any,
     settings: training.Settings,
     dev_seconds: float | None,
     score_seconds: float | None,
@@ -47,7 +47,7 @@ def run_experiment(
     ---------
     output_folder : all results; see README.md for what lies in it, and ``named`` for ``{data}``
     corpus, data_folder, prepare_options : see ``acorl_sb.corpora.prepare``
-    members, priors : resolved YAML lists, see ``acorl_sb.training.members.train_members``
+    members, references : resolved YAML lists, see ``acorl_sb.training.members.train_members``
     settings : how a member is trained
     dev_seconds, score_seconds : centre crop (s) of the check after each epoch and of the final
         scoring; None takes utterances whole
@@ -56,14 +56,14 @@ def run_experiment(
 
     Under ``torchrun`` every rank calls this; the first one writes and prints.
     """
-    training.check_specs(members, priors)
+    training.check_specs(members, references)
     run_opts, device = distributed.start(run_opts)
     log_to_screen()
     folder = named(output_folder, corpus, data_folder)
     with locked(folder) if if_main_process() else contextlib.nullcontext():
         splits = run_on_main(
             check_and_prepare,
-            [folder, corpus, data_folder, prepare_options, members, priors, settings, run_opts],
+            [folder, corpus, data_folder, prepare_options, members, references, settings, run_opts],
         )
         log_to(folder / "train_log.txt")
         if if_main_process():
@@ -75,12 +75,12 @@ def run_experiment(
             training.dev_error_function(dev.utterances, dev.eer, dev_seconds, device),
             settings.speeds,
         )
-        alliance = training.train_members(
-            members, priors, data, settings, run_opts, device, folder / "members"
+        ensemble = training.train_members(
+            members, references, data, settings, run_opts, device, folder / "members"
         )
-        records = {name: read_record(folder / "members" / name) for name in alliance.names}
-        results = evaluate_alliance(
-            alliance,
+        records = {name: read_record(folder / "members" / name) for name in ensemble.names}
+        results = evaluate_ensemble(
+            ensemble,
             {name: record for name, record in records.items() if record},
             dev,
             test,
@@ -106,7 +106,7 @@ def named(output_folder: str | Path, corpus: str, data_folder: str | Path | None
 
 
 def check_and_prepare(
-    folder: Path, corpus, data_folder, prepare_options, members, priors, settings, run_opts
+    folder: Path, corpus, data_folder, prepare_options, members, references, settings, run_opts
 ) -> corpora.Splits:
     """Refuse what can be refused, then prepare the corpus; see ``run_experiment``."""
     if (folder / "results.json").exists() and not (folder / "manifest").exists():
@@ -114,7 +114,7 @@ def check_and_prepare(
     for key in ("corpus", "data_folder", "save_folder", "trained_on_it"):
         if key in prepare_options:
             raise UserError(f"prepare_options: {key!r} is not an option of it")
-    begun = training.check_members(members, priors, settings, run_opts, folder / "members")
+    begun = training.check_members(members, references, settings, run_opts, folder / "members")
     return corpora.prepare(
         corpus,
         data_folder,

@@ -13,9 +13,9 @@ from acorl_sb.complementarity.hard_classes import HardClasses
 from acorl_sb.complementarity.joint import Joint, concatenate
 from acorl_sb.complementarity.objective import Independent, Objective, Term
 from acorl_sb.complementarity.out_of_fold import OutOfFold, deal_folds, out_of_fold
-from acorl_sb.complementarity.push import MarginRamp, Push, Ramp, TaskGatedRamp
 from acorl_sb.complementarity.redundancy import ConditionalRedundancy
 from acorl_sb.complementarity.reversal import reverse_gradient
+from acorl_sb.complementarity.schedules import MarginRamp, Ramp, TaskGatedRamp, WeightSchedule
 from acorl_sb.complementarity.similarity import CKA, Nontarget
 from acorl_sb.complementarity.targets import EmbeddingTarget, ResidualTarget
 
@@ -35,11 +35,11 @@ __all__ = [
     "Nontarget",
     "Objective",
     "OutOfFold",
-    "Push",
     "Ramp",
     "ResidualTarget",
     "TaskGatedRamp",
     "Term",
+    "WeightSchedule",
     "bounded_loss",
     "concatenate",
     "deal_folds",

@@ -1,4 +1,4 @@
-"""A bounded push: what a term may do to the encoder, measured against what the task does."""
+"""A bounded schedule: what a term may do to the encoder, measured against what the task does."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class Bounded(Objective):
 
     Arguments
     ---------
-    dim, prior_dims, n_classes : see ``Objective``
-    part : callable(dim, prior_dims, n_classes) -> Objective
+    dim, reference_dims, n_classes : see ``Objective``
+    part : callable(dim, reference_dims, n_classes) -> Objective
     limit : float > 0
     """
 
-    uses_priors = True
+    uses_references = True
 
     def __init__(
         self,
         dim: int,
-        prior_dims: Sequence[int],
+        reference_dims: Sequence[int],
         n_classes: int,
         part: Callable[..., Objective],
         limit: float = 0.3,
@@ -38,18 +38,18 @@ class Bounded(Objective):
         nn.Module.__init__(self)
         if not limit > 0:
             raise ValueError(f"limit is a number above 0, not {limit}")
-        self.part = part(dim=dim, prior_dims=prior_dims, n_classes=n_classes)
+        self.part = part(dim=dim, reference_dims=reference_dims, n_classes=n_classes)
         self.limit = limit
-        self.push = self.part.push
+        self.schedule = self.part.schedule
         self.adversary_steps = self.part.adversary_steps
 
-    def forward(self, z, priors, labels, progress):
-        term = self.part(z, priors, labels, progress)
+    def forward(self, z, references, labels, progress):
+        term = self.part(z, references, labels, progress)
         term.limit = self.limit
         return term
 
-    def adversary_loss(self, z, priors, labels):
-        return self.part.adversary_loss(z, priors, labels)
+    def adversary_loss(self, z, references, labels):
+        return self.part.adversary_loss(z, references, labels)
 
     def adversary_parameters(self) -> Iterator[nn.Parameter]:
         return self.part.adversary_parameters()
@@ -57,8 +57,8 @@ class Bounded(Objective):
     def observe(self, **seen: float) -> None:
         self.part.observe(**seen)
 
-    def set_reference(self, dev_error: float) -> None:
-        self.part.set_reference(dev_error)
+    def set_baseline(self, dev_error: float) -> None:
+        self.part.set_baseline(dev_error)
 
     def get_extra_state(self) -> dict[str, float]:
         return {}  # the part keeps its own

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from acorl_sb.complementarity.joint import concatenate
 from acorl_sb.complementarity.objective import Objective, Term
-from acorl_sb.complementarity.push import Push
+from acorl_sb.complementarity.schedules import WeightSchedule
 
 
 class FusedScores(Objective):
@@ -27,31 +27,36 @@ class FusedScores(Objective):
 
     Arguments
     ---------
-    dim, prior_dims, n_classes : see ``Objective``
-    push : Push
+    dim, reference_dims, n_classes : see ``Objective``
+    schedule : WeightSchedule
         c, default 1 throughout.
     scale, margin : float, of the cosines
     """
 
-    uses_priors = True
+    uses_references = True
 
     def __init__(
         self,
         dim: int,
-        prior_dims: Sequence[int],
+        reference_dims: Sequence[int],
         n_classes: int,
-        push: Push | None = None,
+        schedule: WeightSchedule | None = None,
         scale: float = 30.0,
         margin: float = 0.1,
     ):
-        super().__init__(dim, prior_dims, n_classes, push if push is not None else Push(1.0))
+        super().__init__(
+            dim,
+            reference_dims,
+            n_classes,
+            schedule if schedule is not None else WeightSchedule(1.0),
+        )
         self.scale, self.margin = scale, margin
 
-    def forward(self, z, priors, labels, progress):
-        strength = self.push(progress)
-        together = concatenate([p.detach().to(z.dtype) for p in priors] + [z])
+    def forward(self, z, references, labels, progress):
+        weight = self.schedule(progress)
+        together = concatenate([p.detach().to(z.dtype) for p in references] + [z])
         loss = pair_loss(together @ together.T, labels, self.scale, self.margin)
-        return Term(strength * loss, logs={"pair_loss": loss.detach(), "push": strength})
+        return Term(weight * loss, logs={"pair_loss": loss.detach(), "weight": weight})
 
 
 def pair_loss(

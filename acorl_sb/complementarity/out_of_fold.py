@@ -26,11 +26,11 @@ class OutOfFold(Objective):
     parts : F objectives of one kind, each built for the K references
     fold_of_class : (C,) int64 in [0, F)
 
-    It is called with K times F embeddings in ``priors``, fold by fold: those of copy f of the K
+    It is called with K times F embeddings in ``references``, fold by fold: those of copy f of the K
     references are looked at in the rows of fold f only.
     """
 
-    uses_priors = True
+    uses_references = True
 
     def __init__(self, parts: Sequence[Objective], fold_of_class: torch.Tensor):
         nn.Module.__init__(self)
@@ -38,13 +38,13 @@ class OutOfFold(Objective):
         if folds > len(parts) or int(fold_of_class.min()) < 0:
             raise ValueError(f"{len(parts)} objectives for {folds} folds")
         self.parts = nn.ModuleList(parts)
-        self.push = parts[0].push
+        self.schedule = parts[0].schedule
         self.adversary_steps = parts[0].adversary_steps
         self.register_buffer("fold_of_class", fold_of_class.clone())
 
-    def forward(self, z, priors, labels, progress):
+    def forward(self, z, references, labels, progress):
         combined = Term(z.new_zeros(()))
-        for part, rows, own in self._folds(priors, labels):
+        for part, rows, own in self._folds(references, labels):
             term = part(z.index_select(0, rows), own, labels[rows], progress)
             share = len(rows) / len(labels)
             combined.loss = combined.loss + share * term.loss
@@ -53,23 +53,23 @@ class OutOfFold(Objective):
                 combined.logs[key] = combined.logs.get(key, 0.0) + share * value
         return combined
 
-    def adversary_loss(self, z, priors, labels):
+    def adversary_loss(self, z, references, labels):
         losses = [
             len(rows) / len(labels) * part.adversary_loss(z[rows], own, labels[rows])
-            for part, rows, own in self._folds(priors, labels)
+            for part, rows, own in self._folds(references, labels)
         ]
         # A batch without enough items of any fold teaches nothing.
         nothing = sum(0.0 * p.sum() for p in self.adversary_parameters())
         return sum(losses, nothing)
 
-    def _folds(self, priors: Sequence[torch.Tensor], labels: torch.Tensor) -> Iterator[tuple]:
+    def _folds(self, references: Sequence[torch.Tensor], labels: torch.Tensor) -> Iterator[tuple]:
         """Of each fold with enough items: its objective, its rows, its copies' embeddings."""
-        number = len(priors) // len(self.parts)  # K
+        number = len(references) // len(self.parts)  # K
         folds = self.fold_of_class[labels]
         for f, part in enumerate(self.parts):
             rows = torch.nonzero(folds == f).squeeze(1)
             if len(rows) >= FEWEST:
-                copies = priors[f * number : (f + 1) * number]
+                copies = references[f * number : (f + 1) * number]
                 yield part, rows, [copy[rows] for copy in copies]
 
     def adversary_parameters(self) -> Iterator[nn.Parameter]:
@@ -79,9 +79,9 @@ class OutOfFold(Objective):
         for part in self.parts:
             part.observe(**seen)
 
-    def set_reference(self, dev_error: float) -> None:
+    def set_baseline(self, dev_error: float) -> None:
         for part in self.parts:
-            part.set_reference(dev_error)
+            part.set_baseline(dev_error)
 
     def get_extra_state(self) -> dict[str, float]:
         return {}  # each part keeps its own
@@ -105,15 +105,19 @@ def deal_folds(n_groups: int, folds: int, repeats: int = 1) -> torch.Tensor:
 def out_of_fold(
     factory: Callable[..., Objective],
     dim: int,
-    prior_dims: Sequence[int],
+    reference_dims: Sequence[int],
     n_classes: int,
     fold_of_class: torch.Tensor,
 ) -> OutOfFold:
-    """``OutOfFold`` with one objective a fold of ``factory``; ``prior_dims`` of all copies."""
+    """``OutOfFold`` with one objective a fold of ``factory``; ``reference_dims`` of all copies."""
     folds = int(fold_of_class.max()) + 1
-    number = len(prior_dims) // folds
+    number = len(reference_dims) // folds
     parts = [
-        factory(dim=dim, prior_dims=prior_dims[f * number : (f + 1) * number], n_classes=n_classes)
+        factory(
+            dim=dim,
+            reference_dims=reference_dims[f * number : (f + 1) * number],
+            n_classes=n_classes,
+        )
         for f in range(folds)
     ]
     return OutOfFold(parts, fold_of_class)

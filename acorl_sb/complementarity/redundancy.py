@@ -10,7 +10,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from acorl_sb.complementarity.objective import Objective, Term
-from acorl_sb.complementarity.push import Push, Ramp
+from acorl_sb.complementarity.schedules import Ramp, WeightSchedule
 
 
 class ConditionalRedundancy(Objective):
@@ -23,56 +23,58 @@ class ConditionalRedundancy(Objective):
 
     Arguments
     ---------
-    dim, prior_dims, n_classes, push : see ``Objective``; the default push is ``Ramp()``
+    dim, reference_dims, n_classes, schedule : see ``Objective``; the default schedule is ``Ramp()``
     hidden : int, units of each discriminator's hidden layer
     """
 
-    uses_priors = True
+    uses_references = True
 
     def __init__(
         self,
         dim: int,
-        prior_dims: Sequence[int],
+        reference_dims: Sequence[int],
         n_classes: int,
-        push: Push | None = None,
+        schedule: WeightSchedule | None = None,
         hidden: int = 256,
     ):
-        super().__init__(dim, prior_dims, n_classes, push if push is not None else Ramp())
+        super().__init__(
+            dim, reference_dims, n_classes, schedule if schedule is not None else Ramp()
+        )
         self.discriminators = nn.ModuleList(
             nn.Sequential(nn.Linear(dim + d, hidden), nn.ReLU(), nn.Linear(hidden, 1))
-            for d in prior_dims
+            for d in reference_dims
         )
 
-    def forward(self, z, priors, labels, progress):
-        strength = self.push(progress)
+    def forward(self, z, references, labels, progress):
+        weight = self.schedule(progress)
         rows, others = class_partners(labels)
         if len(rows) == 0:
-            return Term(z.new_zeros(()), logs={"push": strength})
+            return Term(z.new_zeros(()), logs={"weight": weight})
         z = F.normalize(z, dim=-1).index_select(0, rows)
         ratios, losses = [], []
-        for discriminator, prior in zip(self.discriminators, priors, strict=True):
-            prior = F.normalize(prior.detach().float(), dim=-1)
-            own, other = prior[rows], prior[others]
+        for discriminator, reference in zip(self.discriminators, references, strict=True):
+            reference = F.normalize(reference.detach().float(), dim=-1)
+            own, other = reference[rows], reference[others]
             losses.append(discrimination_loss(discriminator, z.detach(), own, other))
             # Its weights as constants: the encoder's loss does not teach the discriminator.
             fixed = {name: p.detach() for name, p in discriminator.named_parameters()}
             ratios.append(functional_call(discriminator, fixed, torch.cat([z, own], 1)).mean())
         ratio, loss = torch.stack(ratios).mean(), torch.stack(losses).mean()
-        logs = {"log_ratio": ratio.detach(), "adversary_loss": loss.detach(), "push": strength}
-        return Term(strength * ratio + loss, logs=logs)
+        logs = {"log_ratio": ratio.detach(), "adversary_loss": loss.detach(), "weight": weight}
+        return Term(weight * ratio + loss, logs=logs)
 
     def adversary_parameters(self) -> Iterator[nn.Parameter]:
         return self.discriminators.parameters()
 
     adversary_steps = 1
 
-    def adversary_loss(self, z, priors, labels):
+    def adversary_loss(self, z, references, labels):
         rows, others = class_partners(labels)
         z = F.normalize(z.detach(), dim=-1)[rows]
-        priors = [F.normalize(p.detach().float(), dim=-1) for p in priors]
+        references = [F.normalize(p.detach().float(), dim=-1) for p in references]
         losses = [
             discrimination_loss(d, z, p[rows], p[others])
-            for d, p in zip(self.discriminators, priors, strict=True)
+            for d, p in zip(self.discriminators, references, strict=True)
         ]
         return torch.stack(losses).mean()
 

@@ -1,4 +1,4 @@
-"""The alliance: members in order, each frozen once it is trained.
+"""The ensemble: members in order, each frozen once it is trained.
 
 Nothing here knows of speech: a member is a module that maps a batch of inputs to (B, D)
 embeddings and says D as ``embedding_dim``.
@@ -38,7 +38,7 @@ class FrozenMember(nn.Module):
         return self.encoder(*inputs)
 
 
-class Alliance:
+class FrozenEnsemble:
     """Frozen members in the order in which they joined.
 
     It is deliberately not a ``torch.nn.Module``: assigned to a Brain it enters neither its
@@ -63,12 +63,12 @@ class Alliance:
     def add(self, name: str, encoder: nn.Module) -> FrozenMember:
         """Freeze ``encoder`` and let it join as ``name``; ValueError if the name is taken."""
         if name in self.names:
-            raise ValueError(f"the alliance already has a member named {name!r}")
+            raise ValueError(f"the ensemble already has a member named {name!r}")
         member = FrozenMember(name, encoder)
         self.members.append(member)
         return member
 
-    def to(self, device: torch.device | str) -> Alliance:
+    def to(self, device: torch.device | str) -> FrozenEnsemble:
         for member in self.members:
             member.to(device)
         return self
@@ -83,11 +83,11 @@ class OutOfFoldPriors:
 
     Arguments
     ---------
-    copies : F alliances of K members; copy f was trained without the classes of fold f
+    copies : F ensembles of K members; copy f was trained without the classes of fold f
     fold_of_class : (C,) int64 in [0, F)
     """
 
-    def __init__(self, copies: Sequence[Alliance], fold_of_class: torch.Tensor):
+    def __init__(self, copies: Sequence[FrozenEnsemble], fold_of_class: torch.Tensor):
         self.copies, self.fold_of_class = list(copies), fold_of_class
 
     @property
@@ -116,14 +116,14 @@ class OutOfFoldPriors:
 
 
 class EmbeddingTable:
-    """View ``utterance``: the priors' embeddings of every training item, computed once.
+    """View ``utterance``: the references' embeddings of every training item, computed once.
 
     A look-up instead of K forward passes: a step then costs the same whatever K is.
 
     Arguments
     ---------
     tables : sequence of tensors (N, D_k)
-        Row i is the prior's embedding of training item i.
+        Row i is the reference's embedding of training item i.
     """
 
     def __init__(self, tables: Iterable[torch.Tensor]):

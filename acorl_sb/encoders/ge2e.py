@@ -32,7 +32,7 @@ class GE2E(nn.Module):
     Calling it with waves (B, T) at 16 kHz, full scale [-1, 1], gives (B, 256) of unit norm, all
     entries >= 0: what resemblyzer's ``embed_utterance`` gives for the same waves after its
     ``normalize_volume``. Its ``preprocess_wav`` also cuts out long pauses, which is left out
-    here: the members of an alliance must see the same samples.
+    here: the members of an ensemble must see the same samples.
 
     Arguments
     ---------

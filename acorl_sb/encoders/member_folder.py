@@ -179,11 +179,11 @@ def rebuild_member(folder: str | Path, tree: Any, where: str) -> SpeakerEncoder:
     ``tree`` are the encoder's keys there, which may name any code, and ``where`` names them;
     of the folder only the weights are read.
     """
-    return load_prior({"encoder": tree, "weights": Path(folder) / WEIGHTS}, where)
+    return load_reference({"encoder": tree, "weights": Path(folder) / WEIGHTS}, where)
 
 
-def load_prior(spec: dict[str, Any], where: str, trust: bool | None = None) -> SpeakerEncoder:
-    """Load a user's own encoder, in eval mode, as an entry of the YAML's ``priors`` says.
+def load_reference(spec: dict[str, Any], where: str, trust: bool | None = None) -> SpeakerEncoder:
+    """Load a user's own encoder, in eval mode, as an entry of the YAML's ``references`` says.
 
     One of these keys says what it is; ``where`` names the entry in messages:
 

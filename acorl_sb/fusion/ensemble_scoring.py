@@ -1,4 +1,4 @@
-"""Scoring of a finished alliance: every member, every fusion, one table."""
+"""Scoring of a finished ensemble: every member, every fusion, one table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from acorl_sb.data.embeddings import Embeddings, write_embeddings
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.data.trials import TrialList, read_trials
-from acorl_sb.encoders.ensemble import Alliance, FrozenMember
+from acorl_sb.encoders.ensemble import FrozenEnsemble, FrozenMember
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.fusion import models as fusion
 from acorl_sb.metrics.intervals import interval, paired_changes
@@ -100,8 +100,8 @@ def read_side(utterances: Sequence[Utterance], trials_path: str | Path) -> Side:
     return side
 
 
-def evaluate_alliance(
-    alliance: Alliance,
+def evaluate_ensemble(
+    ensemble: FrozenEnsemble,
     records: dict[str, dict[str, Any]],
     dev: Side,
     test: Side,
@@ -125,7 +125,7 @@ def evaluate_alliance(
     scores: dict[str, list[np.ndarray]] = {"dev": [], "test": []}
     sides = {"dev": dev, "test": test}
     rows: list[dict[str, Any]] = []
-    for member in alliance.members:
+    for member in ensemble.members:
         embedded, elapsed = _embed(member, sides, seconds, device)
         if not if_main_process():
             continue
@@ -162,7 +162,7 @@ def evaluate_alliance(
             }
         )
         _write(folder, name, sides, made)
-    test_scores = dict(zip(alliance.names, scores["test"], strict=True))
+    test_scores = dict(zip(ensemble.names, scores["test"], strict=True))
     test_scores |= {name: made["test"] for name, made in fused.items()}
     results = {
         "cost_points": [{"p_target": p, "c_miss": 1, "c_fa": 1} for p in COST_POINTS],

@@ -158,9 +158,9 @@ def evaluate(
         "replicates": settings.replicates if judged[best].judged.replicates else 0,
         "method": method,
     }
-    results["common_errors"] = {
+    results["error_overlap"] = {
         key: _plain(value)
-        for key, value in contribution.common_errors(reported.scores, reported.labels).items()
+        for key, value in contribution.error_overlap(reported.scores, reported.labels).items()
     }
     results["correlation"] = {
         key: _plain(value)

@@ -177,7 +177,7 @@ def _correlation(scores: np.ndarray) -> np.ndarray:
     return np.clip(covariance / np.outer(spread, spread), -1.0, 1.0)
 
 
-def common_errors(scores: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+def error_overlap(scores: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Which trials members get wrong, each at its own EER threshold, and how far they agree.
 
     Scores (S, N), labels (N,). Returns

@@ -31,7 +31,7 @@ def similarity(results: dict[str, Any]) -> list[Picture]:
             e["r2"]["second_from_first"]["mlp"]["value"],
         ),
         "Correlation of non-target scores": lambda e, s: (s["correlation"]["nontarget"],) * 2,
-        "Error overlap": lambda e, s: (s["common_errors"]["share"],) * 2,
+        "Error overlap": lambda e, s: (s["error_overlap"]["share"],) * 2,
     }
     pictures = []
     for number, (title, measure) in enumerate(measures.items()):

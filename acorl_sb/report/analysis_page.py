@@ -25,7 +25,7 @@ def analysis_page(results: dict[str, Any], pictures: dict[str, list[Picture]]) -
     text += (
         f"The pair {baseline[0]} was trained independently and is the baseline."
         if baseline
-        else "No independently trained pair was given (reference_run) as a baseline."
+        else "No independently trained pair was given (baseline_run) as a baseline."
     )
     sections = [
         Section("Similarity of the members", "similarity", [
@@ -59,7 +59,7 @@ def _pairs(pairs: Sequence[dict[str, Any]]) -> Table:
                 _reading,
             ),
         ]
-    within, overlap = "embeddings.within_speaker", "scores.common_errors"
+    within, overlap = "embeddings.within_speaker", "scores.error_overlap"
     rows: Rows = [
         ("CKA, whole embeddings", "embeddings.cka", _number),
         ("CKA, within speakers", f"{within}.cka", _number),

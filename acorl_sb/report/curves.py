@@ -15,7 +15,7 @@ from acorl_sb.fusion import calibration
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import read_lines
 
-_LOGGED = {"loss", "task_loss", "adversary_loss", "push", "dev_eer"}
+_LOGGED = {"loss", "task_loss", "adversary_loss", "weight", "dev_eer"}
 PRIOR_LOG_ODDS = np.linspace(-8.0, 4.0, 97)
 
 

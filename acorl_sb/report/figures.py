@@ -175,7 +175,7 @@ def similarity(results: dict[str, Any]) -> list[Picture]:
     return [
         *made,
         heat_map("error-overlap", "Error overlap", f"{words}that both get wrong", names,
-                 results["common_errors"]["share"], lambda value: f"{100 * value:.0f} %"),
+                 results["error_overlap"]["share"], lambda value: f"{100 * value:.0f} %"),
     ]  # fmt: skip
 
 
@@ -186,7 +186,7 @@ def training(members: dict[str, list[dict[str, Any]]]) -> list[Picture]:
         ("dev_eer", "Development EER", "EER, %", 100.0),
         ("task_loss", "Task loss", "loss", 1.0),
         ("adversary_loss", "Loss of the adversary", "loss", 1.0),
-        ("push", "Weight of the complementarity loss", "weight", 1.0),
+        ("weight", "Weight of the complementarity loss", "weight", 1.0),
     )
     last = max([e["epoch"] for epochs in members.values() for e in epochs] + [2.0])
     pictures = []

@@ -114,7 +114,7 @@ def pair_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
     rows = []
     for i in range(len(names)):
         for j in range(i + 1, len(names)):
-            correlation, errors = results["correlation"], results["common_errors"]
+            correlation, errors = results["correlation"], results["error_overlap"]
             rows.append(
                 [
                     f"{names[i]}, {names[j]}",

@@ -21,7 +21,7 @@ from torch import nn
 
 from acorl_sb.complementarity import bounded_loss
 from acorl_sb.encoders.encoder import same_features
-from acorl_sb.encoders.ensemble import Alliance, EmbeddingTable, OutOfFoldPriors
+from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFoldPriors
 from acorl_sb.training.batchnorm import fixed_batch_statistics, share_batch_statistics
 from acorl_sb.training.dataset import Batch
 from acorl_sb.utils.distributed import mean_over_ranks, rank_and_world, sum_over_ranks
@@ -57,7 +57,7 @@ class SpeakerBrain(sb.Brain):
             ones = torch.ones(len(inputs), device=inputs.device)
             inputs, _ = self.hparams.augment(inputs, ones)
         encoder = unwrapped(self.modules["encoder"])
-        # Features are computed apart so that a prior with the same ones can be lent them.
+        # Features are computed apart so that a reference with the same ones can be lent them.
         seen = encoder.features(inputs) if hasattr(encoder, "features") else inputs
         # Losses on embeddings are computed in full precision, whatever the encoder's.
         return self.modules.encoder(seen).float(), inputs, seen
@@ -117,7 +117,7 @@ class SpeakerBrain(sb.Brain):
                 f"member {self.hparams.name!r}: the loss is {loss.item()} at step "
                 f"{self.global_step}; the last good checkpoint is kept in "
                 f"{self.checkpointer.checkpoints_dir if self.checkpointer else 'memory'}; "
-                "lower the learning rate or the push and train in another output_folder"
+                "lower the learning rate or the schedule and train in another output_folder"
             )
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
@@ -182,21 +182,21 @@ class RunningMeans:
         self.sums = json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-class AllianceBrain(SpeakerBrain):
-    """Trains one encoder to complement the frozen members of an alliance, docs/method.md (4).
+class ComplementaryBrain(SpeakerBrain):
+    """Trains one encoder to complement the frozen members of an ensemble, docs/method.md (4).
 
     ``modules`` holds ``objective`` (see ``acorl_sb.complementarity.Objective``) beside the
-    encoder and the head; the adversary's parameters get their own optimizer. The priors are
+    encoder and the head; the adversary's parameters get their own optimizer. The references are
     given apart, so that they enter neither ``modules`` nor any optimizer or checkpoint.
 
     Arguments
     ---------
-    priors : Alliance or EmbeddingTable
-        View ``crop``: the alliance embeds the batch that the new member sees. View
+    references : FrozenEnsemble or EmbeddingTable
+        View ``crop``: the ensemble embeds the batch that the new member sees. View
         ``utterance``: a table holds an embedding for every training item.
     adversary_opt_class : callable(parameters) -> optimizer
     term_batches : callable(step) -> Batch, or None
-        Batches of their own for the term, such as utterances that the priors were not trained on;
+        Batches of their own for the term, such as utterances that the references were not trained on;
         the encoder's batch-norm statistics stay as they are while it embeds them. None: the term
         looks at the task's batch.
     """
@@ -204,13 +204,13 @@ class AllianceBrain(SpeakerBrain):
     def __init__(
         self,
         *args,
-        priors: Alliance | OutOfFoldPriors | EmbeddingTable,
+        references: FrozenEnsemble | OutOfFoldPriors | EmbeddingTable,
         adversary_opt_class: Callable[..., torch.optim.Optimizer],
         term_batches: Callable[[int], Batch] | None = None,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
-        self.priors = priors.to(self.device)
+        self.references = references.to(self.device)
         self.term_batches = term_batches
         self.adversary_opt_class = adversary_opt_class
 
@@ -218,21 +218,21 @@ class AllianceBrain(SpeakerBrain):
     def objective(self) -> nn.Module:
         return unwrapped(self.modules["objective"])
 
-    def embed_priors(self, inputs, seen, batch) -> list[torch.Tensor]:
-        if isinstance(self.priors, EmbeddingTable):
-            return self.priors.embed(batch.items)
-        if isinstance(self.priors, OutOfFoldPriors):
-            return self.priors.embed(inputs, batch.labels)
+    def embed_references(self, inputs, seen, batch) -> list[torch.Tensor]:
+        if isinstance(self.references, EmbeddingTable):
+            return self.references.embed(batch.items)
+        if isinstance(self.references, OutOfFoldPriors):
+            return self.references.embed(inputs, batch.labels)
         return [
             member(seen if lent else inputs)
-            for member, lent in zip(self.priors.members, self.lends_features, strict=True)
+            for member, lent in zip(self.references.members, self.lends_features, strict=True)
         ]
 
     @functools.cached_property
     def lends_features(self) -> list[bool]:
-        """For each prior, whether it sees inputs through the new member's very features."""
+        """For each reference, whether it sees inputs through the new member's very features."""
         encoder = unwrapped(self.modules["encoder"])
-        return [same_features(encoder, member.encoder) for member in self.priors.members]
+        return [same_features(encoder, member.encoder) for member in self.references.members]
 
     def compute_objectives(self, predictions, batch, stage):
         task_loss = super().compute_objectives(predictions, batch, stage)
@@ -241,10 +241,10 @@ class AllianceBrain(SpeakerBrain):
             with fixed_batch_statistics(self.modules["encoder"]):
                 predictions = self.compute_forward(batch, stage)
         z, inputs, seen = predictions
-        priors = [v.float() for v in self.embed_priors(inputs, seen, batch)]
-        term = self.modules.objective(z, priors, batch.labels, self.progress)
+        references = [v.float() for v in self.embed_references(inputs, seen, batch)]
+        term = self.modules.objective(z, references, batch.labels, self.progress)
         self.told |= term.logs
-        self.last_batch = (z.detach(), priors, batch.labels)
+        self.last_batch = (z.detach(), references, batch.labels)
         if term.limit is None or not term.loss.requires_grad:
             return term.total(task_loss)
         encoder = [*self.modules["encoder"].parameters()]

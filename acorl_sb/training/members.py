@@ -22,12 +22,12 @@ from torch.utils.data import DataLoader
 from acorl_sb.complementarity import Independent, out_of_fold
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.encoders.encoder import SpeakerEncoder
-from acorl_sb.encoders.ensemble import Alliance, EmbeddingTable, OutOfFoldPriors
+from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFoldPriors
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.encoders.member_folder import (
     WEIGHTS,
     build_encoder,
-    load_prior,
+    load_reference,
     load_start,
     load_weights,
     read_record,
@@ -35,7 +35,7 @@ from acorl_sb.encoders.member_folder import (
     save_member,
 )
 from acorl_sb.training import provenance
-from acorl_sb.training.brain import AllianceBrain, SpeakerBrain
+from acorl_sb.training.brain import ComplementaryBrain, SpeakerBrain
 from acorl_sb.training.dataset import CropDataset, SpeakerSampler, StepBatches, StepSampler, collate
 from acorl_sb.training.provenance import member_settings, reference_weights, refuse_changes
 from acorl_sb.training.train_options import TrainingKeys, check_specs
@@ -119,9 +119,9 @@ class Settings:
 
 @dataclass
 class TermSettings:
-    """What the complementarity term looks at, where that is not the task's batch and the priors.
+    """What the complementarity term looks at, where that is not the task's batch and the references.
 
-    ``copies`` are asked in place of the priors, each about speakers that it was not trained on.
+    ``copies`` are asked in place of the references, each about speakers that it was not trained on.
     ``data``, if given, makes batches of the term's own, of ``batch_size`` crops with ``each`` of
     every speaker (1: drawn evenly over utterances); the term's classes are then its speakers.
     """
@@ -155,58 +155,58 @@ class TermSettings:
 
 def train_members(
     specs: Sequence[Any],
-    prior_specs: Sequence[Any],
+    reference_specs: Sequence[Any],
     data: TrainingSet,
     settings: Settings,
     run_opts: RunOptions,
     device: torch.device,
     folder: Path,
-) -> Alliance:
-    """Train, or load where finished, every member in order; return the whole alliance.
+) -> FrozenEnsemble:
+    """Train, or load where finished, every member in order; return the whole ensemble.
 
     Arguments
     ---------
     specs : resolved ``members`` of the YAML, each with name, encoder, objective, seed, start (a
         finished member's folder whose weights training goes on from) and training (settings that
         are this member's own, of ``OWN_TRAINING``); the last four may lack
-    prior_specs : resolved ``priors``, encoders that a user owns, see ``members.load_prior``
+    reference_specs : resolved ``references``, encoders that a user owns, see ``members.load_reference``
     data : TrainingSet
     settings : Settings
     run_opts : SpeechBrain's run options (precision, ...)
     device : where the brains run and embeddings are computed
     folder : path that holds a folder per member
     """
-    check_specs(specs, prior_specs)
+    check_specs(specs, reference_specs)
     # All at once, so that a mistake in the last one costs no training of the others.
     own = [with_own_training(s, f"members[{i}]", settings, data) for i, s in enumerate(specs)]
-    alliance = load_references(prior_specs)
+    ensemble = load_references(reference_specs)
     errors = []
-    for prior in alliance.members:
-        errors.append(data.dev_error(prior.encoder))
-        logger.info("%s: loaded as a prior, dev_eer %.4g", prior.name, errors[-1])
+    for reference in ensemble.members:
+        errors.append(data.dev_error(reference.encoder))
+        logger.info("%s: loaded as a reference, dev_eer %.4g", reference.name, errors[-1])
     for index, spec in enumerate(specs):
         name = str(spec["name"])
         record = read_record(folder / name)
         if record is None:
             chosen, heard = own[index]
             train_member(
-                spec, index, alliance, errors, heard, chosen, run_opts, device, folder / name
+                spec, index, ensemble, errors, heard, chosen, run_opts, device, folder / name
             )
             record = read_record(folder / name)
         else:
-            wanted = member_settings(spec, index, settings.plain, reference_weights(alliance))
+            wanted = member_settings(spec, index, settings.plain, reference_weights(ensemble))
             refuse_changes(folder / name, record["settings"], wanted)
             logger.info("%s: already trained, not trained again", name)
         errors.append(record["dev_eer"])
-        alliance.add(
+        ensemble.add(
             name, rebuild_member(folder / name, spec["encoder"], f"members[{index}].encoder")
         )
-    return alliance
+    return ensemble
 
 
 def check_members(
     specs: Sequence[Any],
-    prior_specs: Sequence[Any],
+    reference_specs: Sequence[Any],
     settings: Settings,
     run_opts: RunOptions,
     folder: Path,
@@ -217,10 +217,10 @@ def check_members(
     those of other settings or other reference encoders, and for encoders, objectives and weights
     to start from that cannot be had.
     """
-    check_specs(specs, prior_specs)
+    check_specs(specs, reference_specs)
     check_accumulation(settings, run_opts)
-    alliance, begun = load_references(prior_specs), []
-    weights: dict[str, str | None] = dict(reference_weights(alliance))
+    ensemble, begun = load_references(reference_specs), []
+    weights: dict[str, str | None] = dict(reference_weights(ensemble))
     run = provenance.run_settings(run_opts)
     for index, spec in enumerate(specs):
         name, where = str(spec["name"]), f"members[{index}]"
@@ -233,22 +233,22 @@ def check_members(
         else:
             provenance.refuse_other_start(folder / name, {**wanted, "run": run})
             encoder = build_encoder(spec["encoder"], f"{where}.encoder")
-            make_objective(spec, index, encoder, alliance, n_classes=2)
+            make_objective(spec, index, encoder, ensemble, n_classes=2)
             if spec.get("start") is not None:
                 load_weights(encoder.embedding_model, Path(spec["start"]) / WEIGHTS)
         if record is not None or provenance.has_started(folder / name):
             begun.append(name)
         weights[name] = provenance.weights_hash(encoder) if record is not None else None
-        alliance.add(name, encoder)
+        ensemble.add(name, encoder)
     return begun
 
 
-def load_references(prior_specs: Sequence[Any]) -> Alliance:
-    """The encoders of the YAML's ``priors``, frozen."""
-    alliance = Alliance()
-    for i, spec in enumerate(prior_specs or []):
-        alliance.add(str(spec["name"]), load_prior(spec, f"priors[{i}]"))
-    return alliance
+def load_references(reference_specs: Sequence[Any]) -> FrozenEnsemble:
+    """The encoders of the YAML's ``references``, frozen."""
+    ensemble = FrozenEnsemble()
+    for i, spec in enumerate(reference_specs or []):
+        ensemble.add(str(spec["name"]), load_reference(spec, f"references[{i}]"))
+    return ensemble
 
 
 def check_accumulation(settings: Settings, run_opts: RunOptions) -> None:
@@ -281,8 +281,8 @@ def with_own_training(
 def train_member(
     spec: Any,
     index: int,
-    alliance: Alliance,
-    prior_errors: Sequence[float],
+    ensemble: FrozenEnsemble,
+    reference_errors: Sequence[float],
     data: TrainingSet,
     settings: Settings,
     run_opts: RunOptions,
@@ -292,7 +292,7 @@ def train_member(
 ) -> None:
     """Train one member to the end, resuming where it was interrupted; write its folder.
 
-    ``term`` says what its objective looks at; None: the task's batches and the alliance.
+    ``term`` says what its objective looks at; None: the task's batches and the ensemble.
     """
     term = term or TermSettings()
     started = time.time()
@@ -338,24 +338,25 @@ def train_member(
         "log_file": folder / "train_log.jsonl",
     }
     n_classes = len((term.data or data).speakers)
-    objective = make_objective(spec, index, encoder, alliance, n_classes, term.copies)
+    objective = make_objective(spec, index, encoder, ensemble, n_classes, term.copies)
     if objective is None:
         brain = SpeakerBrain(modules, settings.optimizer, hparams, run_opts, checkpointer)
     else:
-        objective.set_reference(min(prior_errors))
+        objective.set_baseline(min(reference_errors))
         modules["objective"] = objective
-        brain = AllianceBrain(
+        brain = ComplementaryBrain(
             modules,
             settings.optimizer,
             hparams,
             run_opts,
             checkpointer,
-            priors=term.copies or make_priors(alliance, data.utterances, settings.view, device),
+            references=term.copies
+            or make_references(ensemble, data.utterances, settings.view, device),
             adversary_opt_class=settings.adversary_optimizer,
             term_batches=term.batches(settings, seed),
         )
     checkpointer.add_recoverables(modules)
-    wanted = member_settings(spec, index, settings.plain, reference_weights(alliance))
+    wanted = member_settings(spec, index, settings.plain, reference_weights(ensemble))
     run = provenance.run_settings(run_opts)
     if if_main_process():
         provenance.note_start(folder, {**wanted, "run": run})
@@ -402,7 +403,7 @@ def make_objective(
     spec: Any,
     index: int,
     encoder: SpeakerEncoder,
-    alliance: Alliance,
+    ensemble: FrozenEnsemble,
     n_classes: int,
     copies: OutOfFoldPriors | None = None,
 ):
@@ -416,24 +417,24 @@ def make_objective(
             dims = (encoder.embedding_dim, copies.dims)
             return out_of_fold(factory, *dims, n_classes, copies.fold_of_class)
         objective = factory(
-            dim=encoder.embedding_dim, prior_dims=alliance.dims, n_classes=n_classes
+            dim=encoder.embedding_dim, reference_dims=ensemble.dims, n_classes=n_classes
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: {error}") from None
     return None if type(objective) is Independent else objective
 
 
-def make_priors(
-    alliance: Alliance, utterances: Sequence[Utterance], view: str, device: torch.device
-) -> Alliance | EmbeddingTable:
-    """What gives the priors' embeddings in training: the alliance, or a table made once."""
+def make_references(
+    ensemble: FrozenEnsemble, utterances: Sequence[Utterance], view: str, device: torch.device
+) -> FrozenEnsemble | EmbeddingTable:
+    """What gives the references' embeddings in training: the ensemble, or a table made once."""
     if view == "crop":
-        return alliance
+        return ensemble
     return EmbeddingTable(
         embed_utterances(
-            m.encoder, utterances, device=device, progress=f"prior {m.name}", shared=True
+            m.encoder, utterances, device=device, progress=f"reference {m.name}", shared=True
         )
-        for m in alliance.members
+        for m in ensemble.members
     )
 
 

@@ -18,7 +18,7 @@ from speechbrain.utils.checkpoints import CKPT_PREFIX
 from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 
-from acorl_sb.encoders.ensemble import Alliance
+from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.utils.distributed import rank_and_world
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import write_json
@@ -46,7 +46,7 @@ def weights_hash(encoder: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def reference_weights(references: Alliance) -> dict[str, str]:
+def reference_weights(references: FrozenEnsemble) -> dict[str, str]:
     """Name -> hash of the weights of each frozen reference encoder, in order."""
     return {member.name: weights_hash(member.encoder) for member in references.members}
 
@@ -65,7 +65,7 @@ def member_settings(
         "member": plain(spec),
         "index": index,
         "training": training,
-        "priors": list(references) if complements else [],
+        "references": list(references) if complements else [],
         REFERENCES: {n: h for n, h in references.items() if h} if complements else {},
     }
 

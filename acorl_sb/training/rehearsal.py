@@ -21,8 +21,8 @@ from speechbrain.utils.run_opts import RunOptions
 
 from acorl_sb.data.audio import SAMPLE_RATE
 from acorl_sb.encoders.encoder import SpeakerEncoder
-from acorl_sb.encoders.ensemble import Alliance
-from acorl_sb.encoders.member_folder import build_encoder, load_prior
+from acorl_sb.encoders.ensemble import FrozenEnsemble
+from acorl_sb.encoders.member_folder import build_encoder, load_reference
 from acorl_sb.training.members import Settings, make_objective, own_settings
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import in_words
@@ -32,7 +32,10 @@ _LONGEST = 5.0  # s; longer crops fail where these do
 
 
 def rehearse(
-    members: Sequence[Any], priors: Sequence[Any] | None, settings: Settings, run_opts: RunOptions
+    members: Sequence[Any],
+    references: Sequence[Any] | None,
+    settings: Settings,
+    run_opts: RunOptions,
 ) -> None:
     """Take one training step of each member on two crops of noise, on the CPU.
 
@@ -44,19 +47,19 @@ def rehearse(
             f"--grad_accumulation_factor {run_opts.grad_accumulation_factor} must divide the key "
             f"'epoch_steps', {settings.epoch_steps}: gradients of the rest would be lost"
         )
-    alliance = Alliance()
+    ensemble = FrozenEnsemble()
     with random_states_kept():
-        for i, spec in enumerate(priors or []):
-            with in_words(f"priors[{i}]"):
-                prior = load_prior(spec, f"priors[{i}]")
-                _embed(prior, 0.1 * torch.randn(2, SAMPLE_RATE))
-                alliance.add(str(spec["name"]), prior)
+        for i, spec in enumerate(references or []):
+            with in_words(f"references[{i}]"):
+                reference = load_reference(spec, f"references[{i}]")
+                _embed(reference, 0.1 * torch.randn(2, SAMPLE_RATE))
+                ensemble.add(str(spec["name"]), reference)
         for i, spec in enumerate(members):
             own = own_settings(spec, f"members[{i}]", settings)
-            alliance.add(str(spec["name"]), _step(spec, i, own, alliance))
+            ensemble.add(str(spec["name"]), _step(spec, i, own, ensemble))
 
 
-def _step(spec: Any, index: int, settings: Settings, alliance: Alliance) -> SpeakerEncoder:
+def _step(spec: Any, index: int, settings: Settings, ensemble: FrozenEnsemble) -> SpeakerEncoder:
     """Build a member and take one step; returns its encoder."""
 
     def part(name: str) -> contextlib.AbstractContextManager:
@@ -85,11 +88,11 @@ def _step(spec: Any, index: int, settings: Settings, alliance: Alliance) -> Spea
             )
     learning, adversary = [*encoder.parameters(), *head.parameters()], []
     with part("objective"):
-        objective = make_objective(spec, index, encoder, alliance, _CLASSES)
+        objective = make_objective(spec, index, encoder, ensemble, _CLASSES)
         if objective is not None:
             with torch.no_grad():
-                frozen = [member(waves) for member in alliance.members]
-            objective.set_reference(0.1)
+                frozen = [member(waves) for member in ensemble.members]
+            objective.set_baseline(0.1)
             objective.observe(task_loss=loss.item())
             loss = _finite(objective(z, frozen, labels, 1.0).total(loss), "its loss")
             learning += objective.member_parameters()

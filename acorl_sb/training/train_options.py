@@ -18,7 +18,11 @@ from acorl_sb.utils.option_kinds import ABSENT, hint
 from acorl_sb.utils.options import Device, Factory, Name, Options, Seconds, Text, built, validate
 
 CORPUS = ("corpus", "data_folder", "prepare_options")
-PRIOR_SOURCES = ("folder", "source", "encoder")  # see acorl_sb.encoders.member_folder.load_prior
+REFERENCE_SOURCES = (
+    "folder",
+    "source",
+    "encoder",
+)  # see acorl_sb.encoders.member_folder.load_reference
 
 View = Literal["crop", "utterance"]
 Speeds = Annotated[
@@ -65,8 +69,8 @@ class Member(Options):
     training: OwnTraining | None = Field(None, description="settings of its own")
 
 
-class Prior(Options):
-    """An entry of ``priors``: one of folder, source and encoder says what it is."""
+class Reference(Options):
+    """An entry of ``references``: one of folder, source and encoder says what it is."""
 
     name: Name = Field(description="its folder's and its row's name")
     folder: Text = Field(ABSENT, description="a member's folder, ours or SpeechBrain's")
@@ -97,7 +101,8 @@ class TrainingKeys(Options):
     head: Factory = Field(description="of the task loss: (dim, n_classes) -> module")
     augment: Augment = Field(None, description="waves and relative lengths -> the same, augmented")
     view: View = Field(
-        "crop", description="crop: priors see the same crop; utterance: computed once per utterance"
+        "crop",
+        description="crop: references see the same crop; utterance: computed once per utterance",
     )
 
     def check(self) -> None:
@@ -112,7 +117,7 @@ class TrainingKeys(Options):
 class Lists(Options):
     """The encoders of a run."""
 
-    priors: list[Prior] | None = Field(
+    references: list[Reference] | None = Field(
         [], description="encoders that you own, frozen from the start"
     )
     members: Annotated[list[Member], Field(min_length=1)] = Field(
@@ -121,28 +126,28 @@ class Lists(Options):
 
     def check(self) -> None:
         taken = set(_FUSIONS)
-        for kind, entries in (("priors", self.priors or []), ("members", self.members)):
+        for kind, entries in (("references", self.references or []), ("members", self.members)):
             for i, entry in enumerate(entries):
                 if entry.name.casefold() in taken:  # some disks do not tell a from A
                     raise UserError(f"{kind}[{i}]: the name {entry.name!r} is taken")
                 taken.add(entry.name.casefold())
-        for i, prior in enumerate(self.priors or []):
-            given = [key for key in PRIOR_SOURCES if getattr(prior, key) is not ABSENT]
+        for i, reference in enumerate(self.references or []):
+            given = [key for key in REFERENCE_SOURCES if getattr(reference, key) is not ABSENT]
             if len(given) != 1:
-                sources = ", ".join(PRIOR_SOURCES)
+                sources = ", ".join(REFERENCE_SOURCES)
                 raise UserError(
-                    f"priors[{i}]: one of the keys {sources} is needed, not {len(given)}"
+                    f"references[{i}]: one of the keys {sources} is needed, not {len(given)}"
                 )
-        if not self.priors and self.members[0].objective is not None:
+        if not self.references and self.members[0].objective is not None:
             raise UserError(
-                "members[0] has an objective but no prior to complement; set it to null"
+                "members[0] has an objective but no reference to complement; set it to null"
             )
 
 
 class TrainOptions(Lists, TrainingKeys):
     """All keys of ``train.py``."""
 
-    lazy: ClassVar[tuple[str, ...]] = ("members", "priors")
+    lazy: ClassVar[tuple[str, ...]] = ("members", "references")
 
     output_folder: Text = Field(description="where everything is written")
     corpus: Annotated[Text, AfterValidator(_known_corpus)] = Field(
@@ -217,12 +222,12 @@ class TrainingRun(Device):
         return RunOptions(**values, overridden_args=given), short if self.debug else {}
 
 
-def check_specs(members: Any, priors: Any, member_keys: Iterable[str] | None = None) -> None:
-    """Refuse ``members`` or ``priors`` of a resolved YAML that make no sense.
+def check_specs(members: Any, references: Any, member_keys: Iterable[str] | None = None) -> None:
+    """Refuse ``members`` or ``references`` of a resolved YAML that make no sense.
 
     ``member_keys`` are the keys of a member that the caller reads; None: all of ``Member``'s.
     """
-    lists = {"members": untagged(members), "priors": untagged(priors)}
+    lists = {"members": untagged(members), "references": untagged(references)}
     validate(Lists, lists, built=True).check()
     for i, member in enumerate(members):
         for key in member:

@@ -1,7 +1,7 @@
 """Training on several ranks: how they start, what they share, who writes.
 
 ``torchrun --nproc_per_node=N train.py ...`` starts N ranks. Every rank holds the whole model and
-the frozen priors and sees its own part of each global batch; gradients, batch statistics and
+the frozen references and sees its own part of each global batch; gradients, batch statistics and
 logged figures are means over ranks, so that all ranks keep the same parameters. Rank 0 writes.
 """
 

@@ -16,7 +16,7 @@ def keep_freed_memory() -> bool:
 
     A training step makes and frees the same large tensors again and again. By default glibc
     hands each back to the kernel, which fills it with zeros for the next one: a third of a
-    frozen prior's forward pass goes there. Elsewhere than on Linux with glibc nothing happens.
+    frozen reference's forward pass goes there. Elsewhere than on Linux with glibc nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,4 +1,4 @@
-"""Names of members, systems and priors: each becomes a folder, a file and a cell of a table."""
+"""Names of members, systems and references: each becomes a folder, a file and a cell of a table."""
 
 from __future__ import annotations
 

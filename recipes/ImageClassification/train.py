@@ -1,4 +1,4 @@
-"""Train an alliance of image classifiers one member after another, and fuse it.
+"""Train an ensemble of image classifiers one member after another, and fuse it.
 
     python recipes/ImageClassification/train.py recipes/ImageClassification/hparams/digits.yaml \
         [--key value ...]
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from images.members import load_outputs
 from images.results import ensemble_table, evaluate_run
-from images.training import MEMBER_KEYS, RUN_KEYS, RUN_LAZY, Task, set_threads, train_alliance
+from images.training import MEMBER_KEYS, RUN_KEYS, RUN_LAZY, Task, set_threads, train_ensemble
 from speechbrain.utils.distributed import if_main_process
 
 from acorl_sb.training.members import check_specs
@@ -31,7 +31,7 @@ logger = logging.getLogger("acorl_sb.images")
 
 def main() -> int:
     loaded = load_hparams(sys.argv[1:], RUN_KEYS, RUN_LAZY)
-    check_specs(loaded.lazy["members"], loaded.lazy["priors"], MEMBER_KEYS)
+    check_specs(loaded.lazy["members"], loaded.lazy["references"], MEMBER_KEYS)
     set_threads(loaded.hparams["threads"])
     task = Task.from_hparams(loaded)
     folder = output_path(loaded.hparams["output_folder"])
@@ -41,11 +41,11 @@ def main() -> int:
 
 def train(loaded: Loaded, task: Task, folder: Path) -> int:
     """Train what is not trained yet, fuse, report."""
-    specs, priors = loaded.lazy["members"], loaded.lazy["priors"]
+    specs, references = loaded.lazy["members"], loaded.lazy["references"]
     log_to(folder / "train_log.txt")
     if if_main_process():
         write_text(folder / "hyperparams.yaml", loaded.text)
-    chain = train_alliance(specs, priors, task, folder / "members")
+    chain = train_ensemble(specs, references, task, folder / "members")
     if not if_main_process():
         return 0
     results = evaluate_run(

@@ -28,7 +28,7 @@ from pairs.results import Results
 
 from acorl_sb import corpora
 from acorl_sb.encoders.encoder import SpeakerEncoder
-from acorl_sb.encoders.member_folder import load_member, load_prior
+from acorl_sb.encoders.member_folder import load_member, load_reference
 from acorl_sb.training.train_options import check_preparation
 from acorl_sb.utils.errors import UserError, run_cli
 from acorl_sb.utils.files import write_text
@@ -56,7 +56,7 @@ def main() -> int:
 def study(loaded: Loaded, base: Path, folder: Path) -> int:
     """Train, score and compare what is not done yet."""
     hparams = loaded.hparams
-    candidates = read_candidates(loaded.lazy["candidates"], loaded.lazy["priors"])
+    candidates = read_candidates(loaded.lazy["candidates"], loaded.lazy["references"])
     for name in hparams["chosen"]:
         if name not in candidates:
             raise UserError(f"chosen: {name!r} is not a candidate")
@@ -81,12 +81,14 @@ def study(loaded: Loaded, base: Path, folder: Path) -> int:
         if name in candidates:
             results.row(name, seed)  # here, while others are trained; the result is kept
 
-    priors = loaded.lazy["priors"]
-    for name in {candidates[n].prior for n, _ in wanted} & set(priors):
-        load = functools.partial(load_prior, {"name": name, **priors[name]}, f"priors.{name}")
-        hear(load, conditions, folder / "priors" / name / "heard")
+    references = loaded.lazy["references"]
+    for name in {candidates[n].reference for n, _ in wanted} & set(references):
+        load = functools.partial(
+            load_reference, {"name": name, **references[name]}, f"references.{name}"
+        )
+        hear(load, conditions, folder / "references" / name / "heard")
 
-    plan = Plan(base, folder, common, priors, candidates, after)
+    plan = Plan(base, folder, common, references, candidates, after)
     for job in run_all(plan.jobs(wanted), base, hparams["jobs"]):
         if results.update():
             results.write()

@@ -67,7 +67,7 @@ def done(folders):
     report = main / "fusion" / "report.html"
     report.write_text("<html><body><main><p>table</p></main></body></html>")
     ages = f"{{age: {main.parent / 'age'}}}"
-    assert run("--run_folder", main, "--reference_run", reference, "--attributes", ages) == 0
+    assert run("--run_folder", main, "--baseline_run", reference, "--attributes", ages) == 0
     return main / "analysis"
 
 
@@ -82,7 +82,7 @@ def test_results(done):
         assert -0.5 < pair["embeddings"]["cka"] <= 1
         assert len(pair["embeddings"]["canonical_spectrum"]) == 12
         assert pair["embeddings"]["r2"]["first_from_second"]["mlp"]["value"] <= 1
-        assert 0 <= pair["scores"]["common_errors"]["share"] <= 1
+        assert 0 <= pair["scores"]["error_overlap"]["share"] <= 1
         assert pair["scores"]["bounds"]["linear"] <= pair["scores"]["eer"]["first"]
     attributes = results["members"]["first"]["attributes"]
     assert set(attributes) == {"gender", "age", "session", "log duration"}
@@ -162,18 +162,18 @@ def test_the_same_run_gives_the_same_figures(done, folders, tmp_path):
     first, second = (json.loads((tmp_path / f / "analysis.json").read_text()) for f in "ab")
     first["settings"].pop("output_folder"), second["settings"].pop("output_folder")
     assert first == second
-    assert first["reference_run"] is None and first["attribution"]["against_reference"] == {}
+    assert first["baseline_run"] is None and first["attribution"]["against_reference"] == {}
 
 
 def test_a_prior_of_the_run_is_a_member_too(folders, tmp_path):
-    """As train.py leaves it: embeddings of the prior, weights where the YAML says."""
+    """As train.py leaves it: embeddings of the reference, weights where the YAML says."""
     main, _ = folders
     later = tmp_path / "later"
     for part in ("manifest", "embeddings", "members/second"):
         shutil.copytree(main / part, later / part)
     with pytest.raises(UserError, match="weights of 'first'"):
         read_inputs(later)
-    yaml = f"priors:\n- {{name: first, folder: {main / 'members' / 'first'}}}\n"
+    yaml = f"references:\n- {{name: first, folder: {main / 'members' / 'first'}}}\n"
     (later / "hyperparams.yaml").write_text(yaml)
     inputs = read_inputs(later)
     assert inputs.members["first"].folder == main / "members" / "first"
@@ -201,8 +201,8 @@ def test_what_people_bring_wrong(folders, tmp_path):
         "no member 'third'; it has first, second": ["--run_folder", main, "--members", "[third]"],
         "two members are needed": ["--run_folder", lone],
         "speakers; cross-validation": ["--run_folder", small],
-        "have no embedding": ["--run_folder", main, "--reference_run", other],
-        "no such folder": ["--run_folder", main, "--reference_run", tmp_path / "none"],
+        "have no embedding": ["--run_folder", main, "--baseline_run", other],
+        "no such folder": ["--run_folder", main, "--baseline_run", tmp_path / "none"],
         "odd line 1": ["--run_folder", main, "--attributes", f"{{age: {odd}}}"],
         "none of the utterances": ["--run_folder", main, "--attributes", f"{{age: {strangers}}}"],
         "neither numbers nor of two kinds": [

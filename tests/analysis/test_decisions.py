@@ -15,7 +15,7 @@ from acorl_sb.analysis.decisions import (
     q_statistic,
     wrong_decisions,
 )
-from acorl_sb.fusion.subsets import common_errors
+from acorl_sb.fusion.subsets import error_overlap
 
 N = 40_000
 LABELS = np.arange(N) < N // 2
@@ -77,7 +77,7 @@ def test_opposite_errors_and_undefined_cases():
 def test_agrees_with_the_pooled_share():
     """One definition in two places: the pooled share from the two classes' counts."""
     a, b = gaussian_pair(0.5)
-    pooled = common_errors(np.stack([a, b]), LABELS)
+    pooled = error_overlap(np.stack([a, b]), LABELS)
     wrong = [wrong_decisions(scores, LABELS) for scores in (a, b)]
     both = sum((wrong[0] & wrong[1])[part].sum() for part in (LABELS, ~LABELS))
     assert pooled["common"][0, 1] == both

@@ -82,7 +82,7 @@ def test_within_speaker_forgets_the_speaker_and_nothing_else():
 
 
 def test_within_speaker_of_two_independent_members_with_few_utterances():
-    """Deviations from the mean would find a likeness that is not there; contrasts do not."""
+    """Deviations from the mean would find a similarity that is not there; contrasts do not."""
     speakers = np.repeat(np.arange(600), 2)
     x, y = noise(16, 1), noise(16, 2)
     deviations = [z - z.view(600, 2, 16).mean(1).repeat_interleave(2, 0) for z in (x, y)]

@@ -1,4 +1,4 @@
-"""A bounded push: no component against the task, no more than its share of the task's norm."""
+"""A bounded schedule: no component against the task, no more than its share of the task's norm."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from acorl_sb.complementarity import Bounded, Nontarget, Push
+from acorl_sb.complementarity import Bounded, Nontarget, WeightSchedule
 from acorl_sb.complementarity.bounded import bound, bounded_loss
 
 
@@ -37,8 +37,8 @@ def test_no_task_no_push():
     assert torch.equal(found[0], torch.zeros(3))
 
 
-@pytest.mark.parametrize("strength", [0.01, 50.0])
-def test_the_step_has_the_bounded_gradient_and_the_value_of_the_sum(strength):
+@pytest.mark.parametrize("weight", [0.01, 50.0])
+def test_the_step_has_the_bounded_gradient_and_the_value_of_the_sum(weight):
     torch.manual_seed(0)
     encoder, head, adversary = nn.Linear(6, 4).double(), nn.Linear(4, 3).double(), nn.Linear(4, 2)
     adversary.double()
@@ -47,7 +47,7 @@ def test_the_step_has_the_bounded_gradient_and_the_value_of_the_sum(strength):
 
     def losses():
         z = encoder(x)
-        return nn.functional.cross_entropy(head(z), labels), strength * adversary(z).square().mean()
+        return nn.functional.cross_entropy(head(z), labels), weight * adversary(z).square().mean()
 
     task, term = (torch.autograd.grad(losses()[i], weights) for i in (0, 1))
     t, p = vector(task), vector(term)
@@ -63,7 +63,7 @@ def test_the_step_has_the_bounded_gradient_and_the_value_of_the_sum(strength):
 
 
 def test_the_objective_is_its_part_with_a_limit():
-    part = functools.partial(Nontarget, push=Push(1.0))
+    part = functools.partial(Nontarget, schedule=WeightSchedule(1.0))
     z, v, labels = torch.randn(6, 4), torch.randn(6, 3), torch.arange(6)
     term = Bounded(4, [3], 6, part, limit=0.3)(z, [v], labels, 0.5)
     assert torch.equal(term.loss, part(4, [3], 6)(z, [v], labels, 0.5).loss)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from acorl_sb.complementarity import ConditionalRedundancy, FusedScores, Push
+from acorl_sb.complementarity import ConditionalRedundancy, FusedScores, WeightSchedule
 from acorl_sb.complementarity.redundancy import class_partners
 
 LABELS = torch.tensor([0, 0, 1, 1, 1, 2])
@@ -16,12 +16,12 @@ LABELS = torch.tensor([0, 0, 1, 1, 1, 2])
 def test_fused_scores_recomputed_pair_by_pair():
     torch.manual_seed(0)
     z = torch.randn(6, 4, dtype=torch.float64)
-    priors = [torch.randn(6, d, dtype=torch.float64) for d in (3, 5)]
-    objective = FusedScores(4, [3, 5], 3, Push(0.5), scale=10.0, margin=0.2)
-    found = float(objective(z, priors, LABELS, 1.0).loss)
+    references = [torch.randn(6, d, dtype=torch.float64) for d in (3, 5)]
+    objective = FusedScores(4, [3, 5], 3, WeightSchedule(0.5), scale=10.0, margin=0.2)
+    found = float(objective(z, references, LABELS, 1.0).loss)
 
     def score(i, j):
-        return sum(float(torch.cosine_similarity(x[i], x[j], 0)) for x in (z, *priors)) / 3
+        return sum(float(torch.cosine_similarity(x[i], x[j], 0)) for x in (z, *references)) / 3
 
     losses = []
     for i in range(6):
@@ -48,8 +48,8 @@ def test_a_pair_that_the_reference_gets_wrong_counts_more():
     wrong[0] = torch.tensor([0.0, 0.0, 1.0])  # takes item 0 for the third class
     objective = FusedScores(8, [3], 3)
     pulls = []
-    for prior in (right, wrong):
-        (gradient,) = torch.autograd.grad(objective(z, [prior], LABELS, 1.0).loss, z)
+    for reference in (right, wrong):
+        (gradient,) = torch.autograd.grad(objective(z, [reference], LABELS, 1.0).loss, z)
         pulls.append(float(gradient[0].norm()))
     assert pulls[1] > 10 * pulls[0]
 
@@ -66,7 +66,7 @@ def test_the_ratio_finds_what_is_shared_beyond_the_class():
     found = {}
     for rho in (0.0, 0.8):
         torch.manual_seed(2)
-        objective = ConditionalRedundancy(2, [2], 2, Push(1.0), hidden=32)
+        objective = ConditionalRedundancy(2, [2], 2, WeightSchedule(1.0), hidden=32)
         optimizer = torch.optim.Adam(objective.adversary_parameters(), lr=0.01)
         for _ in range(400):
             angle = torch.rand(512) * 6.283
@@ -86,14 +86,14 @@ def test_the_ratio_finds_what_is_shared_beyond_the_class():
 def test_the_encoder_does_not_teach_the_discriminator_nor_the_other_way_round():
     torch.manual_seed(3)
     z, v = torch.randn(6, 4, requires_grad=True), torch.randn(6, 3)
-    for strength in (0.0, 2.0):
-        objective = ConditionalRedundancy(4, [3], 3, Push(strength))
+    for weight in (0.0, 2.0):
+        objective = ConditionalRedundancy(4, [3], 3, WeightSchedule(weight))
         torch.manual_seed(4)
         for p in objective.parameters():
             torch.nn.init.normal_(p)
         z.grad = None
         objective(z, [v], LABELS, 1.0).loss.backward()
-        assert (z.grad.norm() > 0) == (strength > 0)
+        assert (z.grad.norm() > 0) == (weight > 0)
         learned = [p.grad.clone() for p in objective.adversary_parameters()]
         objective.zero_grad()
         objective.adversary_loss(z, [v], LABELS).backward()

@@ -99,21 +99,21 @@ def test_silence_is_no_nan(untrained):
 
 def test_its_yaml_trains_a_member_against_it(untrained, tmp_path):
     lists = read(TrainOptions, [str(ROOT / "hparams" / "acorl_ge2e.yaml")]).lazy
-    lists["priors"][0]["encoder"]["embedding_model"]["weights"] = str(untrained)
+    lists["references"][0]["encoder"]["embedding_model"]["weights"] = str(untrained)
     lists["members"][0]["encoder"] = tiny.encoder_tree()
     data = training.TrainingSet(tiny.hums(tmp_path / "hums"), lambda encoder: 0.1)
     frozen = torch.load(untrained, weights_only=True)["model_state"]
-    alliance = training.train_members(
+    ensemble = training.train_members(
         lists["members"],
-        lists["priors"],
+        lists["references"],
         data,
         tiny.settings(epochs=1),
         tiny.CPU,
         torch.device("cpu"),
         tmp_path / "members",
     )
-    assert alliance.names == ["ge2e", "complement"] and alliance.dims == [256, 12]
-    kept = alliance.members[0].encoder.embedding_model.state_dict()
+    assert ensemble.names == ["ge2e", "complement"] and ensemble.dims == [256, 12]
+    kept = ensemble.members[0].encoder.embedding_model.state_dict()
     assert all(torch.equal(value, frozen[key]) for key, value in kept.items())
     line = json.loads((tmp_path / "members" / "complement" / "train_log.jsonl").read_text())
     assert 0 < line["adversary_loss"] < 2

@@ -365,7 +365,7 @@ MODELS = {
     "a weight too few": setting([1.0], "fusion", "weights"),
     "a weight too many": setting([1.0, 1.0, 1.0], "fusion", "weights"),
     "bias of null": setting(None, "fusion", "bias"),
-    "prior of 2": setting(2.0, "fusion", "prior"),
+    "reference of 2": setting(2.0, "fusion", "reference"),
     "unknown quality": setting(["magic"], "quality_measures"),
     "more quality columns": setting(["x"], "quality"),
     "decisions a text": setting("none", "decisions"),

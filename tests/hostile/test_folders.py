@@ -95,13 +95,13 @@ def door(name, root, run_folder, out, trust=False):
     """The command that loads ``members/first`` of a run by one of the ways in."""
     member = run_folder / "members" / "first"
     said = ["--trust", "true"] if trust else []
-    prior = ", trust: true" if trust else ""
+    reference = ", trust: true" if trust else ""
     data = ["--data_folder", root / "speech", "--output_folder", out]
     return {
         "folder": ["train.py", "hparams/acorl_ecapa.yaml", *TRAIN, *data]
-        + ["--priors", f"[{{name: x, folder: {member}{prior}}}]"],
+        + ["--references", f"[{{name: x, folder: {member}{reference}}}]"],
         "source": ["train.py", "hparams/acorl_ecapa.yaml", *TRAIN, *data]
-        + ["--priors", f"[{{name: x, source: {member}{prior}}}]"],
+        + ["--references", f"[{{name: x, source: {member}{reference}}}]"],
         "score": ["-m", "acorl_sb.cli.score", "hparams/score.yaml", "--systems", f"{{x: {member}}}"]
         + ["--trials", run_folder / "manifest" / "test_trials.txt", "--output_folder", out]
         + ["--manifest", root / "speech.csv", "--device", "cpu", "--replicates", "0", *said],
@@ -171,12 +171,12 @@ def test_a_runs_own_yaml_gives_no_trust_to_a_verifier(run, tmp_path, trust):
     member = copy / "members" / "first"
     poison(member, BESIDE["apply"], marker)
     plain = yaml.read_text().replace("- name: first\n", "")
-    for prior in (
+    for reference in (
         f"{{name: x, folder: {member}{trust}}}",
         f"{{name: x, encoder: {{embedding_dim: 3, embedding_model: "
         f"!apply:os.system [touch {marker}]}}{trust}}}",
     ):
-        yaml.write_text(plain.replace("priors: []", f"priors: [{prior}]"))
+        yaml.write_text(plain.replace("references: []", f"references: [{reference}]"))
         line = commands.refused(commands.run([run / "verifier.py", copy]))
         assert "trust" in line and not marker.exists()
 

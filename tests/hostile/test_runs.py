@@ -80,8 +80,8 @@ def one_of(name: str) -> str:
         ({"prepare_options": "{dev_speakers: 3, test_speakers: 2}"}, "dev_speakers"),
         ({"prepare_options": "{speakers: 3}"}, "speakers"),
         ({"prepare_options": "{save_folder: elsewhere}"}, "save_folder"),
-        ({"priors": "[{name: mine, folder: nowhere}]"}, "nowhere"),
-        ({"priors": "[{name: first, folder: nowhere}]"}, "first"),
+        ({"references": "[{name: mine, folder: nowhere}]"}, "nowhere"),
+        ({"references": "[{name: first, folder: nowhere}]"}, "first"),
         ({"members": "[]"}, "members"),
         ({"members": one_of("..")}, "'..'"),
         ({"members": one_of("score-mean")}, "'score-mean'"),
@@ -178,7 +178,7 @@ def test_a_prior_whose_weights_change_is_refused(finished, speech, tmp_path, kin
     root = ROOT / "hparams"
     text = f"""\
 inherit: {root}/acorl_ecapa.yaml
-priors:
+references:
     - name: mine
       {said}
 members:
@@ -187,7 +187,7 @@ members:
         channels: 8
         embedding_dim: 16
       objective: !name:acorl_sb.complementarity.CKA
-        push: !new:acorl_sb.complementarity.Push {{strength: 1.0}}
+        schedule: !new:acorl_sb.complementarity.Constant {{strength: 1.0}}
 """
     yaml = tmp_path / "mine.yaml"
     yaml.write_text(text.replace("!include:", f"!include:{root}/"))
@@ -281,7 +281,7 @@ def test_other_commands_respect_the_lock_and_only_read_the_run(finished, tmp_pat
 @pytest.mark.parametrize(
     "name", ["..", ".", "a/b", ".hidden", "a\\nb", "", "x" * 101, "-x", "score-logistic"]
 )
-@pytest.mark.parametrize("kind", ["members", "priors"])
+@pytest.mark.parametrize("kind", ["members", "references"])
 def test_names_that_are_none(speech, tmp_path, name, kind):
     said = f'[{{name: "{name}", encoder: {{}}}}]'
     (tmp_path / "here").mkdir()
@@ -304,7 +304,7 @@ def test_fuse_and_score_do_not_overwrite_other_results(finished, copy, tmp_path)
     command = ["fuse.py", "--replicates", 0, "--no-report", "--run_folder"]
     assert run([*command, finished], cwd=tmp_path).code == 0
     before = checksums(tmp_path / "results")
-    for more in ([copy], [finished, "--prior", 0.1], [finished, "--names", "first"]):
+    for more in ([copy], [finished, "--reference", 0.1], [finished, "--names", "first"]):
         assert "--output_folder" in refused(run([*command, *more], cwd=tmp_path))
         assert checksums(tmp_path / "results") == before
     model = tmp_path / "results" / "fusion" / "fusion_model.json"

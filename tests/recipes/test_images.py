@@ -325,11 +325,11 @@ def test_fusion_uses_what_each_member_knows():
     _, both = ensembles.fuse_embeddings(pair, labels[0], labels[1])
     accuracy = [metrics.evaluate(q, labels[2])["accuracy"].item() for q in (alone, both)]
     assert accuracy[0] < 0.85 and accuracy[1] == 1.0
-    alike = ensembles.likeness(pair, labels[2])
-    same = ensembles.likeness([pair[0], pair[0]], labels[2])
+    alike = ensembles.similarity(pair, labels[2])
+    same = ensembles.similarity([pair[0], pair[0]], labels[2])
     assert alike["cka"] < 0.5 and same["cka"] == pytest.approx(1, abs=1e-5)
-    assert same["common_errors"] == 1 and same["error_correlation"] == pytest.approx(1)
-    assert alike["common_errors"] < 0.5 and ensembles.likeness(pair[:1], labels[2]) == {}
+    assert same["error_overlap"] == 1 and same["error_correlation"] == pytest.approx(1)
+    assert alike["error_overlap"] < 0.5 and ensembles.similarity(pair[:1], labels[2]) == {}
 
 
 # ------------------------------------------------------------------------------------- training
@@ -338,15 +338,15 @@ ENCODER = "!new:images.models.SmallCNN {in_channels: 1, width: 4, embedding_dim:
 OBJECTIVES = {
     "none": "null",
     "unpushed": """!name:acorl_sb.complementarity.Adversarial
-    push: !new:acorl_sb.complementarity.Push {strength: 0.0}
+    schedule: !new:acorl_sb.complementarity.Constant {strength: 0.0}
     hidden: 8""",
     "residual": """!name:acorl_sb.complementarity.Adversarial
-    push: !new:acorl_sb.complementarity.Ramp {strength: 1.0}
+    schedule: !new:acorl_sb.complementarity.Ramp {strength: 1.0}
     target: !name:acorl_sb.complementarity.ResidualTarget
     adversary_steps: 2
     hidden: 8""",
     "cka": """!name:acorl_sb.complementarity.CKA
-    push: !new:acorl_sb.complementarity.Ramp {strength: 10.0}""",
+    schedule: !new:acorl_sb.complementarity.Ramp {strength: 10.0}""",
 }
 
 
@@ -399,8 +399,10 @@ def trained(tmp_path_factory):
         chains[name] = first.copy()
         chains[name].add_member(spec("second", name), 1, folder / name)
     assert same(before, weights(folder / "first"))
-    prior = first.alliance.members[0].encoder
-    assert all(torch.equal(v, before[k]) for k, v in prior.state_dict().items())  # batch norm too
+    reference = first.ensemble.members[0].encoder
+    assert all(
+        torch.equal(v, before[k]) for k, v in reference.state_dict().items()
+    )  # batch norm too
     return shared, folder, chains
 
 
@@ -434,7 +436,7 @@ def test_cka_makes_members_less_alike(trained):
     shared, folder, _ = trained
     first, labels = load_outputs(folder / "first"), shared.data.test.labels
     alike = {
-        name: ensembles.likeness([first, load_outputs(folder / name)], labels)["cka"]
+        name: ensembles.similarity([first, load_outputs(folder / name)], labels)["cka"]
         for name in ("none", "cka")
     }
     assert alike["cka"] < 0.5 * alike["none"]
@@ -477,13 +479,13 @@ def test_an_interrupted_member_ends_as_if_it_had_never_stopped(tmp_path, monkeyp
 
 def test_priors_of_a_user_and_the_view_of_whole_images(trained, tmp_path, device):
     _, folder, _ = trained
-    chain = training.train_alliance(
+    chain = training.train_ensemble(
         [spec("new", "residual")],
         [{"name": "mine", "folder": folder / "first"}],
         task(device, view="utterance", epochs=1, augment=None),
         tmp_path,
     )
-    assert chain.alliance.names == ["mine", "new"]
+    assert chain.ensemble.names == ["mine", "new"]
     assert load_outputs(tmp_path / "new").test.shape == (1597, 8)
 
 
@@ -513,7 +515,7 @@ def test_two_ranks_train_as_one_process_on_the_same_global_batch(tmp_path):
     argv += ["--epochs", "1", "--epoch_steps", "3", "--train_images", "60", "--batch_size"]
     loaded = load_hparams([*argv, "32"], training.RUN_KEYS, training.RUN_LAZY)
     shared = training.Task.from_hparams(loaded)
-    training.train_alliance(loaded.lazy["members"], [], shared, tmp_path / "one" / "members")
+    training.train_ensemble(loaded.lazy["members"], [], shared, tmp_path / "one" / "members")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     output = ["--output_folder", str(tmp_path / "two")]
     done = subprocess.run(
@@ -535,7 +537,7 @@ def test_two_ranks_train_as_one_process_on_the_same_global_batch(tmp_path):
 
 
 def test_the_core_knows_nothing_of_speech_or_images():
-    """Only torch is behind the complementarity code and the alliance."""
+    """Only torch is behind the complementarity code and the ensemble."""
     code = (
         "import sys, acorl_sb.complementarity, acorl_sb.encoders.ensemble\n"
         "ours = {m for m in sys.modules if m.startswith('acorl_sb.')}\n"

@@ -34,7 +34,7 @@ def test_every_member_can_be_built(tree):
         if "objective" not in spec:
             continue
         factory = build({"made": member.objective(tree, spec)}, "study.yaml")["made"]
-        objective = factory(dim=8, prior_dims=[8], n_classes=6)
+        objective = factory(dim=8, reference_dims=[8], n_classes=6)
         assert isinstance(objective, Objective)
         term = objective(
             torch.randn(12, 8, requires_grad=True),

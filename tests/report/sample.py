@@ -54,7 +54,7 @@ def make(members: int = 3, cross: bool = False):
                 "epoch": n,
                 "task_loss": 5 / n,
                 "adversary_loss": k * 0.5,
-                "push": k,
+                "weight": k,
                 "dev_eer": 0.3 / n,
             }
             for n in range(1, 6)
@@ -74,7 +74,7 @@ def analysis(folder):
     other = runs.finished(folder / "independent", speech, {"first": 1, "second": 3})
     small = {"trials": 4, "crop_seconds": 0.5, "deletion_trials": 2, "occlusion_trials": 2}
     small |= {"steps": 8, "folds": 3, "device": "cpu", "probe_steps": 5}
-    paths = {"run_folder": main, "reference_run": other, "output_folder": folder}
+    paths = {"run_folder": main, "baseline_run": other, "output_folder": folder}
     flags = [str(part) for key, value in {**small, **paths}.items() for part in (f"--{key}", value)]
     before, sys.argv = sys.argv, ["analyse", str(ROOT / "hparams" / "analyse.yaml"), *flags]
     try:

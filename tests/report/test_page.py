@@ -20,7 +20,7 @@ from tests.report import sample
 
 FIGURES = {"det", "subsets", "correlation-target", "correlation-nontarget", "error-overlap"}
 FIGURES |= {"bayes-logistic-fusion", "histogram-logistic-fusion", "histogram-ecapa"}
-TRAINING = {f"training-{name}" for name in ("dev-eer", "task-loss", "adversary-loss", "push")}
+TRAINING = {f"training-{name}" for name in ("dev-eer", "task-loss", "adversary-loss", "weight")}
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from acorl_sb.complementarity import deal_folds
 from acorl_sb.corpora.splits import thin
 from acorl_sb.data.manifest import read_manifest
 from acorl_sb.data.trials import TrialList
-from acorl_sb.encoders.ensemble import Alliance, OutOfFoldPriors
+from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldPriors
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.encoders.member_folder import load_member, read_record
 from acorl_sb.fusion.ensemble_scoring import Side
@@ -77,7 +77,7 @@ def train(tree, folder: Path, seed: int, name: str) -> None:
         "seed": 1000 * seed + spec["seed"] + (10 * (1 + int(fold)) if fold else 0),
         "objective": None,
     }
-    references, term = Alliance(), training.TermSettings()
+    references, term = FrozenEnsemble(), training.TermSettings()
     if not fold and spec.get("objective"):
         member["objective"] = objective(tree, spec)
         for other in spec["references"]:
@@ -109,7 +109,7 @@ def train(tree, folder: Path, seed: int, name: str) -> None:
 
 
 def objective(tree, spec):
-    """The objective's YAML, wrapped where its push is bounded."""
+    """The objective's YAML, wrapped where its schedule is bounded."""
     wanted = tree["objectives"][spec["objective"]]
     if "limit" not in spec:
         return wanted
@@ -129,11 +129,11 @@ def own_batches(heard: training.TrainingSet, spec):
     return data, own["size"], own["each"]
 
 
-def copies(folder: Path, references: list[str], fold: int) -> Alliance:
-    alliance = Alliance()
+def copies(folder: Path, references: list[str], fold: int) -> FrozenEnsemble:
+    ensemble = FrozenEnsemble()
     for other in references:
-        alliance.add(other, load_member(folder / f"{other}@{fold}"))
-    return alliance
+        ensemble.add(other, load_member(folder / f"{other}@{fold}"))
+    return ensemble
 
 
 def how(settings, data: Path, seed: int) -> training.Settings:

@@ -62,12 +62,12 @@ def comparison_tables(results: Mapping[str, Any]) -> str:
         )
     )
     members = {(m["method"], m["k"]): m for m in results["members"]}
-    alike = list(members[methods[0], 2]["likeness"])
+    alike = list(members[methods[0], 2]["similarity"])
     parts.append(
         markdown(
             [
                 "members",
-                "push",
+                "weight",
                 *(f"accuracy of no. {k} alone, %" for k in sizes[1:]),
                 *(f"{key.replace('_', ' ')}, K = 2" for key in alike),
                 "seconds, no. 2",
@@ -77,7 +77,7 @@ def comparison_tables(results: Mapping[str, Any]) -> str:
                     name,
                     "" if results["strengths"][name] is None else f"{results['strengths'][name]:g}",
                     *(f"{100 * members[name, k]['accuracy'][0]:.1f}" for k in sizes[1:]),
-                    *(f"{members[name, 2]['likeness'][key]:.2f}" for key in alike),
+                    *(f"{members[name, 2]['similarity'][key]:.2f}" for key in alike),
                     f"{members[name, 2]['seconds']:.1f}",
                 ]
                 for name in methods

@@ -11,7 +11,7 @@ from acorl_sb.metrics.bootstrap import draws
 from acorl_sb.metrics.intervals import interval
 from acorl_sb.utils.tables import markdown
 from images.data import ImageData
-from images.ensembles import fuse_embeddings, fuse_probabilities, likeness
+from images.ensembles import fuse_embeddings, fuse_probabilities, similarity
 from images.members import Outputs
 from images.metrics import METRICS, centred, evaluate, over_runs, softmax
 
@@ -88,7 +88,7 @@ def evaluate_run(
         "test_images": len(data.test),
         "systems": {name: with_intervals(m) for name, m in measured.items()},
         "minus_first": {n: differences(m, first) for n, m in measured.items() if n != names[0]},
-        "likeness": likeness(outputs, data.test.labels),
+        "similarity": similarity(outputs, data.test.labels),
     }
 
 
@@ -112,8 +112,10 @@ def ensemble_table(results: Mapping[str, Any]) -> str:
         "",
         markdown(header, rows).rstrip(),
     ]
-    if results["likeness"]:
-        alike = ", ".join(f"{k.replace('_', ' ')} {v:.2f}" for k, v in results["likeness"].items())
+    if results["similarity"]:
+        alike = ", ".join(
+            f"{k.replace('_', ' ')} {v:.2f}" for k, v in results["similarity"].items()
+        )
         lines += ["", f"Members, mean over pairs: {alike}."]
     return "\n".join(lines) + "\n"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Recipe for training an alliance of speaker encoders on VoxCeleb (ACoRL, arXiv 2404.15704).
+"""Recipe for training an ensemble of speaker encoders on VoxCeleb (ACoRL, arXiv 2404.15704).
 
 Every member after the first is trained to complement the frozen ones before it; all members are
 scored, fused and reported.
@@ -38,7 +38,7 @@ from acorl_sb.utils.option_kinds import ABSENT
 class RecipeOptions(TrainOptions):
     """The keys of the front door's train.py, and those that only this recipe's YAMLs have."""
 
-    lazy: ClassVar[tuple[str, ...]] = ("members", "priors", "encoder")
+    lazy: ClassVar[tuple[str, ...]] = ("members", "references", "encoder")
 
     encoder: dict[str, Any] = Field(description="of both members, as in hparams/models/*.yaml")
     lr: float = Field(gt=0, le=1000, description="learning rate, for optimizer and schedule")

@@ -1,7 +1,7 @@
-"""How hard the new member is pushed away from the priors: c in docs/method.md (5).
+"""How hard the new member is pushed away from the references: c in docs/method.md (5).
 
-A push is called with the fraction of training done and gives c >= 0. Training tells it what it
-has seen through ``observe``; a push that needs nothing of that leaves ``observe`` alone. State
+A schedule is called with the fraction of training done and gives c >= 0. Training tells it what it
+has seen through ``observe``; a schedule that needs nothing of that leaves ``observe`` alone. State
 that must survive an interruption goes through ``state_dict`` / ``load_state_dict``.
 """
 
@@ -10,29 +10,29 @@ from __future__ import annotations
 import math
 
 
-class Push:
-    """A constant push; the base of the others.
+class WeightSchedule:
+    """A constant schedule; the base of the others.
 
     Arguments
     ---------
-    strength : float >= 0
+    weight : float >= 0
         lambda, the largest value of c.
     """
 
-    def __init__(self, strength: float = 1.0):
-        if not strength >= 0:
-            raise ValueError(f"a push has strength >= 0, not {strength}")
-        self.strength = strength
+    def __init__(self, weight: float = 1.0):
+        if not weight >= 0:
+            raise ValueError(f"a schedule has weight >= 0, not {weight}")
+        self.weight = weight
 
     def __call__(self, progress: float) -> float:
         """c at ``progress``, the fraction p of training done, in [0, 1]."""
-        return self.strength
+        return self.weight
 
     def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
         """Take note of the task loss of a step, or of the development error after an epoch."""
 
-    def set_reference(self, dev_error: float) -> None:
-        """Take note of the best prior's development error, a fraction, before training."""
+    def set_baseline(self, dev_error: float) -> None:
+        """Take note of the best reference's development error, a fraction, before training."""
 
     def state_dict(self) -> dict[str, float]:
         return {}
@@ -41,18 +41,18 @@ class Push:
         pass
 
 
-class Ramp(Push):
+class Ramp(WeightSchedule):
     """c(p) = lambda (2 / (1 + exp(-steepness q)) - 1), docs/method.md (5).
 
-    q runs from 0 at ``start`` to 1 at the end of training; before ``start`` the push is 0.
+    q runs from 0 at ``start`` to 1 at the end of training; before ``start`` the schedule is 0.
     With the defaults this is equation (5) to the letter.
 
-    >>> Ramp(strength=2.0)(0.0)
+    >>> Ramp(weight=2.0)(0.0)
     0.0
     """
 
-    def __init__(self, strength: float = 1.0, steepness: float = 10.0, start: float = 0.0):
-        super().__init__(strength)
+    def __init__(self, weight: float = 1.0, steepness: float = 10.0, start: float = 0.0):
+        super().__init__(weight)
         if not 0 <= start < 1:
             raise ValueError(f"a ramp starts at a fraction in [0, 1), not {start}")
         self.steepness = steepness
@@ -62,32 +62,32 @@ class Ramp(Push):
         q = (progress - self.start) / (1 - self.start)
         if q <= 0:
             return 0.0
-        return self.strength * (2 / (1 + math.exp(-self.steepness * q)) - 1)
+        return self.weight * (2 / (1 + math.exp(-self.steepness * q)) - 1)
 
 
 class TaskGatedRamp(Ramp):
     """The ramp, but only while the smoothed task loss is below ``threshold``.
 
-    The new member first has to tell the classes apart; if the push makes it forget how, the
-    push stops until it has learned it again.
+    The new member first has to tell the classes apart; if the schedule makes it forget how, the
+    schedule stops until it has learned it again.
 
     Arguments
     ---------
     threshold : float
-        Task loss (nats) under which the push acts.
+        Task loss (nats) under which the schedule acts.
     smoothing : float in [0, 1)
         Weight of the past in the running mean of the task loss.
     """
 
     def __init__(
         self,
-        strength: float = 1.0,
+        weight: float = 1.0,
         threshold: float = 1.0,
         smoothing: float = 0.9,
         steepness: float = 10.0,
         start: float = 0.0,
     ):
-        super().__init__(strength, steepness, start)
+        super().__init__(weight, steepness, start)
         self.threshold = threshold
         self.smoothing = smoothing
         self.task_loss: float | None = None
@@ -113,29 +113,29 @@ class TaskGatedRamp(Ramp):
 class MarginRamp(Ramp):
     """The ramp, scaled so that the member's development error stays within a margin.
 
-    After each epoch the push is multiplied by ``relax`` (< 1) when the member's development
-    error is above ``margin`` x ``reference``, and divided by it, up to full strength, when it is
-    not. It bounds what a second member may lose, which a fixed push does not.
+    After each epoch the schedule is multiplied by ``relax`` (< 1) when the member's development
+    error is above ``margin`` x ``reference``, and divided by it, up to full weight, when it is
+    not. It bounds what a second member may lose, which a fixed schedule does not.
 
     Arguments
     ---------
     reference : float or None
         Development error (a fraction) that the member is held against; None takes what
-        ``set_reference`` is given, the best prior's.
+        ``set_baseline`` is given, the best reference's.
     margin : float >= 1
     relax : float in (0, 1)
     """
 
     def __init__(
         self,
-        strength: float = 1.0,
+        weight: float = 1.0,
         margin: float = 1.2,
         relax: float = 0.5,
         reference: float | None = None,
         steepness: float = 10.0,
         start: float = 0.0,
     ):
-        super().__init__(strength, steepness, start)
+        super().__init__(weight, steepness, start)
         if not 0 < relax < 1:
             raise ValueError(f"relax is a factor in (0, 1), not {relax}")
         self.margin = margin
@@ -143,7 +143,7 @@ class MarginRamp(Ramp):
         self.reference = reference
         self.scale = 1.0
 
-    def set_reference(self, dev_error: float) -> None:
+    def set_baseline(self, dev_error: float) -> None:
         if self.reference is None:
             self.reference = dev_error
 
