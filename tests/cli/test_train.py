@@ -18,7 +18,7 @@ from acorl_sb.data.scorefiles import read_scores
 from acorl_sb.utils.errors import UserError
 from tests import tiny
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TINY = [
     *("--channels", "8", "--embedding_dim", "16", "--crop_seconds", "0.5", "--batch_size", "8"),
     *("--epochs", "2", "--epoch_steps", "3", "--dev_seconds", "0.5", "--score_seconds", "0.5"),

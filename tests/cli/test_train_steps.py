@@ -11,7 +11,7 @@ from acorl_sb.cli.train import named
 from acorl_sb.training.train_options import DECISIVE, TrainingKeys, TrainingRun, TrainOptions
 from acorl_sb.utils.options import read
 
-HPARAMS = Path(__file__).resolve().parents[1] / "hparams"
+HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 
 
 @pytest.mark.parametrize("name", ["acorl_ecapa", "acorl_paper", "acorl_ge2e", "independent_ecapa"])

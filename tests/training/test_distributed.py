@@ -17,7 +17,7 @@ from acorl_sb.utils import distributed
 from acorl_sb.utils.errors import UserError
 from tests import tiny
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 
 

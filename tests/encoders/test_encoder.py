@@ -16,7 +16,7 @@ from acorl_sb.encoders.encoder import SpeakerEncoder, same_features
 from acorl_sb.encoders.member_folder import build_encoder
 from acorl_sb.utils.errors import UserError
 
-ENCODERS = Path(__file__).resolve().parents[1] / "hparams" / "encoders"
+ENCODERS = Path(__file__).resolve().parents[2] / "hparams" / "encoders"
 
 
 def small(name, **overrides):

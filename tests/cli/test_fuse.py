@@ -23,7 +23,7 @@ from acorl_sb.fusion import models as fusion
 from acorl_sb.utils.errors import UserError, run_cli
 from acorl_sb.utils.option_kinds import markdown_table
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["ecapa", "resnet", "xvector"]
 STRENGTH = (2.6, 2.2, 1.5)
 UTTERANCES = 5
