@@ -30,7 +30,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import fuse  # noqa: E402
+import fuse
 from acorl_sb.cli import score
 from acorl_sb.corpora import prepare
 from acorl_sb.data.audio import read_audio
@@ -41,10 +41,10 @@ from acorl_sb.data.trials import TrialList, write_trials
 from acorl_sb.encoders.member_folder import build_encoder, load_member, read_record, save_member
 from acorl_sb.training.heads import AAMHead
 from acorl_sb.utils.errors import run_cli
-from benchmarks.targets import Rows  # noqa: E402
-from tests import tiny  # noqa: E402
-from tests.commands import checksums  # noqa: E402
-from tests.hostile.mutate import draw, spoil  # noqa: E402
+from benchmarks.targets import Rows
+from tests import tiny
+from tests.commands import checksums
+from tests.hostile.mutate import draw, spoil
 
 TIMEOUT = 60.0  # s, of one case
 SHOWN = 5  # tracebacks that are printed for each target
