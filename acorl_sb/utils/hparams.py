@@ -16,11 +16,13 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.option_kinds import ABSENT, REQUIRED, hint
+from acorl_sb.utils.packaged import find_yaml
 
 if TYPE_CHECKING:  # importing SpeechBrain takes longer than fusing some score files
     from speechbrain.utils.run_opts import RunOptions
 
 _LARGEST = 100_000  # values in a YAML, its aliases written out
+_INCLUDE = re.compile(r"!include:([^/\s][^\s,{}\[\]]*)")
 
 
 class Loaded(NamedTuple):
@@ -74,7 +76,7 @@ def load(
 
     Arguments
     ---------
-    path : the YAML; None: there is none, only what is given
+    path : the YAML, see ``find_yaml``; None: there is none, only what is given
     given : values in place of the YAML's
     known : the keys that the script reads, with the value where the YAML leaves one out:
         ``REQUIRED`` is none, ``ABSENT`` leaves it out. A top-level key that is not known is one
@@ -86,6 +88,7 @@ def load(
     Raises ``UserError`` for a file that is missing or not YAML, an unknown or missing key, and
     an object that cannot be built.
     """
+    path = path and find_yaml(path)
     where, lazy = str(path or "the command line"), set(lazy)
     with in_words(where):
         tree, referred = _read(path, known) if path else (ruamel.yaml.CommentedMap(), set())
@@ -203,9 +206,12 @@ def _read(
     if not path.is_file():
         raise UserError(f"{path}: no such YAML file" if not path.exists() else f"{path}: no file")
     chain = (*chain, path.resolve())
-    beside = f"!include:{path.resolve().parent}/"
+    beside = path.resolve().parent
     with in_words(str(path)):
-        text = re.sub(r"!include:(?=[^/\s])", lambda _: beside, path.read_text(encoding="utf-8"))
+        text = _INCLUDE.sub(
+            lambda found: f"!include:{find_yaml(found[1], beside)}",
+            path.read_text(encoding="utf-8"),
+        )
         tree = ruamel.yaml.YAML().load(text)
         if not isinstance(tree, dict):
             raise UserError(f"{path}: a YAML of keys and values is needed")
@@ -217,7 +223,7 @@ def _read(
         return tree, referred
     if not isinstance(parent, str):
         raise UserError(f"{path}: the key 'inherit' must be the name of a file, not {parent!r}")
-    inherited, referred_before = _read(path.parent / parent, known, chain)
+    inherited, referred_before = _read(find_yaml(parent, path.parent), known, chain)
     allowed = {*inherited, *referred, *known}
     _check_keys(path, set(tree), allowed, f"in {parent}, which it inherits")
     inherited.update(tree)
