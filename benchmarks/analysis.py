@@ -22,7 +22,7 @@ from targets import Rows
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.analysis import runs  # noqa: E402
+from tests.analysis import runs
 
 
 def main() -> int:

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.data.trials import TrialList
 from acorl_sb.fusion.models import LogisticFusion
-from benchmarks.targets import Rows  # noqa: E402
+from benchmarks.targets import Rows
 
 SPEAKERS, UTTERANCES = 1251, 145_160
 SYSTEMS = {"ecapa": 3.6, "resnet": 3.4, "xvector": 2.6}  # distance of class means, in deviations

@@ -30,7 +30,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import fuse  # noqa: E402
+import fuse
 from acorl_sb.cli import score
 from acorl_sb.corpora import prepare
 from acorl_sb.data.audio import read_audio
@@ -41,10 +41,10 @@ from acorl_sb.data.trials import TrialList, write_trials
 from acorl_sb.encoders.member_folder import build_encoder, load_member, read_record, save_member
 from acorl_sb.training.heads import AAMHead
 from acorl_sb.utils.errors import run_cli
-from benchmarks.targets import Rows  # noqa: E402
-from tests import tiny  # noqa: E402
-from tests.commands import checksums  # noqa: E402
-from tests.hostile.mutate import draw, spoil  # noqa: E402
+from benchmarks.targets import Rows
+from tests import tiny
+from tests.commands import checksums
+from tests.hostile.mutate import draw, spoil
 
 TIMEOUT = 60.0  # s, of one case
 SHOWN = 5  # tracebacks that are printed for each target
@@ -227,9 +227,7 @@ def fuzz(name: str, cases: int, seed: int, rows: Rows) -> None:
         folder, log = Path(top, "work"), Path(top, "log")
         folder.mkdir()
         target.make(folder)
-        for door, _ in target.doors:
-            if run_case(door, folder, log) != 0:
-                raise RuntimeError(f"{name}: the valid input is refused\n{log.read_text()[-3000:]}")
+        require_valid(target, folder, log)
         shutil.copytree(folder, Path(top, "valid"), symlinks=True)
         for _ in range(cases):
             door, files = rng.choice(target.doors)
@@ -252,12 +250,20 @@ def fuzz(name: str, cases: int, seed: int, rows: Rows) -> None:
             if kind != "refused":  # what was read may have been written
                 shutil.rmtree(folder)
                 shutil.copytree(Path(top, "valid"), folder, symlinks=True)
+        require_valid(target, folder, log)  # else the last refusals were of nothing new
     seconds = time.perf_counter() - started
     print(f"{name}: {cases} cases in {seconds:.0f} s, {counts}", file=sys.stderr)
     rows.at_most(f"{name}: tracebacks of {cases} cases", counts["traceback"], 0)
     rows.at_most(f"{name}: hangs of {cases} cases", counts["hang"], 0)
     rows.at_most(f"{name}: refused, but files of a finished run changed", counts["harm"], 0)
     rows.at_least(f"{name}: spoiled files that were refused", counts["refused"], cases // 4)
+
+
+def require_valid(target: Target, folder: Path, log: Path) -> None:
+    """Every door must take the input as it was made."""
+    for door, files in target.doors:
+        if run_case(door, folder, log) != 0:
+            raise RuntimeError(f"valid input is refused: {files}\n{log.read_text()[-3000:]}")
 
 
 def finished(folder: Path) -> dict[str, str]:

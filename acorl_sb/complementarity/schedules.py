@@ -114,12 +114,12 @@ class MarginRamp(Ramp):
     """The ramp, scaled so that the member's development error stays within a margin.
 
     After each epoch the schedule is multiplied by ``relax`` (< 1) when the member's development
-    error is above ``margin`` x ``reference``, and divided by it, up to full weight, when it is
+    error is above ``margin`` x ``baseline``, and divided by it, up to full weight, when it is
     not. It bounds what a second member may lose, which a fixed schedule does not.
 
     Arguments
     ---------
-    reference : float or None
+    baseline : float or None
         Development error (a fraction) that the member is held against; None takes what
         ``set_baseline`` is given, the best reference's.
     margin : float >= 1
@@ -131,7 +131,7 @@ class MarginRamp(Ramp):
         weight: float = 1.0,
         margin: float = 1.2,
         relax: float = 0.5,
-        reference: float | None = None,
+        baseline: float | None = None,
         steepness: float = 10.0,
         start: float = 0.0,
     ):
@@ -140,17 +140,17 @@ class MarginRamp(Ramp):
             raise ValueError(f"relax is a factor in (0, 1), not {relax}")
         self.margin = margin
         self.relax = relax
-        self.reference = reference
+        self.baseline = baseline
         self.scale = 1.0
 
     def set_baseline(self, dev_error: float) -> None:
-        if self.reference is None:
-            self.reference = dev_error
+        if self.baseline is None:
+            self.baseline = dev_error
 
     def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
-        if dev_error is None or self.reference is None:
+        if dev_error is None or self.baseline is None:
             return
-        if dev_error > self.margin * self.reference:
+        if dev_error > self.margin * self.baseline:
             self.scale *= self.relax
         else:
             self.scale = min(1.0, self.scale / self.relax)

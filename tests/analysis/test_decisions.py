@@ -15,7 +15,6 @@ from acorl_sb.analysis.decisions import (
     q_statistic,
     wrong_decisions,
 )
-from acorl_sb.fusion.subsets import error_overlap
 
 N = 40_000
 LABELS = np.arange(N) < N // 2

@@ -55,7 +55,7 @@ def test_margin_ramp_gives_way_and_comes_back():
     assert schedule(1.0) == pytest.approx(full)
 
 
-@pytest.mark.parametrize("weight", [TaskGatedRamp(), MarginRamp(reference=0.1, margin=1.0)])
+@pytest.mark.parametrize("schedule", [TaskGatedRamp(), MarginRamp(baseline=0.1, margin=1.0)])
 def test_state_survives(schedule):
     schedule.observe(task_loss=0.5, dev_error=0.2)
     other = type(schedule)()
