@@ -26,30 +26,39 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from acorl_sb import __version__, files, fuse_options, fuse_tables
-from acorl_sb.errors import UserError, run_cli
-from acorl_sb.fuse_inputs import Inputs, System, load
-from acorl_sb.fuse_results import Evaluated, evaluate
-from acorl_sb.fusion import FusionWarning
-from acorl_sb.protocol import FusedSystem
-from acorl_sb.scoring.scorefiles import write_scores
+from acorl_sb import __version__
+from acorl_sb.data.scorefiles import write_scores
+from acorl_sb.fusion import fuse_options
+from acorl_sb.fusion.evaluation import Evaluated, evaluate
+from acorl_sb.fusion.models import FusionWarning
+from acorl_sb.fusion.record import RECORD, record_of
+from acorl_sb.fusion.saved_model import read_model
+from acorl_sb.fusion.score_inputs import Inputs, System, load
+from acorl_sb.report import fusion_tables as fuse_tables
+from acorl_sb.report.curves import read_training
+from acorl_sb.utils import files
+from acorl_sb.utils.errors import UserError, run_cli
+from acorl_sb.utils.locks import locked
 
 MODEL = "fusion_model.json"
 
 
 def main() -> int:
     options = fuse_options.read_options(sys.argv[1:], __doc__)
-    if options["apply"]:
-        return apply(options)
-    return fuse(options)
+    with locked(options["output_folder"]) as folder:
+        return apply(options, folder) if options["apply"] else fuse(options, folder)
 
 
-def fuse(options: dict[str, Any]) -> int:
+def fuse(options: dict[str, Any], folder: Path) -> int:
     """Fit, judge, write."""
     started = time.perf_counter()
+    record = record_of(options, folder)
     settings = fuse_options.find_settings(options)
     systems = fuse_options.find_systems(options)
     inputs = read_inputs(options, systems)
+    training = None
+    if options["report"] and options["run_folder"]:
+        training = read_training(options["run_folder"])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FusionWarning)
         made = evaluate(inputs, settings, options["report"], say)
@@ -57,7 +66,8 @@ def fuse(options: dict[str, Any]) -> int:
     results["warnings"] = list(dict.fromkeys(str(w.message) for w in caught))
     results["inputs"] = inputs.files
     results["made"] = made_by(time.perf_counter() - started)
-    write(Path(options["output_folder"]), options, inputs, made)
+    files.write_json(folder / RECORD, record)
+    write(folder, options, inputs, made, training)
 
     if results["table"]:
         print(fuse_tables.markdown(*fuse_tables.main_table(results)))
@@ -68,11 +78,17 @@ def fuse(options: dict[str, Any]) -> int:
         print(note)
     for warning in results["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
-    print(f"written to {options['output_folder']}")
+    print(f"written to {folder}")
     return 0
 
 
-def write(folder: Path, options: dict[str, Any], inputs: Inputs, made: Evaluated) -> None:
+def write(
+    folder: Path,
+    options: dict[str, Any],
+    inputs: Inputs,
+    made: Evaluated,
+    training: dict[str, list[dict[str, Any]]] | None,
+) -> None:
     """Fused scores, model, results, and the report where there is something to show."""
     for part, llrs in made.fused.items():
         name = "fused.txt" if part == "scores" else f"fused_{part}.txt"
@@ -91,24 +107,17 @@ def write(folder: Path, options: dict[str, Any], inputs: Inputs, made: Evaluated
     files.write_text(folder / "results.md", fuse_tables.page(made.results))
     if options["report"] and made.results["table"]:
         from acorl_sb import report
-        from acorl_sb.report.curves import read_training
 
-        training = read_training(options["run_folder"]) if options["run_folder"] else None
         files.write_text(folder / "curves.json", json.dumps(made.curves, allow_nan=False))
-        figures = report.write_report(folder / "report.html", made.results, made.curves, training)
-        report.write_figures(folder / "figures", figures)
+        pictures = report.write_report(folder / "report.html", made.results, made.curves, training)
+        report.write_pictures(folder / "figures", pictures)
 
 
-def apply(options: dict[str, Any]) -> int:
+def apply(options: dict[str, Any], folder: Path) -> int:
     """Fuse new score files with a model that was fitted before."""
     path = options["apply"]
-    try:
-        state = json.loads(Path(path).read_text(encoding="utf-8"))
-        model, names = FusedSystem.from_state(state), state["systems"]
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the fusion model ({error.strerror})") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a fusion model of fuse.py ({error!r})") from None
+    stored, record = read_model(path), record_of(options, folder)
+    model, names = stored.fused_system(), stored.systems
     paths = options["test"] or options["scores"]
     if not paths:
         raise UserError("--apply needs the score files to fuse: --test a.txt b.txt")
@@ -131,11 +140,11 @@ def apply(options: dict[str, Any]) -> int:
         )
         for n, name in enumerate(names)
     ]
-    options["quality"] = state["quality_measures"]
+    options["quality"] = stored.quality_measures
     inputs = read_inputs(options, systems)
     scored = inputs.parts["test"].set
     llrs = model(scored.scores, scored.quality)
-    folder = Path(options["output_folder"])
+    files.write_json(folder / RECORD, record)
     write_scores(folder / "fused_test.txt", scored.trials, llrs)
     if scored.labels is not None and scored.labels.any() and not scored.labels.all():
         from acorl_sb import metrics
@@ -143,10 +152,10 @@ def apply(options: dict[str, Any]) -> int:
         figures = metrics.evaluate(llrs, scored.labels, options["points"], calibrated=True)
         for name in ("eer", "min_dcf", "act_dcf", "cllr", "min_cllr"):
             print(f"{name}: {figures[name]}")
-    for row in state["decisions"]:
+    for point in stored.decisions:
         print(
-            f"P(target) {row['p_target']:g}, C(miss) {row['c_miss']:g}, C(false alarm) "
-            f"{row['c_fa']:g}: accept where the LLR is at least {row['llr_threshold']:.4f}"
+            f"P(target) {point.p_target:g}, C(miss) {point.c_miss:g}, C(false alarm) "
+            f"{point.c_fa:g}: accept where the LLR is at least {point.llr_threshold:.4f}"
         )
     print(f"written to {folder / 'fused_test.txt'}")
     return 0

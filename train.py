@@ -1,4 +1,4 @@
-"""Train an alliance of speaker encoders, score it, fuse it.
+"""Train an ensemble of speaker encoders, score it, fuse it.
 
     python train.py hparams/acorl_ecapa.yaml [--key value ...]
     torchrun --nproc_per_node=2 train.py hparams/acorl_ecapa.yaml [--key value ...]
@@ -11,13 +11,19 @@ from __future__ import annotations
 
 import sys
 
-from acorl_sb import options
-from acorl_sb.errors import run_cli
-from acorl_sb.experiment import run_experiment
-from acorl_sb.memory import keep_freed_memory
-from acorl_sb.rehearsal import rehearse
-from acorl_sb.train_options import CORPUS, DECISIVE, TrainingKeys, TrainingRun, TrainOptions
-from acorl_sb.training import Settings
+from acorl_sb.cli.train import run_experiment
+from acorl_sb.training.members import Settings
+from acorl_sb.training.rehearsal import rehearse
+from acorl_sb.training.train_options import (
+    CORPUS,
+    DECISIVE,
+    TrainingKeys,
+    TrainingRun,
+    TrainOptions,
+)
+from acorl_sb.utils import options
+from acorl_sb.utils.errors import run_cli
+from acorl_sb.utils.memory import keep_freed_memory
 
 EVALUATION = ("output_folder", "dev_seconds", "score_seconds")
 

@@ -1,4 +1,4 @@
-"""A finished alliance at work: embed, enrol, verify, identify.
+"""A finished ensemble at work: embed, enrol, verify, identify.
 
 >>> from acorl_sb.inference import Verifier  # doctest: +SKIP
 >>> verifier = Verifier.from_run("results/voices_acorl_ecapa_1", p_target=0.01)  # doctest: +SKIP
@@ -9,24 +9,37 @@ Decision(llr=6.1, threshold=4.6, accepted=True)
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import ruamel.yaml
 import torch
+import torchaudio
 from torch.nn import functional as F
 
-from acorl_sb import fusion
-from acorl_sb.alliance import Alliance
-from acorl_sb.audio import read_audio
-from acorl_sb.errors import UserError
-from acorl_sb.members import load_member, load_prior
+from acorl_sb.data.audio import SAMPLE_RATE, read_audio, read_header
+from acorl_sb.encoders.ensemble import FrozenEnsemble
+from acorl_sb.encoders.extraction import centre_of
+from acorl_sb.encoders.member_folder import load_member, load_reference
+from acorl_sb.encoders.trusted import read_yaml
+from acorl_sb.fusion import models as fusion
 from acorl_sb.metrics import bayes_threshold
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.names import check_name
 
-Wave = np.ndarray | torch.Tensor | str | os.PathLike
+Samples = np.ndarray | torch.Tensor
+Wave = Samples | tuple[Samples, int] | str | os.PathLike
+"""A file, or samples (T,) of full scale [-1, 1] at 16 kHz, or a pair of samples and their rate."""
+
+SHORTEST = 0.1
+"""Seconds that a wave must last."""
+
+RATES = (4000, 192_000)
+"""Lowest and highest sample rate (Hz) of samples."""
 
 
 class Decision(NamedTuple):
@@ -38,70 +51,146 @@ class Decision(NamedTuple):
 
 
 class Verifier:
-    """The members of an alliance and the logistic fusion that makes their scores an LLR.
+    """The members of an ensemble and the logistic fusion that makes their scores an LLR.
 
     The LLR is as well calibrated as the development trials are like the use; the threshold
     follows from prior and costs alone and can be set anew at any time (``threshold``).
 
+    Each wave is cut to the centre that the fusion was fitted on, and a speaker is enrolled by the
+    mean of unit-length embeddings, both as in scoring.
+
     Arguments
     ---------
-    alliance : Alliance
+    ensemble : FrozenEnsemble
     model : fitted ``fusion.LogisticFusion`` over the members' cosines, in their order
     p_target, c_miss, c_fa : float
-        Prior of a target and costs of the errors, of which the Bayes threshold is made.
+        Reference of a target and costs of the errors, of which the Bayes threshold is made.
     device : torch device
+    score_seconds : float or None
+        Seconds of the centre of each wave that is embedded; None takes waves whole. LLRs are
+        calibrated for what the fusion was fitted on.
     """
 
     def __init__(
         self,
-        alliance: Alliance,
+        ensemble: FrozenEnsemble,
         model: fusion.LogisticFusion,
         p_target: float = 0.05,
         c_miss: float = 1.0,
         c_fa: float = 1.0,
         device: torch.device | str = "cpu",
+        score_seconds: float | None = None,
     ):
-        self.alliance = alliance.to(device)
+        self.ensemble = ensemble.to(device)
         self.model = model
         self.threshold = bayes_threshold(p_target, c_miss, c_fa)
         self.device = device
+        self.score_seconds = _seconds(score_seconds, "score_seconds")
         self.enrolled: dict[str, list[torch.Tensor]] = {}
 
     @classmethod
-    def from_run(cls, folder: str | os.PathLike, **options) -> Verifier:
+    def from_run(cls, folder: str | os.PathLike, trust: bool = False, **options) -> Verifier:
         """Load the output folder of ``train.py``; ``options`` are the constructor's.
 
-        Raises ``UserError`` for a run that is not finished or has a single member.
+        ``score_seconds`` is what the run's ``results.json`` says unless it is given. No code of the
+        run's folders, nor of the references that it names, is run, unless ``trust`` says that it may
+        be; see ``acorl_sb.encoders.trusted``.
+
+        Raises ``UserError`` for a run that is not finished, damaged, or has a single member, and
+        for one that needs ``trust``.
         """
         folder = Path(folder)
-        model_path, yaml_path = (
+        model_path, yaml_path, results_path = (
             folder / "fusion" / "score-logistic.json",
             folder / "hyperparams.yaml",
+            folder / "results.json",
         )
-        for path in (yaml_path, model_path):
+        for path in (yaml_path, model_path, results_path):
             if not path.is_file():
                 raise UserError(
                     f"{folder}: {path.relative_to(folder)} is missing; a finished run of train.py "
                     "with two members or more is needed"
                 )
-        tree = ruamel.yaml.YAML().load(yaml_path.read_text(encoding="utf-8"))
-        alliance = Alliance()
-        for i, spec in enumerate(tree["priors"] or []):
-            alliance.add(str(spec["name"]), load_prior(spec, f"{yaml_path} priors[{i}]"))
-        for spec in tree["members"]:
-            alliance.add(str(spec["name"]), load_member(folder / "members" / str(spec["name"])))
-        return cls(alliance, fusion.load(model_path), **options)
+        options.setdefault("score_seconds", _read_score_seconds(results_path))
+        ensemble = FrozenEnsemble()
+        tree = read_yaml(yaml_path)
+        for kind in ("references", "members"):
+            specs = tree.get(kind) or []
+            if not isinstance(specs, list):
+                raise UserError(f"{yaml_path}: {kind} must be a list")
+            for i, spec in enumerate(specs):
+                where = f"{yaml_path} {kind}[{i}]"
+                if not isinstance(spec, dict):
+                    raise UserError(f"{where} must have keys, such as name")
+                name = check_name(spec.get("name"), where)
+                if name in ensemble.names:
+                    raise UserError(f"{where}: the name {name!r} is there twice")
+                if kind == "references":
+                    encoder = load_reference(spec, where, trust)
+                else:
+                    encoder = load_member(folder / "members" / name, trust)
+                ensemble.add(name, encoder)
+        model = fusion.load(model_path)
+        fits = isinstance(model, fusion.LogisticFusion) and (
+            (model.n_systems, model.n_quality, np.shape(model.weights))
+            == (len(ensemble), 0, (len(ensemble),))
+        )
+        if not fits or not np.isfinite([*model.weights, model.bias]).all():
+            raise UserError(
+                f"{model_path}: no logistic fusion of the run's {len(ensemble)} members"
+            )
+        return cls(ensemble, model, **options)
 
     def embed(self, wave: Wave) -> list[torch.Tensor]:
-        """Unit-length embeddings (D_k,), one per member, of a file or a 16 kHz wave (T,)."""
+        """Unit-length embeddings (D_k,), one per member, of the centre of a wave.
+
+        Raises ``UserError`` for a wave that is no (T,), shorter than ``SHORTEST``, of an unusable
+        rate, constant (so silent), or not finite.
+        """
+        samples, where = self._samples(wave)
+        if len(samples) < SHORTEST * SAMPLE_RATE:
+            raise UserError(
+                f"{where}: {len(samples) / SAMPLE_RATE:.3f} s of audio are too short, "
+                f"{SHORTEST:g} s at least are needed"
+            )
+        _require_sound(samples, where)
+        embedded = []
+        batch = samples.to(self.device).unsqueeze(0)
+        for member in self.ensemble.members:
+            v = member(batch)[0].float().cpu()
+            if not bool(torch.isfinite(v).all()) or not bool(v.any()):
+                raise UserError(
+                    f"{where}: the member {member.name!r} finds no speech to embed in it"
+                )
+            embedded.append(F.normalize(v, dim=0))
+        return embedded
+
+    def _samples(self, wave: Wave) -> tuple[torch.Tensor, str]:
+        """The centre of a wave at 16 kHz, (T,) on the CPU, and what to call it in messages."""
+        seconds = self.score_seconds
         if isinstance(wave, str | os.PathLike):
-            wave = read_audio(wave)
-        wave = torch.as_tensor(wave, dtype=torch.float32, device=self.device)
-        if wave.dim() != 1 or not len(wave):
-            raise UserError(f"a wave has one dimension and some samples, not {tuple(wave.shape)}")
-        if not bool(torch.isfinite(wave).all()):
+            length = read_header(wave).length()
+            span = centre_of(0, length, seconds, SAMPLE_RATE)
+            return torch.from_numpy(read_audio(wave, *span)), os.fspath(wave)
+        rate: Any = SAMPLE_RATE
+        if isinstance(wave, tuple):
+            if len(wave) != 2:
+                raise UserError("a wave is a file, samples, or a pair (samples, sample rate)")
+            wave, rate = wave
+        try:
+            samples = torch.as_tensor(wave, dtype=torch.float32).detach().cpu()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"the wave is not one of numbers ({error})") from None
+        if samples.dim() != 1 or not len(samples):
+            raise UserError(
+                f"a wave has one dimension and some samples, not {tuple(samples.shape)}"
+            )
+        if not bool(torch.isfinite(samples).all()):
             raise UserError("the wave holds NaN or infinity")
-        return [F.normalize(v[0].cpu(), dim=0) for v in self.alliance.embed(wave.unsqueeze(0))]
+        _require_sound(samples, "the wave")  # resampled, a constant is one no more at its ends
+        samples = _resampled(samples, rate)
+        start, stop = centre_of(0, len(samples), seconds, SAMPLE_RATE)
+        return samples[start:stop], "the wave"
 
     def enrol(self, name: str, waves: Sequence[Wave]) -> None:
         """Enrol a speaker by the mean of the unit-length embeddings of ``waves``."""
@@ -131,3 +220,39 @@ class Verifier:
             float(F.cosine_similarity(a, b, dim=0)) for a, b in zip(enrolled, test, strict=True)
         ]
         return float(self.model(np.array(cosines)[:, None])[0])
+
+
+def _require_sound(samples: torch.Tensor, where: str) -> None:
+    if bool((samples == samples[0]).all()):
+        raise UserError(f"{where}: the audio is silent, all its samples are equal")
+
+
+def _resampled(samples: torch.Tensor, rate: Any) -> torch.Tensor:
+    """Samples (T,) at ``rate`` Hz brought to 16 kHz."""
+    low, high = RATES
+    if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or not low <= rate <= high:
+        raise UserError(f"a sample rate is a whole number of Hz from {low} to {high}, not {rate!r}")
+    # The resampler's filter has a phase for each sample of a common period.
+    if SAMPLE_RATE // math.gcd(int(rate), SAMPLE_RATE) > 1000:
+        raise UserError(f"a sample rate of {rate} Hz has almost no common divisor with 16000 Hz")
+    return torchaudio.functional.resample(samples, int(rate), SAMPLE_RATE)
+
+
+def _read_score_seconds(path: Path) -> float | None:
+    """The centre crop that a run was scored with, which its ``results.json`` keeps."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise UserError(f"{path}: not readable as JSON; run train.py again") from None
+    if not isinstance(results, dict) or "score_seconds" not in results:
+        raise UserError(f"{path}: it does not say score_seconds; run train.py again")
+    return _seconds(results["score_seconds"], f"{path}: score_seconds")
+
+
+def _seconds(value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not SHORTEST <= value < math.inf:
+        raise UserError(f"{where} must be null or a number from {SHORTEST:g} on, not {value!r}")
+    return float(value)

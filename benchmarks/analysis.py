@@ -3,7 +3,7 @@
     python benchmarks/analysis.py [--json FILE]
 
 Makes 40 speakers of hummed noise, two untrained members of the default size, and runs
-``acorl_sb.analyse`` on them with its defaults. Training does not change what a step costs.
+``acorl_sb.cli.analyse`` on them with its defaults. Training does not change what a step costs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from targets import Rows
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.analysis import runs  # noqa: E402
+from tests.analysis import runs
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def main() -> int:
         size = {"channels": 128, "embedding_dim": 128, "n_mels": 40}
         run = runs.finished(Path(folder) / "run", speech, {"first": 1, "second": 2}, **size)
         print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-        command = [sys.executable, "-m", "acorl_sb.analyse", ROOT / "hparams" / "analyse.yaml"]
+        command = [sys.executable, "-m", "acorl_sb.cli.analyse", ROOT / "hparams" / "analyse.yaml"]
         started = time.perf_counter()
         subprocess.run([*command, "--run_folder", run, "--device", "cpu"], check=True, cwd=ROOT)
         seconds = time.perf_counter() - started

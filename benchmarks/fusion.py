@@ -23,10 +23,10 @@ from scipy.special import logit
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from acorl_sb.fusion import LogisticFusion  # noqa: E402
-from acorl_sb.scoring.scorefiles import write_scores  # noqa: E402
-from acorl_sb.scoring.trials import TrialList  # noqa: E402
-from benchmarks.targets import Rows  # noqa: E402
+from acorl_sb.data.scorefiles import write_scores
+from acorl_sb.data.trials import TrialList
+from acorl_sb.fusion.models import LogisticFusion
+from benchmarks.targets import Rows
 
 SPEAKERS, UTTERANCES = 1251, 145_160
 SYSTEMS = {"ecapa": 3.6, "resnet": 3.4, "xvector": 2.6}  # distance of class means, in deviations

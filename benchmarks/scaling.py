@@ -22,10 +22,10 @@ from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode
 
-from acorl_sb.corpora import Utterance, read_manifest, write_manifest
-from acorl_sb.heads import AAMHead
-from acorl_sb.members import build_encoder
-from acorl_sb.memory import keep_freed_memory
+from acorl_sb.data.manifest import Utterance, read_manifest, write_manifest
+from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.training.heads import AAMHead
+from acorl_sb.utils.memory import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes" / "VoxCeleb" / "SpeakerRec" / "ACoRL" / "hparams" / "models"

@@ -27,13 +27,14 @@ from speechbrain.utils import metric_stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from acorl_sb import bootstrap, metrics
-from acorl_sb.scoring.backend import Sides
-from acorl_sb.scoring.cosine import Cosine, cosine_scores
+from acorl_sb import metrics
+from acorl_sb.data.scorefiles import read_scores, write_scores
+from acorl_sb.data.trials import TrialList, read_trials, write_trials
+from acorl_sb.metrics import bootstrap
+from acorl_sb.scoring.backends.backend import Sides
+from acorl_sb.scoring.backends.cosine import Cosine, cosine_scores
+from acorl_sb.scoring.backends.plda import PLDA, log_likelihood
 from acorl_sb.scoring.normalise import AdaptiveSNorm
-from acorl_sb.scoring.plda import PLDA, log_likelihood
-from acorl_sb.scoring.scorefiles import read_scores, write_scores
-from acorl_sb.scoring.trials import TrialList, read_trials, write_trials
 from benchmarks.targets import Rows
 
 MB = 1 << 20
@@ -299,7 +300,7 @@ def resampling(rows: Rows, device: torch.device) -> None:
     test = np.where(labels, enrol, (enrol + rng.integers(1, 40, len(scores))) % 40)
     took = seconds(
         lambda: bootstrap.speaker_bootstrap(
-            scores, labels, enrol, test, bootstrap.standard_measures(), device=device
+            scores, labels, enrol, test, bootstrap.standard_measures()
         ),
         device,
         1,

@@ -1,4 +1,4 @@
-"""What a frozen prior costs: a member's training step with one against a plain step.
+"""What a frozen reference costs: a member's training step with one against a plain step.
 
     python benchmarks/step_time.py [--steps N] [--threads N] [--json FILE]
 
@@ -23,13 +23,13 @@ from ruamel.yaml import YAML
 from speechbrain.utils.run_opts import RunOptions
 from targets import Rows
 
-from acorl_sb.alliance import Alliance, EmbeddingTable
-from acorl_sb.brain import AllianceBrain, SpeakerBrain
 from acorl_sb.complementarity import Adversarial, Ramp
-from acorl_sb.dataset import Batch, StepSampler
-from acorl_sb.heads import AAMHead
-from acorl_sb.members import build_encoder
-from acorl_sb.memory import keep_freed_memory
+from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble
+from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.training.brain import ComplementaryBrain, SpeakerBrain
+from acorl_sb.training.dataset import Batch, StepSampler
+from acorl_sb.training.heads import AAMHead
+from acorl_sb.utils.memory import keep_freed_memory
 
 HPARAMS = Path(__file__).resolve().parents[1] / "hparams"
 BATCH, SECONDS, SPEAKERS, ITEMS = 48, 1.5, 100, 1000
@@ -44,14 +44,14 @@ def main() -> int:
     keep_freed_memory()  # as train.py does
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    prior = encoder()
-    alliance = Alliance()
-    alliance.add("prior", prior)
-    table = EmbeddingTable([torch.randn(ITEMS, prior.embedding_dim)])
+    reference = encoder()
+    ensemble = FrozenEnsemble()
+    ensemble.add("reference", reference)
+    table = EmbeddingTable([torch.randn(ITEMS, reference.embedding_dim)])
     with tempfile.TemporaryDirectory() as folder:
         brains = {
             "plain": brain(folder, None),
-            "crop": brain(folder, alliance),
+            "crop": brain(folder, ensemble),
             "utterance": brain(folder, table),
         }
         times = measure(brains, args.steps)
@@ -59,9 +59,9 @@ def main() -> int:
         print(f"{name}: median {np.median(values):.4f} CPU s over {len(values)} steps")
     plain = np.median(times["plain"])
     rows = Rows()
-    rows.at_most("step with a prior, view crop / plain", np.median(times["crop"]) / plain, 1.40)
+    rows.at_most("step with a reference, view crop / plain", np.median(times["crop"]) / plain, 1.40)
     rows.at_most(
-        "step with a prior, view utterance / plain", np.median(times["utterance"]) / plain, 1.05
+        "step with a reference, view utterance / plain", np.median(times["utterance"]) / plain, 1.05
     )
     return rows.finish(args.json)
 
@@ -72,7 +72,7 @@ def encoder():
         return build_encoder(YAML().load(resolve_references(file).getvalue()), "ecapa.yaml")
 
 
-def brain(folder: str, priors) -> SpeakerBrain:
+def brain(folder: str, references) -> SpeakerBrain:
     """A Brain as the front door makes it, without augmentation."""
     member = encoder()
     sampler = StepSampler(ITEMS, BATCH, 10**6, seed=0)
@@ -89,13 +89,13 @@ def brain(folder: str, priors) -> SpeakerBrain:
     modules = {"encoder": member, "head": AAMHead(member.embedding_dim, SPEAKERS)}
     adam = partial(torch.optim.Adam, lr=0.001)
     options = RunOptions(device="cpu", overridden_args={"device"})
-    if priors is None:
+    if references is None:
         made = SpeakerBrain(modules, adam, hparams, options)
     else:
         dims = [member.embedding_dim]
         modules["objective"] = Adversarial(dims[0], dims, SPEAKERS, Ramp(1.0))
-        made = AllianceBrain(
-            modules, adam, hparams, options, priors=priors, adversary_opt_class=adam
+        made = ComplementaryBrain(
+            modules, adam, hparams, options, references=references, adversary_opt_class=adam
         )
     made.on_fit_start()
     made.on_stage_start(sb.Stage.TRAIN, epoch=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-from acorl_sb.files import write_json
+from acorl_sb.utils.files import write_json
 
 
 @dataclass(frozen=True)

@@ -42,13 +42,13 @@ from speechbrain.utils.run_opts import RunOptions
 from targets import Rows
 from torch.utils.data import DataLoader
 
-from acorl_sb import training
-from acorl_sb.brain import SpeakerBrain
-from acorl_sb.corpora import Utterance
-from acorl_sb.dataset import CropDataset, StepSampler, collate
-from acorl_sb.heads import AAMHead
-from acorl_sb.members import build_encoder
-from acorl_sb.memory import keep_freed_memory
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.training import members as training
+from acorl_sb.training.brain import SpeakerBrain
+from acorl_sb.training.dataset import CropDataset, StepSampler, collate
+from acorl_sb.training.heads import AAMHead
+from acorl_sb.utils.memory import keep_freed_memory
 
 ENCODERS = Path(__file__).resolve().parents[1] / "hparams" / "encoders"
 SPEAKERS = 20

@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from torch import nn
 
-from acorl_sb.alliance import Alliance
-from acorl_sb.errors import UserError
-from acorl_sb.fusion import LogisticFusion
+from acorl_sb.encoders.ensemble import FrozenEnsemble
+from acorl_sb.fusion.models import LogisticFusion
 from acorl_sb.inference import Verifier
+from acorl_sb.utils.errors import UserError
 
 
 class Bands(nn.Module):
@@ -28,15 +29,20 @@ class Bands(nn.Module):
 
 @pytest.fixture()
 def verifier():
-    alliance = Alliance()
-    alliance.add("two", Bands(2))
-    alliance.add("three", Bands(3))
+    ensemble = FrozenEnsemble()
+    ensemble.add("two", Bands(2))
+    ensemble.add("three", Bands(3))
     state = LogisticFusion().state() | {"weights": [2.0, 3.0], "bias": -1.0, "n_systems": 2}
-    return Verifier(alliance, LogisticFusion.from_state(state), p_target=0.01, c_fa=2.0)
+    return Verifier(ensemble, LogisticFusion.from_state(state), p_target=0.01, c_fa=2.0)
+
+
+def steps(*levels):
+    """A wave of stretches of 800 samples, 50 ms, each at its level."""
+    return np.repeat(np.array(levels, dtype=float), 800)
 
 
 def test_llr_and_threshold_by_hand(verifier):
-    a, b = np.array([1.0, 0, 0, 0, 0, 0]), np.array([0, 0, 0, 0, 0, 2.0])
+    a, b = steps(1, 0, 0, 0, 0, 0), steps(0, 0, 0, 0, 0, 2)
     verifier.enrol("a", [a])
     assert verifier.verify("a", 5 * a).llr == pytest.approx(2 + 3 - 1, abs=1e-6)
     decision = verifier.verify("a", b)
@@ -47,7 +53,7 @@ def test_llr_and_threshold_by_hand(verifier):
 
 
 def test_enrolment_on_several_waves_is_the_mean_of_unit_embeddings(verifier):
-    a, b = np.array([4.0, 0, 0, 0, 0, 0]), np.array([0, 0, 0, 0, 0, 1.0])
+    a, b = steps(4, 0, 0, 0, 0, 0), steps(0, 0, 0, 0, 0, 1)
     verifier.enrol("both", [a, b])
     wanted = (2 + 3) / math.sqrt(2) - 1  # 45 degrees from either, whatever their levels
     assert verifier.verify("both", a).llr == pytest.approx(wanted, abs=1e-6)
@@ -55,7 +61,7 @@ def test_enrolment_on_several_waves_is_the_mean_of_unit_embeddings(verifier):
 
 
 def test_identification_is_sorted(verifier):
-    a, b = np.array([1.0, 0, 0, 0, 0, 0]), np.array([0, 0, 0, 0, 0, 1.0])
+    a, b = steps(1, 0, 0, 0, 0, 0), steps(0, 0, 0, 0, 0, 1)
     verifier.enrol("a", [a])
     verifier.enrol("b", [b])
     names, llrs = zip(*verifier.identify(b + 0.1 * a), strict=True)
@@ -72,9 +78,62 @@ def test_identification_is_sorted(verifier):
         (lambda v: v.embed(np.zeros(0)), "some samples"),
         (lambda v: v.embed(np.array([1.0, np.nan])), "NaN"),
         (lambda v: v.embed("nowhere.wav"), "nowhere.wav"),
+        (lambda v: v.embed(np.zeros(16000)), "silent"),
+        (lambda v: v.embed((np.full(16000, 0.3), 8000)), "silent"),
+        (lambda v: v.enrol("x", [torch.zeros(16000)]), "silent"),
+        (lambda v: v.embed(steps(1, 0)[:1599]), "too short"),
+        (lambda v: v.embed((steps(1, 0), 17000)), "too short"),
+        (lambda v: v.embed((steps(1, 0, 1), 1)), "rate"),
+        (lambda v: v.embed((steps(1, 0, 1), 15999)), "rate"),
+        (lambda v: v.embed((steps(1, 0, 1), 16000.0)), "rate"),
+        (lambda v: v.embed((steps(1, 0, 1), 16000, 3)), "pair"),
+        (lambda v: v.embed(["a", "b"]), "numbers"),
         (lambda v: Verifier.from_run("nowhere"), "hyperparams.yaml is missing"),
     ],
 )
 def test_faults_are_said(verifier, call, message):
     with pytest.raises(UserError, match=message):
         call(verifier)
+
+
+def test_silence_is_refused_in_a_file_too(verifier, tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16000), 16000)
+    with pytest.raises(UserError, match="silent"):
+        verifier.enrol("x", [tmp_path / "silent.wav"])
+    assert not verifier.enrolled
+
+
+def test_silence_alone_in_the_part_that_is_embedded_is_refused(verifier):
+    verifier.score_seconds = 0.2
+    with pytest.raises(UserError, match="silent"):
+        verifier.embed(np.concatenate([np.ones(100), np.zeros(8000), np.ones(100)]))
+
+
+def test_the_centre_of_a_wave_is_embedded(verifier, tmp_path):
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 9601).astype(np.float32)
+    whole = verifier.embed(wave[2400:7200])
+    verifier.score_seconds = 0.3
+    soundfile.write(tmp_path / "a.wav", wave, 16000, subtype="FLOAT")
+    for given in (wave, torch.from_numpy(wave), (wave, 16000), tmp_path / "a.wav"):
+        for found, expected in zip(verifier.embed(given), whole, strict=True):
+            assert torch.equal(found, expected)
+
+
+def test_samples_of_another_rate_are_those_of_a_file_of_that_rate(verifier, tmp_path):
+    wave = np.random.default_rng(1).uniform(-0.5, 0.5, 22050).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", wave, 44100, subtype="FLOAT")
+    verifier.score_seconds = 0.25
+    pairs = zip(verifier.embed((wave, 44100)), verifier.embed(tmp_path / "a.wav"), strict=True)
+    for found, expected in pairs:
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+def test_a_member_that_finds_nothing_is_named():
+    class Nothing(Bands):
+        def forward(self, waves):
+            return super().forward(waves) * 0
+
+    ensemble = FrozenEnsemble()
+    ensemble.add("empty", Nothing(2))
+    with pytest.raises(UserError, match="empty"):
+        Verifier(ensemble, LogisticFusion()).embed(steps(1, 0, 1))

@@ -1,4 +1,4 @@
-"""A tiny corpus and alliance for tests: hums of different pitch, encoders of a few channels."""
+"""A tiny corpus and ensemble for tests: hums of different pitch, encoders of a few channels."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from speechbrain.augment.time_domain import DropChunk, SpeedPerturb
 from speechbrain.nnet.schedulers import WarmCoolDecayLRSchedule
 from speechbrain.utils.run_opts import RunOptions
 
-from acorl_sb.corpora import Utterance
-from acorl_sb.heads import AAMHead
-from acorl_sb.training import Settings
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.training.heads import AAMHead
+from acorl_sb.training.members import Settings
 
 ENCODERS = Path(__file__).resolve().parents[1] / "hparams" / "encoders"
 CPU = RunOptions(device="cpu", overridden_args={"device"})

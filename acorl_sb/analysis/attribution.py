@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from acorl_sb.encoders import SpeakerEncoder
-from acorl_sb.errors import UserError
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.utils.errors import UserError
 
 Tick = Callable[[int], object]
 """Called with the number of sides just finished; a progress bar's ``update``."""

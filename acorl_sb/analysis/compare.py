@@ -1,4 +1,4 @@
-"""All measures of likeness for one pair, all attribute readings of one member, as plain numbers."""
+"""All measures of similarity for one pair, all attribute readings of one member, as plain numbers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from acorl_sb import metrics
-from acorl_sb.analysis import decisions, probes, similarity
-from acorl_sb.contribution import common_errors, score_correlations
-from acorl_sb.corpora import Utterance
-from acorl_sb.fusion import MeanZNorm
+from acorl_sb.analysis import decisions, probes
+from acorl_sb.analysis import representations as similarity
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.fusion.models import MeanZNorm
+from acorl_sb.fusion.subsets import error_overlap, score_correlations
 
 
 def compare_embeddings(
@@ -68,12 +69,12 @@ def compare_scores(first: np.ndarray, second: np.ndarray, labels: np.ndarray) ->
     """Correlation of scores, common errors, Yule's Q and oracle bounds: scores and labels (N,)."""
     stacked = np.stack([first, second])
     correlation = score_correlations(stacked, labels)
-    pooled = common_errors(stacked, labels)
+    pooled = error_overlap(stacked, labels)
     wrong = [decisions.wrong_decisions(row, labels) for row in stacked]
     fused = MeanZNorm().fit(stacked)(stacked)
     return {
         "correlation": {kind: float(table[0, 1]) for kind, table in correlation.items()},
-        "common_errors": {
+        "error_overlap": {
             "share": float(pooled["share"][0, 1]),
             "expected": float(pooled["expected"][0, 1]),
             "misses": decisions.error_overlap(wrong[0][labels], wrong[1][labels])._asdict(),

@@ -2,7 +2,7 @@
 
 Scores are (N,), labels (N,) bool with True for a target trial; a decision is wrong at the member's
 own EER threshold. The correlation of scores and the pooled share of common errors come from
-``acorl_sb.contribution``, for any number of systems; docs/analysis.md.
+``acorl_sb.fusion.subsets``, for any number of systems; docs/analysis.md.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ErrorOverlap(NamedTuple):
     """How often two members err together on trials of one class; all are fractions but ``q``.
 
     ``first`` and ``second`` are the error rates, ``both`` and ``either`` those of erring together
-    and of at least one erring. ``share`` = both / either is the share of errors in common,
+    and of at least one erring. ``share`` = both / either is the share of error overlap,
     ``expected`` what it would be if they erred independently. ``q`` is Yule's Q in [-1, 1]:
     0 independent, 1 where one member's errors include the other's. NaN where it is undefined.
     """
@@ -142,7 +142,7 @@ def gaussian_fusion_eer(eer_a: float, eer_b: float, correlation: float) -> float
 
 def _class_correlation(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> float:
     """Correlation of scores within a class: mean over target and non-target trials."""
-    from acorl_sb.contribution import score_correlations
+    from acorl_sb.fusion.subsets import score_correlations
 
     both = score_correlations(np.stack([first, second]), labels)
     return float(np.mean([both["target"][0, 1], both["nontarget"][0, 1]]))

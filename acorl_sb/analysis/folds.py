@@ -6,7 +6,8 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from acorl_sb.bootstrap import interval
+from acorl_sb.metrics.bootstrap import draws
+from acorl_sb.metrics.intervals import interval
 
 
 def speaker_index(speakers: Sequence[Hashable]) -> np.ndarray:
@@ -36,12 +37,6 @@ def speaker_folds(speakers: Sequence[Hashable], folds: int, seed: int = 0) -> np
     return fold_of[index]
 
 
-def resample_weights(groups: int, replicates: int = 1000, seed: int = 0) -> np.ndarray:
-    """How often each of ``groups`` speakers is drawn in each bootstrap replicate: (R, groups)."""
-    rng = np.random.default_rng(seed)
-    return rng.multinomial(groups, np.full(groups, 1 / groups), size=replicates)
-
-
 def trial_mean(
     values: np.ndarray, enrol_speaker: np.ndarray, test_speaker: np.ndarray, seed: int = 0
 ) -> tuple[float, float, float]:
@@ -56,8 +51,8 @@ def trial_mean(
         return (float("nan"),) * 3
     index = speaker_index(np.concatenate([enrol_speaker[kept], test_speaker[kept]]))
     first, second = index[: len(values)], index[len(values) :]
-    draws = resample_weights(index.max() + 1, seed=seed)  # (R, S)
-    weights = np.where(first == second, draws[:, first], draws[:, first] * draws[:, second])
+    drawn = draws(index.max() + 1, seed=seed)  # (R, S)
+    weights = np.where(first == second, drawn[:, first], drawn[:, first] * drawn[:, second])
     total = weights.sum(1)
     replicates = np.full(len(total), np.nan)
     np.divide(weights @ values, total, out=replicates, where=total > 0)

@@ -17,9 +17,10 @@ import torch
 from scipy.stats import rankdata
 from torch.nn import functional as F
 
-from acorl_sb.analysis.folds import resample_weights, speaker_folds, speaker_index
-from acorl_sb.bootstrap import interval
+from acorl_sb.analysis.folds import speaker_folds, speaker_index
 from acorl_sb.complementarity.adversary import AdversaryHead
+from acorl_sb.metrics.bootstrap import draws
+from acorl_sb.metrics.intervals import interval
 
 PENALTIES = tuple(10.0**exponent for exponent in np.arange(-6, 2.5, 0.5))
 """Ridge penalties tried, as multiples of the mean eigenvalue of X'X."""
@@ -179,7 +180,7 @@ def _cross_validated_r2(fit, x, y, speakers, folds, seed) -> Reading:
         np.add.at(spread, index[fold == k], plain.cpu().numpy())
     if not spread.sum() > 0:
         raise ValueError("what the probe should read does not vary")
-    weights = resample_weights(len(missed), seed=seed)  # (R, S)
+    weights = draws(len(missed), seed=seed)  # (R, S)
     replicates = 1 - (weights @ missed) / (weights @ spread)
     return _reading(float(1 - missed.sum() / spread.sum()), replicates)
 
@@ -239,7 +240,7 @@ def class_probe(
         used.append(k)
     if not used:
         raise ValueError("no fold of speakers holds both classes")
-    weights = resample_weights(index.max() + 1, replicates=200, seed=seed)
+    weights = draws(index.max() + 1, replicates=200, seed=seed)
     value = _mean_auc(outputs, positive, fold, used, np.ones(len(outputs)))
     replicates = [_mean_auc(outputs, positive, fold, used, row[index]) for row in weights]
     return _reading(value, np.array(replicates))

@@ -6,12 +6,16 @@ of speech, files or frameworks.
 
 from acorl_sb.complementarity.adversarial import Adversarial
 from acorl_sb.complementarity.adversary import AdversaryHead
+from acorl_sb.complementarity.bounded import Bounded, bounded_loss
 from acorl_sb.complementarity.combined import Combined
+from acorl_sb.complementarity.fused_scores import FusedScores
 from acorl_sb.complementarity.hard_classes import HardClasses
 from acorl_sb.complementarity.joint import Joint, concatenate
 from acorl_sb.complementarity.objective import Independent, Objective, Term
-from acorl_sb.complementarity.push import MarginRamp, Push, Ramp, TaskGatedRamp
+from acorl_sb.complementarity.out_of_fold import OutOfFold, deal_folds, out_of_fold
+from acorl_sb.complementarity.redundancy import ConditionalRedundancy
 from acorl_sb.complementarity.reversal import reverse_gradient
+from acorl_sb.complementarity.schedules import MarginRamp, Ramp, TaskGatedRamp, WeightSchedule
 from acorl_sb.complementarity.similarity import CKA, Nontarget
 from acorl_sb.complementarity.targets import EmbeddingTarget, ResidualTarget
 
@@ -19,19 +23,26 @@ __all__ = [
     "CKA",
     "Adversarial",
     "AdversaryHead",
+    "Bounded",
     "Combined",
+    "ConditionalRedundancy",
     "EmbeddingTarget",
+    "FusedScores",
     "HardClasses",
     "Independent",
     "Joint",
     "MarginRamp",
     "Nontarget",
     "Objective",
-    "Push",
+    "OutOfFold",
     "Ramp",
     "ResidualTarget",
     "TaskGatedRamp",
     "Term",
+    "WeightSchedule",
+    "bounded_loss",
     "concatenate",
+    "deal_folds",
+    "out_of_fold",
     "reverse_gradient",
 ]

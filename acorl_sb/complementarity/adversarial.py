@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from acorl_sb.complementarity.adversary import DISTANCES, AdversaryHead
 from acorl_sb.complementarity.objective import Objective, Term
-from acorl_sb.complementarity.push import Push, Ramp
 from acorl_sb.complementarity.reversal import reverse_gradient
+from acorl_sb.complementarity.schedules import Ramp, WeightSchedule
 from acorl_sb.complementarity.targets import EmbeddingTarget
 
 
@@ -22,8 +22,8 @@ class Adversarial(Objective):
 
     Arguments
     ---------
-    dim, prior_dims, n_classes, push : see ``Objective``; the default push is ``Ramp()``
-    target : callable(prior_dim, n_classes) -> module
+    dim, reference_dims, n_classes, schedule : see ``Objective``; the default schedule is ``Ramp()``
+    target : callable(reference_dim, n_classes) -> module
         ``EmbeddingTarget`` or ``ResidualTarget``.
     distance : "cosine" or "squared"
     hidden, layers : int
@@ -33,46 +33,50 @@ class Adversarial(Objective):
         proves nothing.
     """
 
-    uses_priors = True
+    uses_references = True
 
     def __init__(
         self,
         dim: int,
-        prior_dims: Sequence[int],
+        reference_dims: Sequence[int],
         n_classes: int,
-        push: Push | None = None,
+        schedule: WeightSchedule | None = None,
         target: Callable[..., nn.Module] = EmbeddingTarget,
         distance: str = "cosine",
         hidden: int = 256,
         layers: int = 1,
         adversary_steps: int = 1,
     ):
-        super().__init__(dim, prior_dims, n_classes, push if push is not None else Ramp())
+        super().__init__(
+            dim, reference_dims, n_classes, schedule if schedule is not None else Ramp()
+        )
         if distance not in DISTANCES:
             raise ValueError(f"distance is one of {sorted(DISTANCES)}, not {distance!r}")
         if adversary_steps < 1:
             raise ValueError(f"adversary_steps is at least 1, not {adversary_steps}")
         self.distance = DISTANCES[distance]
         self.adversary_steps = adversary_steps
-        self.heads = nn.ModuleList(AdversaryHead(dim, d, hidden, layers) for d in prior_dims)
-        self.targets = nn.ModuleList(target(prior_dim=d, n_classes=n_classes) for d in prior_dims)
+        self.heads = nn.ModuleList(AdversaryHead(dim, d, hidden, layers) for d in reference_dims)
+        self.targets = nn.ModuleList(
+            target(reference_dim=d, n_classes=n_classes) for d in reference_dims
+        )
 
-    def forward(self, z, priors, labels, progress):
-        strength = self.push(progress)
+    def forward(self, z, references, labels, progress):
+        weight = self.schedule(progress)
         targets = [
-            target(prior.detach(), labels)
-            for target, prior in zip(self.targets, priors, strict=True)
+            target(reference.detach(), labels)
+            for target, reference in zip(self.targets, references, strict=True)
         ]
-        loss = self._distance_of_heads(reverse_gradient(F.normalize(z, dim=-1), strength), targets)
-        return Term(loss, logs={"adversary_loss": loss.detach(), "push": strength})
+        loss = self._distance_of_heads(reverse_gradient(F.normalize(z, dim=-1), weight), targets)
+        return Term(loss, logs={"adversary_loss": loss.detach(), "weight": weight})
 
-    def adversary_loss(self, z, priors, labels):
+    def adversary_loss(self, z, references, labels):
         targets = []
-        for target, prior in zip(self.targets, priors, strict=True):
+        for target, reference in zip(self.targets, references, strict=True):
             # The batch has been counted by the encoder's step already.
             training = target.training
             target.eval()
-            targets.append(target(prior.detach(), labels))
+            targets.append(target(reference.detach(), labels))
             target.train(training)
         return self._distance_of_heads(F.normalize(z.detach(), dim=-1), targets)
 

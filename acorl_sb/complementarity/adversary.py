@@ -10,14 +10,14 @@ from torch.nn import functional as F
 
 
 class AdversaryHead(nn.Sequential):
-    """A small MLP that tries to read a prior's embedding out of the new member's.
+    """A small MLP that tries to read a reference's embedding out of the new member's.
 
     Arguments
     ---------
     dim : int
         D, size of the new member's embedding.
-    prior_dim : int
-        D_k, size of the prior's embedding.
+    reference_dim : int
+        D_k, size of the reference's embedding.
     hidden : int
         Units of each hidden layer; 0 makes the head linear.
     layers : int
@@ -26,15 +26,15 @@ class AdversaryHead(nn.Sequential):
     Shapes: (B, D) -> (B, D_k).
     """
 
-    def __init__(self, dim: int, prior_dim: int, hidden: int = 256, layers: int = 1):
+    def __init__(self, dim: int, reference_dim: int, hidden: int = 256, layers: int = 1):
         if hidden == 0 or layers == 0:
-            super().__init__(nn.Linear(dim, prior_dim))
+            super().__init__(nn.Linear(dim, reference_dim))
             return
         widths = [dim] + [hidden] * layers
         blocks: list[nn.Module] = []
         for width_in, width_out in itertools.pairwise(widths):
             blocks += [nn.Linear(width_in, width_out), nn.ReLU()]
-        super().__init__(*blocks, nn.Linear(hidden, prior_dim))
+        super().__init__(*blocks, nn.Linear(hidden, reference_dim))
 
 
 def cosine_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -46,7 +46,7 @@ def squared_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tens
     """Squared Euclidean distance of each row, (B, D) and (B, D) -> (B,).
 
     The squared-error d of (3), summed over the D components: targets have unit norm, so a mean
-    over components would shrink with D and the same push would mean less for a larger prior.
+    over components would shrink with D and the same schedule would mean less for a larger reference.
     """
     return (estimate - target).square().sum(dim=-1)
 

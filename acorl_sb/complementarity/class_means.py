@@ -1,4 +1,4 @@
-"""E[v_k | y]: the mean of a prior's embeddings of each class."""
+"""E[v_k | y]: the mean of a reference's embeddings of each class."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ class ClassMeans(nn.Module):
 
     Arguments
     ---------
-    prior_dim : int
+    reference_dim : int
         D_k.
     n_classes : int
         Number of training classes (speakers), C.
     """
 
-    def __init__(self, prior_dim: int, n_classes: int):
+    def __init__(self, reference_dim: int, n_classes: int):
         super().__init__()
-        self.register_buffer("total", torch.zeros(n_classes, prior_dim))
+        self.register_buffer("total", torch.zeros(n_classes, reference_dim))
         self.register_buffer("count", torch.zeros(n_classes))
 
     def means(self) -> torch.Tensor:
@@ -32,8 +32,8 @@ class ClassMeans(nn.Module):
         """(C,) bool, which classes have been seen."""
         return self.count > 0
 
-    def count_in(self, prior: torch.Tensor, labels: torch.Tensor) -> None:
-        """Let prior (B, D_k) of classes labels (B,) enter the means; in eval mode nothing does."""
+    def count_in(self, reference: torch.Tensor, labels: torch.Tensor) -> None:
+        """Let reference (B, D_k) of classes labels (B,) enter the means; in eval mode nothing does."""
         if self.training:
-            self.total.index_add_(0, labels, prior.float())
+            self.total.index_add_(0, labels, reference.float())
             self.count.index_add_(0, labels, torch.ones_like(labels, dtype=self.count.dtype))

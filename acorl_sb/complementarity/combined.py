@@ -1,8 +1,9 @@
-"""Several objectives at once, for example ``joint`` with a mild adversarial push on top."""
+"""Several objectives at once, for example ``joint`` with a mild adversarial schedule on top."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -13,38 +14,42 @@ from acorl_sb.complementarity.objective import Objective, Term
 class Combined(Objective):
     """The terms of all parts added up; their weights of the task loss multiplied.
 
+    Each part's figures are logged under its own name, ``adversarial.schedule``, and under
+    ``nontarget1.schedule``, ``nontarget2.schedule`` where two parts are of one kind.
+
     Arguments
     ---------
-    dim, prior_dims, n_classes : see ``Objective``
-    parts : sequence of callables(dim, prior_dims, n_classes) -> Objective
+    dim, reference_dims, n_classes : see ``Objective``
+    parts : sequence of callables(dim, reference_dims, n_classes) -> Objective
     """
 
-    uses_priors = True
+    uses_references = True
 
     def __init__(
         self,
         dim: int,
-        prior_dims: Sequence[int],
+        reference_dims: Sequence[int],
         n_classes: int,
         parts: Sequence[Callable[..., Objective]],
     ):
-        super().__init__(dim, prior_dims, n_classes)
+        super().__init__(dim, reference_dims, n_classes)
         self.parts = nn.ModuleList(
-            part(dim=dim, prior_dims=prior_dims, n_classes=n_classes) for part in parts
+            part(dim=dim, reference_dims=reference_dims, n_classes=n_classes) for part in parts
         )
+        self.names = _names(self.parts)
         self.adversary_steps = max(part.adversary_steps for part in self.parts)
 
-    def forward(self, z, priors, labels, progress):
+    def forward(self, z, references, labels, progress):
         combined = Term(z.new_zeros(()))
-        for part in self.parts:
-            term = part(z, priors, labels, progress)
+        for name, part in zip(self.names, self.parts, strict=True):
+            term = part(z, references, labels, progress)
             combined.loss = combined.loss + term.loss
             combined.task_weight *= term.task_weight
-            combined.logs.update(term.logs)
+            combined.logs |= {f"{name}.{figure}": value for figure, value in term.logs.items()}
         return combined
 
-    def adversary_loss(self, z, priors, labels):
-        losses = [p.adversary_loss(z, priors, labels) for p in self.parts if p.adversary_steps]
+    def adversary_loss(self, z, references, labels):
+        losses = [p.adversary_loss(z, references, labels) for p in self.parts if p.adversary_steps]
         return torch.stack(losses).sum()
 
     def adversary_parameters(self) -> Iterator[nn.Parameter]:
@@ -54,6 +59,17 @@ class Combined(Objective):
         for part in self.parts:
             part.observe(**seen)
 
-    def set_reference(self, dev_error: float) -> None:
+    def set_baseline(self, dev_error: float) -> None:
         for part in self.parts:
-            part.set_reference(dev_error)
+            part.set_baseline(dev_error)
+
+
+def _names(parts: Iterable[Objective]) -> list[str]:
+    """The class's name for each part, numbered from 1 where several are of one class."""
+    kinds = [type(part).__name__.lower() for part in parts]
+    of_kind, seen = Counter(kinds), Counter()
+    names = []
+    for kind in kinds:
+        seen[kind] += 1
+        names.append(kind if of_kind[kind] == 1 else f"{kind}{seen[kind]}")
+    return names

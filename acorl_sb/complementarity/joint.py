@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from acorl_sb.complementarity.objective import Objective, Term
-from acorl_sb.complementarity.push import Push
+from acorl_sb.complementarity.schedules import WeightSchedule
 
 
 def concatenate(embeddings: Sequence[torch.Tensor]) -> torch.Tensor:
-    """[bar(v_1), ..., bar(z)] / sqrt(n): the alliance's embedding, (B, D_1 + ... + D_n).
+    """[bar(v_1), ..., bar(z)] / sqrt(n): the ensemble's embedding, (B, D_1 + ... + D_n).
 
     Its cosine is the mean of the members' cosines.
     """
@@ -22,11 +22,11 @@ def concatenate(embeddings: Sequence[torch.Tensor]) -> torch.Tensor:
 
 
 class Joint(Objective):
-    """L = (1 - share) L_task(z) + share L_task([priors, z]).
+    """L = (1 - share) L_task(z) + share L_task([references, z]).
 
     Arguments
     ---------
-    dim, prior_dims, n_classes, push : see ``Objective``; the push is not used
+    dim, reference_dims, n_classes, schedule : see ``Objective``; the schedule is not used
     head : callable(dim, n_classes) -> module
         Makes h', a task head of its own on the concatenation; called with embeddings and labels
         it gives the scalar task loss.
@@ -34,23 +34,23 @@ class Joint(Objective):
         Weight of the loss on the concatenation; 1/2 in (6).
     """
 
-    uses_priors = True
+    uses_references = True
 
     def __init__(
         self,
         dim: int,
-        prior_dims: Sequence[int],
+        reference_dims: Sequence[int],
         n_classes: int,
         head: Callable[..., nn.Module],
-        push: Push | None = None,
+        schedule: WeightSchedule | None = None,
         share: float = 0.5,
     ):
-        super().__init__(dim, prior_dims, n_classes, push)
+        super().__init__(dim, reference_dims, n_classes, schedule)
         if not 0 < share < 1:
             raise ValueError(f"share lies between 0 and 1, not {share}")
         self.share = share
-        self.head = head(dim=dim + sum(prior_dims), n_classes=n_classes)
+        self.head = head(dim=dim + sum(reference_dims), n_classes=n_classes)
 
-    def forward(self, z, priors, labels, progress):
-        joint = self.head(concatenate([p.detach().to(z.dtype) for p in priors] + [z]), labels)
+    def forward(self, z, references, labels, progress):
+        joint = self.head(concatenate([p.detach().to(z.dtype) for p in references] + [z]), labels)
         return Term(self.share * joint, 1 - self.share, {"joint_loss": joint.detach()})

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from acorl_sb.complementarity.push import Push
+from acorl_sb.complementarity.schedules import WeightSchedule
 
 
 @dataclass
@@ -17,11 +17,13 @@ class Term:
     """What an objective adds to a training step: L = task_weight * L_task + loss.
 
     ``loss`` is a scalar tensor with a graph; ``logs`` are detached scalars for the training log.
+    With a ``limit`` the gradient of ``loss`` is to be bounded, see ``bounded_loss``.
     """
 
     loss: torch.Tensor
     task_weight: float = 1.0
     logs: dict[str, torch.Tensor | float] = field(default_factory=dict)
+    limit: float | None = None
 
     def total(self, task_loss: torch.Tensor) -> torch.Tensor:
         """The loss of the step, docs/method.md (4) or (6)."""
@@ -29,7 +31,7 @@ class Term:
 
 
 class Objective(nn.Module):
-    """Base of the objectives: an independent member, no priors needed.
+    """Base of the objectives: an independent member, no references needed.
 
     A subclass is built once per new member, with the sizes that only then are known, and called
     at every step. It knows embeddings and class labels, nothing of where they come from.
@@ -38,30 +40,34 @@ class Objective(nn.Module):
     ---------
     dim : int
         D, size of the new member's embedding.
-    prior_dims : sequence of int
-        D_1 .. D_K, sizes of the priors' embeddings.
+    reference_dims : sequence of int
+        D_1 .. D_K, sizes of the references' embeddings.
     n_classes : int
         Number of training classes.
-    push : Push
-        How hard to push, docs/method.md (5).
+    schedule : WeightSchedule
+        How hard to schedule, docs/method.md (5).
     """
 
-    uses_priors = False
+    uses_references = False
     adversary_steps = 0
 
     def __init__(
-        self, dim: int, prior_dims: Sequence[int], n_classes: int, push: Push | None = None
+        self,
+        dim: int,
+        reference_dims: Sequence[int],
+        n_classes: int,
+        schedule: WeightSchedule | None = None,
     ):
         super().__init__()
-        if self.uses_priors and not prior_dims:
-            raise ValueError(f"{type(self).__name__} needs at least one prior to complement")
-        # A copy: a YAML may name one push for several members, and a push can hold state.
-        self.push = copy.deepcopy(push) if push is not None else Push(0.0)
+        if self.uses_references and not reference_dims:
+            raise ValueError(f"{type(self).__name__} needs at least one reference to complement")
+        # A copy: a YAML may name one schedule for several members, and a schedule can hold state.
+        self.schedule = copy.deepcopy(schedule) if schedule is not None else WeightSchedule(0.0)
 
     def forward(
         self,
         z: torch.Tensor,
-        priors: Sequence[torch.Tensor],
+        references: Sequence[torch.Tensor],
         labels: torch.Tensor,
         progress: float,
     ) -> Term:
@@ -70,14 +76,14 @@ class Objective(nn.Module):
         Arguments
         ---------
         z : (B, D) embeddings of the new member, with a graph
-        priors : K tensors (B, D_k), embeddings of the frozen priors, without one
+        references : K tensors (B, D_k), embeddings of the frozen references, without one
         labels : (B,) int64 in [0, n_classes)
         progress : fraction p of training done, in [0, 1]
         """
         return Term(z.new_zeros(()))
 
     def adversary_loss(
-        self, z: torch.Tensor, priors: Sequence[torch.Tensor], labels: torch.Tensor
+        self, z: torch.Tensor, references: Sequence[torch.Tensor], labels: torch.Tensor
     ) -> torch.Tensor:
         """The adversary's own loss on a fixed z, for its extra steps."""
         raise NotImplementedError(f"{type(self).__name__} has no adversary")
@@ -92,18 +98,18 @@ class Objective(nn.Module):
         return (p for p in self.parameters() if id(p) not in adversary)
 
     def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
-        """Pass on to the push what training has seen, see ``Push.observe``."""
-        self.push.observe(task_loss=task_loss, dev_error=dev_error)
+        """Pass on to the schedule what training has seen, see ``WeightSchedule.observe``."""
+        self.schedule.observe(task_loss=task_loss, dev_error=dev_error)
 
-    def set_reference(self, dev_error: float) -> None:
-        """The best prior's development error, for a push that is held against it."""
-        self.push.set_reference(dev_error)
+    def set_baseline(self, dev_error: float) -> None:
+        """The best reference's development error, for a schedule that is held against it."""
+        self.schedule.set_baseline(dev_error)
 
     def get_extra_state(self) -> dict[str, float]:
-        return self.push.state_dict()
+        return self.schedule.state_dict()
 
     def set_extra_state(self, state: dict[str, float]) -> None:
-        self.push.load_state_dict(state)
+        self.schedule.load_state_dict(state)
 
 
 class Independent(Objective):

@@ -7,22 +7,22 @@ import torch
 
 class _Reversal(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, strength):
-        ctx.strength = strength
+    def forward(ctx, x, weight):
+        ctx.weight = weight
         return x.view_as(x)
 
     @staticmethod
     def backward(ctx, grad):
-        return -ctx.strength * grad, None
+        return -ctx.weight * grad, None
 
 
-def reverse_gradient(x: torch.Tensor, strength: float) -> torch.Tensor:
-    """Pass ``x`` on unchanged; multiply the gradient that comes back by ``-strength``.
+def reverse_gradient(x: torch.Tensor, weight: float) -> torch.Tensor:
+    """Pass ``x`` on unchanged; multiply the gradient that comes back by ``-weight``.
 
     Arguments
     ---------
     x : tensor of any shape
-    strength : float >= 0
+    weight : float >= 0
         c in R_c (Ganin and Lempitsky 2015). 0 lets no gradient through.
 
     >>> x = torch.ones(2, requires_grad=True)
@@ -30,4 +30,4 @@ def reverse_gradient(x: torch.Tensor, strength: float) -> torch.Tensor:
     >>> x.grad
     tensor([-3., -3.])
     """
-    return _Reversal.apply(x, float(strength))
+    return _Reversal.apply(x, float(weight))

@@ -62,28 +62,33 @@ def nontarget_correlation(x: torch.Tensor, y: torch.Tensor, labels: torch.Tensor
 class _Penalty(Objective):
     """L = L_task + c(p) (1/K) sum_k penalty(z, v_k)."""
 
-    uses_priors = True
+    uses_references = True
 
-    def penalty(self, z: torch.Tensor, prior: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def penalty(
+        self, z: torch.Tensor, reference: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
         raise NotImplementedError
 
-    def forward(self, z: torch.Tensor, priors: Sequence[torch.Tensor], labels, progress):
-        strength = self.push(progress)
-        likeness = torch.stack(
-            [self.penalty(z.float(), prior.detach().float(), labels) for prior in priors]
+    def forward(self, z: torch.Tensor, references: Sequence[torch.Tensor], labels, progress):
+        weight = self.schedule(progress)
+        similarity = torch.stack(
+            [
+                self.penalty(z.float(), reference.detach().float(), labels)
+                for reference in references
+            ]
         ).mean()
-        return Term(strength * likeness, logs={"likeness": likeness.detach(), "push": strength})
+        return Term(weight * similarity, logs={"similarity": similarity.detach(), "weight": weight})
 
 
 class CKA(_Penalty):
     """``cka``: penalise the centred kernel alignment of (z, v_k) over the batch."""
 
-    def penalty(self, z, prior, labels):
-        return unbiased_linear_cka(F.normalize(z, dim=-1), F.normalize(prior, dim=-1))
+    def penalty(self, z, reference, labels):
+        return unbiased_linear_cka(F.normalize(z, dim=-1), F.normalize(reference, dim=-1))
 
 
 class Nontarget(_Penalty):
     """``nontarget``: penalise the correlation of the members' non-target scores in the batch."""
 
-    def penalty(self, z, prior, labels):
-        return nontarget_correlation(z, prior, labels)
+    def penalty(self, z, reference, labels):
+        return nontarget_correlation(z, reference, labels)

@@ -1,8 +1,8 @@
 """Corpora: a folder of speech becomes manifests and trial lists."""
 
-from acorl_sb.corpora.manifest import Utterance, read_manifest, write_manifest
 from acorl_sb.corpora.preparation import Corpus, Splits, known_corpora, prepare
 from acorl_sb.corpora.splits import check_disjoint, make_trials, split_speakers
+from acorl_sb.data.manifest import Utterance, read_manifest, write_manifest
 
 __all__ = [
     "Corpus",

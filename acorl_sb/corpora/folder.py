@@ -6,11 +6,21 @@ extension, with white space turned into underscores.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
-from acorl_sb.corpora.listing import audio_files, require_folder, utterances
+from acorl_sb.corpora.listing import (
+    audio_files,
+    is_folder,
+    list_folder,
+    require_folder,
+    utterances,
+)
 from acorl_sb.corpora.preparation import Corpus
-from acorl_sb.errors import UserError
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import shown
+
+logger = logging.getLogger(__name__)
 
 
 def collect(data_folder: Path | None) -> Corpus:
@@ -32,4 +42,7 @@ def collect(data_folder: Path | None) -> Corpus:
     speakers = {row[2] for row in rows}
     if len(speakers) < 2:
         raise UserError(f"{root}: fewer than two speakers (only {speakers.pop()})")
+    for entry in list_folder(root):
+        if is_folder(entry) and entry.name not in speakers and not entry.name.startswith("."):
+            logger.warning("%s: no audio in this folder, so no speaker", shown(entry.path))
     return Corpus(train=utterances(rows))

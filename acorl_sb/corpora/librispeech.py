@@ -11,10 +11,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from acorl_sb.corpora.listing import audio_files, require_folder, utterances
-from acorl_sb.corpora.manifest import Utterance
+from acorl_sb.corpora.listing import audio_files, list_folder, require_folder, utterances
 from acorl_sb.corpora.preparation import Corpus
-from acorl_sb.errors import UserError
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ _SPLITS = ("train", "dev", "test")
 
 
 def _subsets(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if _is_subset(path))
+    return [Path(entry.path) for entry in list_folder(root) if _is_subset(Path(entry.path))]
 
 
 def _is_subset(path: Path) -> bool:
@@ -72,7 +73,7 @@ def _genders(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     genders = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_lines(path, "table of speakers"):
         fields = [field.strip() for field in line.split("|")]
         if not line.startswith(";") and len(fields) > 1:
             genders[fields[0]] = fields[1].lower()

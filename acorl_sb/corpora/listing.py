@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import soundfile
 from tqdm import tqdm
 
-from acorl_sb.audio import SAMPLE_RATE, Header, read_header
-from acorl_sb.corpora.manifest import Utterance
-from acorl_sb.errors import UserError
+from acorl_sb.data.audio import SAMPLE_RATE, SHORTEST, Header, read_header
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import shown
 
-EXTENSIONS = frozenset(f".{name.lower()}" for name in soundfile.available_formats()) | {
+EXTENSIONS = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {
     ".aif",
     ".oga",
     ".opus",
     ".wave",
     ".m4a",
 }
-"""File name extensions that :mod:`acorl_sb.audio` may read, in lower case."""
+"""File name extensions that :mod:`acorl_sb.data.audio` may read, in lower case."""
 
 _BLOCK = 500  # files that a thread reads before it reports
 
@@ -35,7 +36,7 @@ def require_folder(folder: str | os.PathLike | None, what: str) -> Path:
         raise UserError(f"{folder}: no such folder; {what} is expected there")
     if not folder.is_dir():
         raise UserError(f"{folder}: not a folder; {what} is expected there")
-    if not any(folder.iterdir()):
+    if not list_folder(folder):
         raise UserError(f"{folder}: the folder is empty; {what} is expected there")
     return folder
 
@@ -48,12 +49,63 @@ def is_audio(name: str | os.PathLike) -> bool:
     ).startswith(".")
 
 
+def list_folder(folder: str | os.PathLike) -> list[os.DirEntry]:
+    """What is in a folder, by name.
+
+    Raises ``UserError`` for a folder that cannot be read and for a link that leads nowhere, since
+    what it stood for would be left out silently.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UserError(
+            f"{shown(folder)}: the folder cannot be read ({error.strerror}); make it readable or "
+            "take it out"
+        ) from None
+    for entry in found:
+        if entry.is_symlink() and not entry.name.startswith(".") and not os.path.exists(entry.path):
+            raise UserError(f"{shown(entry.path)}: this link leads nowhere; mend or remove it")
+    return found
+
+
+def is_folder(entry: os.DirEntry) -> bool:
+    """Whether an entry is a folder or a link to one."""
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
+def walk(folder: str | os.PathLike) -> Iterator[tuple[str, list[str], list[str]]]:
+    """(folder, names of its folders, names of its other files) from ``folder`` down, by name.
+
+    As ``os.walk``, links to folders followed and the list of folders free to be shortened, but no
+    folder is left out silently: raises what ``list_folder`` raises, and ``UserError`` for a link
+    that leads back to a folder that it is in.
+    """
+    return _walk(os.fspath(folder), (os.path.realpath(folder),))
+
+
+def _walk(folder: str, above: tuple[str, ...]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """``above`` are the real paths of the folder and of those that it is in."""
+    entries = list_folder(folder)
+    links = {entry.name for entry in entries if entry.is_symlink()}
+    folders = [entry.name for entry in entries if is_folder(entry)]
+    yield folder, folders, [entry.name for entry in entries if not is_folder(entry)]
+    for name in folders:
+        path = os.path.join(folder, name)
+        real = os.path.realpath(path) if name in links else os.path.join(above[-1], name)
+        if real in above:
+            raise UserError(
+                f"{shown(path)}: this link leads back to a folder that it is in; remove the link"
+            )
+        yield from _walk(path, (*above, real))
+
+
 def audio_files(folder: Path) -> list[Path]:
-    """Every audio file below ``folder``, by extension, in sorted order."""
+    """Every audio file below ``folder``, by extension, in sorted order; as ``walk``."""
     found = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(parent, name) for name in sorted(files) if is_audio(name)]
+    for parent, folders, files in walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in files if is_audio(name)]
     return found
 
 
@@ -106,10 +158,14 @@ def _load_journal(path: Path | None) -> _Known | None:
             for line in file:
                 fields = line.rstrip("\n").split("\t")
                 # The last field says that the line is whole: an interruption may cut one off.
-                if len(fields) == 6 and fields[5] == "." and all(f.isdigit() for f in fields[1:5]):
+                if len(fields) == 6 and fields[5] == "." and all(map(_is_count, fields[1:5])):
                     size, changed, frames, rate = map(int, fields[1:5])
                     known[fields[0]] = ((size, changed), Header(frames, rate))
     return known
+
+
+def _is_count(field: str) -> bool:
+    return field.isascii() and field.isdigit() and 0 < len(field) < 20 and int(field) > 0
 
 
 def _read_block(paths: Sequence[str], known: _Known | None) -> tuple[list[Header], list[str]]:
@@ -134,19 +190,33 @@ def _read_block(paths: Sequence[str], known: _Known | None) -> tuple[list[Header
 def utterances(
     rows: Iterable[tuple[str, str | os.PathLike, str, str, str]], journal: Path | None = None
 ) -> list[Utterance]:
-    """Whole-file utterances from rows of (ID, path, speaker, session, gender)."""
+    """Whole-file utterances from rows of (ID, path, speaker, session, gender).
+
+    Raises ``UserError`` for a file that ``read_header`` refuses, one that is shorter than
+    ``SHORTEST`` seconds, and a name that is not UTF-8, which no manifest could hold.
+    """
     rows = [(name, os.path.abspath(path), *rest) for name, path, *rest in rows]
+    for _, path, *_ in rows:
+        if not path.isascii():
+            _require_utf8(path)
     headers = read_headers([row[1] for row in rows], journal)
-    return [
-        Utterance(
-            name,
-            header.frames / header.rate,
-            path,
-            0,
-            header.length(SAMPLE_RATE),
-            spk,
-            session,
-            gender,
-        )
-        for (name, path, spk, session, gender), header in zip(rows, headers, strict=True)
-    ]
+    made = []
+    for (name, path, spk, session, gender), header in zip(rows, headers, strict=True):
+        seconds = header.frames / header.rate
+        if seconds < SHORTEST:
+            raise UserError(
+                f"{shown(path)}: {seconds:.3f} s of audio are too little to tell a speaker by, "
+                f"{SHORTEST} s are the least; remove the file"
+            )
+        length = header.length(SAMPLE_RATE)
+        made.append(Utterance(name, seconds, path, 0, length, spk, session, gender))
+    return made
+
+
+def _require_utf8(path: str) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"{shown(path)}: the file name is not UTF-8; rename the file (convmv does it for many)"
+        ) from None

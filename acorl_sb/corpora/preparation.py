@@ -12,6 +12,7 @@ data folder also has ``default_folder(**its own options) -> Path``.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import inspect
@@ -19,12 +20,13 @@ import json
 import logging
 import os
 import pkgutil
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from acorl_sb.corpora.manifest import Utterance, write_manifest
+from acorl_sb.corpora.listing import walk
 from acorl_sb.corpora.splits import (
     by_speaker,
     check_disjoint,
@@ -33,9 +35,10 @@ from acorl_sb.corpora.splits import (
     split_speakers,
     thin,
 )
-from acorl_sb.errors import UserError
-from acorl_sb.files import write_json
-from acorl_sb.scoring.trials import TrialList, write_trials
+from acorl_sb.data.manifest import Utterance, write_manifest
+from acorl_sb.data.trials import TrialList, write_trials
+from acorl_sb.utils.errors import UserError, cannot_write
+from acorl_sb.utils.files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +48,9 @@ class Corpus:
     """What a corpus module found: utterances by official split, and official trials if any.
 
     ``dev`` and ``test`` may be empty; speakers are then held out of the training speakers.
-    ``more_trials`` are further lists over the test utterances, by name. ``shared_speakers`` says
-    that the user has explicitly allowed a speaker to be in two splits.
+    ``more_trials`` are further lists over the test utterances, by name. ``impostor_group`` gives an
+    utterance's group, such as its language, within which impostors are drawn; None: among all.
+    ``shared_speakers`` says that the user has explicitly allowed a speaker to be in two splits.
     """
 
     train: list[Utterance]
@@ -54,6 +58,7 @@ class Corpus:
     test: list[Utterance] = field(default_factory=list)
     test_trials: TrialList | None = None
     more_trials: dict[str, TrialList] = field(default_factory=dict)
+    impostor_group: Callable[[Utterance], str] | None = None
     shared_speakers: bool = False
 
 
@@ -86,6 +91,7 @@ def prepare(
     utterances_per_speaker: int = 50,
     more_training: dict[str, str | os.PathLike | None] | None = None,
     segment_seconds: float | None = None,
+    trained_on_it: str | None = None,
     **options: Any,
 ) -> Splits:
     """Write ``train.csv dev.csv test.csv dev_trials.txt test_trials.txt`` to ``save_folder``.
@@ -103,10 +109,14 @@ def prepare(
     training step draws utterances evenly, whatever their length; None leaves them whole.
 
     A second call with the same settings and unchanged data does nothing; ``prepared.json`` keeps
-    what it compares. That the splits share no speaker is checked and logged every time.
+    what it compares. That the splits share no speaker is checked and logged every time. The files
+    are written elsewhere first, and replace those of an earlier call only once all are there.
+
+    ``trained_on_it`` names a member that was trained on what lies in ``save_folder``: its files are
+    then replaced by the very same ones only.
 
     Raises ``UserError`` for an unknown corpus or option, a missing or empty folder, a layout or
-    audio file that cannot be read, and too few speakers.
+    audio file that cannot be read, too few speakers, and files that ``trained_on_it`` protects.
     """
     collect, data_folder = _find(corpus, data_folder, options)
     if segment_seconds is not None and not segment_seconds > 0:
@@ -141,7 +151,7 @@ def prepare(
             found.train += [_renamed(u, name) for u in collect_more(folder).train]
         if segment_seconds is not None:
             found.train = [piece for u in found.train for piece in cut(u, segment_seconds)]
-        limits = (max_targets, nontargets_per_target)
+        limits = (max_targets, nontargets_per_target, found.impostor_group)
         dev_trials = _trials("development", found.dev, seed, *limits)
         test_trials = found.test_trials or _trials("test", found.test, seed + 1, *limits)
         done = {
@@ -152,16 +162,24 @@ def prepare(
             "shared_speakers": found.shared_speakers,
         }
         _check(corpus, done)
-        record.unlink(missing_ok=True)
-        write_manifest(paths.train, found.train)
-        write_manifest(paths.dev, found.dev)
-        write_manifest(paths.test, found.test)
-        write_trials(paths.dev_trials, dev_trials)
-        write_trials(paths.test_trials, test_trials)
-        for name, trials in found.more_trials.items():
-            write_trials(save_folder / f"test_trials_{name}.txt", trials)
+        with _staging(save_folder) as staging:
+            write_manifest(staging / paths.train.name, found.train)
+            write_manifest(staging / paths.dev.name, found.dev)
+            write_manifest(staging / paths.test.name, found.test)
+            write_trials(staging / paths.dev_trials.name, dev_trials)
+            write_trials(staging / paths.test_trials.name, test_trials)
+            for name, trials in found.more_trials.items():
+                write_trials(staging / f"test_trials_{name}.txt", trials)
+            files = {name: _digest(staging / name) for name in _FILES}
+            if trained_on_it is not None:
+                _refuse_changes(record, trained_on_it, settings, files)
+            with cannot_write(save_folder):
+                save_folder.mkdir(exist_ok=True)
+                if files != _written(record):
+                    record.unlink(missing_ok=True)  # what is there now is neither old nor new
+                for path in staging.iterdir():
+                    os.replace(path, save_folder / path.name)
         data = _fingerprints(settings, save_folder)
-        files = {path.name: _digest(path) for path in paths}
         write_json(record, {"settings": settings, "data": data, "files": files, **done})
     else:
         _check(corpus, done)
@@ -291,6 +309,46 @@ def _prepared(record: Path, settings: dict, paths: Splits) -> dict | None:
     return old
 
 
+@contextlib.contextmanager
+def _staging(save_folder: Path) -> Iterator[Path]:
+    """A folder beside ``save_folder`` to write into first; it is gone after the block."""
+    with cannot_write(save_folder):
+        save_folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(
+            prefix=f".{save_folder.name}.", dir=save_folder.parent, ignore_cleanup_errors=True
+        )
+    with temporary as folder:
+        try:
+            yield Path(folder)
+        except UserError as error:
+            raise UserError(str(error).replace(folder, str(save_folder))) from None
+
+
+def _written(record: Path) -> dict[str, str]:
+    """Digests of the files of an earlier preparation, as it has recorded them; empty for none."""
+    try:
+        return dict(json.loads(record.read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _refuse_changes(record: Path, member: str, settings: dict, files: dict[str, str]) -> None:
+    """UserError when new files would differ from those that ``member`` was trained on."""
+    written = _written(record)
+    changed = [name for name, digest in written.items() if files.get(name) != digest]
+    if not changed:
+        return
+    before = json.loads(record.read_text(encoding="utf-8"))["settings"]
+    keys = [key for key in settings if before.get(key) != settings[key]]
+    cause = f"the files in {settings['data_folder']} have changed"
+    if keys:
+        cause = f"{keys[0]} was {before.get(keys[0])} and is {settings[keys[0]]}"
+    raise UserError(
+        f"{record.parent}: {', '.join(changed)} would no longer be what the member {member!r} was "
+        f"trained on, since {cause}; undo that or name another output_folder"
+    )
+
+
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -313,11 +371,19 @@ def _fingerprint(folder: str | os.PathLike | None, save_folder: Path) -> str | N
         return None
     own = str(save_folder.resolve())
     digest = hashlib.sha256()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(n for n in folders if os.path.abspath(os.path.join(parent, n)) != own)
+    for parent, folders, files in walk(folder):
+        folders[:] = [n for n in folders if os.path.abspath(os.path.join(parent, n)) != own]
         digest.update(os.path.relpath(parent, folder).encode("utf-8", "surrogateescape"))
-        for name in sorted(files):
-            status = os.stat(os.path.join(parent, name))
+        for name in files:
+            status = _status(os.path.join(parent, name))
             entry = f"\0{name}\0{status.st_size}\0{status.st_mtime_ns}"
             digest.update(entry.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _status(path: str) -> os.stat_result:
+    """Size and time of change of a file, or of a hidden link that leads nowhere."""
+    try:
+        return os.stat(path)
+    except OSError:
+        return os.lstat(path)

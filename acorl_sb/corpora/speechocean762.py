@@ -8,12 +8,15 @@ are not known and target trials are within one session.
 
 from __future__ import annotations
 
+import glob
+import os
 from pathlib import Path
 
 from acorl_sb.corpora.listing import is_audio, require_folder, utterances
-from acorl_sb.corpora.manifest import Utterance
 from acorl_sb.corpora.preparation import Corpus
-from acorl_sb.errors import UserError
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import read_lines
 
 
 def collect(data_folder: Path | None) -> Corpus:
@@ -38,9 +41,9 @@ def _subset(root: Path, name: str) -> list[Utterance]:
 
 def _locate(path: Path) -> Path:
     """The file, or the one that it has been converted to: of its name with another extension."""
-    if path.is_file() or not path.parent.is_dir():
+    if os.path.isfile(path) or not os.path.isdir(path.parent):
         return path
-    other = sorted(p for p in path.parent.glob(f"{path.stem}.*") if is_audio(p))
+    other = sorted(p for p in path.parent.glob(f"{glob.escape(path.stem)}.*") if is_audio(p))
     return other[0] if other else path
 
 
@@ -52,7 +55,7 @@ def _table(path: Path) -> dict[str, str]:
             "train/spk2gender, the same in test/, and WAVE/"
         )
     table: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_lines(path, "table"), 1):
         fields = line.split(maxsplit=1)
         if len(fields) != 2:
             raise UserError(f"{path} line {number}: expected a key and a value, got {line!r}")

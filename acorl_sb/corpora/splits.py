@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from acorl_sb.corpora.manifest import Utterance
-from acorl_sb.errors import UserError
-from acorl_sb.scoring.trials import TrialList
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.trials import TrialList
+from acorl_sb.utils.errors import UserError
 
 
 def by_speaker(utterances: Iterable[Utterance]) -> dict[str, list[Utterance]]:
@@ -113,6 +113,7 @@ def make_trials(
     seed: int,
     max_targets: int = 20_000,
     nontargets_per_target: float = 4.0,
+    impostor_group: Callable[[Utterance], str] | None = None,
 ) -> TrialList:
     """A deterministic trial list over ``utterances``, each pair at most once.
 
@@ -120,8 +121,11 @@ def make_trials(
     across sessions, since pairs within one are too easy. Above ``max_targets`` they are sampled so
     that every speaker keeps an equal share. Non-targets: sampled evenly over the pairs of speakers,
     whatever their gender, so that the share of same-gender trials is the set's own.
+    ``impostor_group`` gives an utterance's group, such as its language; both speakers of a
+    non-target pair are then of one group (that of their first utterance).
 
-    Raises ``UserError`` where there are fewer than two speakers or no target pair.
+    Raises ``UserError`` where there are fewer than two speakers or no target pair, or where no two
+    speakers are of one group.
     """
     groups = by_speaker(utterances)
     if len(groups) < 2:
@@ -132,9 +136,11 @@ def make_trials(
     targets = _even_sample(across if any(across) else within, max_targets, rng)
     if not targets:
         raise UserError("no speaker has two utterances, so there is no target trial")
-    nontargets = _nontargets(
-        list(groups.values()), round(len(targets) * nontargets_per_target), rng
-    )
+    wanted = round(len(targets) * nontargets_per_target)
+    if impostor_group is None:
+        nontargets = _nontargets(list(groups.values()), wanted, rng)
+    else:
+        nontargets = _nontargets_in_groups(list(groups.values()), wanted, rng, impostor_group)
     pairs = [(True, a.id, b.id) for a, b in targets]
     pairs += [(False, a.id, b.id) for a, b in nontargets]
     rng.shuffle(pairs)
@@ -187,6 +193,23 @@ def _nontargets(
             # Either speaker may be the enrolled one.
             chosen.append(pair if rng.random() < 0.5 else pair[::-1])
     return chosen
+
+
+def _nontargets_in_groups(
+    speakers: list[list[Utterance]], count: int, rng: random.Random, group: Callable
+) -> list[tuple[Utterance, Utterance]]:
+    """As ``_nontargets``, but of two speakers of one group."""
+    pools: dict[str, list[list[Utterance]]] = defaultdict(list)
+    for utterances in speakers:
+        pools[group(utterances[0])].append(utterances)
+    pairs = [
+        [(a, b) if rng.random() < 0.5 else (b, a) for a, b in itertools.product(*two)]
+        for pool in pools.values()
+        for two in itertools.combinations(pool, 2)
+    ]
+    if not pairs:
+        raise UserError("no two speakers are of one group, so there is no non-target trial")
+    return _even_sample(pairs, count, rng)
 
 
 def _unrank(index: int) -> tuple[int, int]:

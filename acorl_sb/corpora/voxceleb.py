@@ -13,23 +13,30 @@ from __future__ import annotations
 import logging
 import os
 import re
-import urllib.error
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from acorl_sb.corpora.listing import is_audio, require_folder, utterances
+from acorl_sb.corpora.listing import (
+    is_audio,
+    is_folder,
+    list_folder,
+    require_folder,
+    utterances,
+    walk,
+)
 from acorl_sb.corpora.preparation import Corpus
-from acorl_sb.errors import UserError
-from acorl_sb.scoring.trials import TrialList, read_trials
+from acorl_sb.data.trials import TrialList, read_trials
+from acorl_sb.scoring.protocols import find_protocol
+from acorl_sb.utils.downloads import check_hash, download
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import read_lines
 
 logger = logging.getLogger(__name__)
 
-OFFICIAL_LISTS = {"O": "veri_test2.txt", "E": "list_test_all2.txt", "H": "list_test_hard2.txt"}
+OFFICIAL_LISTS = ("O", "E", "H")
 """The cleaned lists of VoxCeleb1: original, extended (all speakers), hard (same sex and nation)."""
-
-OFFICIAL_SITE = "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/"
 
 _LAYOUT = "VoxCeleb's layout is id10001/<video>/00001.wav, below wav/, dev/aac/ or the like"
 _SPEAKER = re.compile(r"id\d{5}")
@@ -53,7 +60,8 @@ def collect(
     """Training utterances and those that the trial lists name.
 
     ``trials`` is one or more of O, E, H (the official cleaned lists, looked for in the data folder
-    and in ``meta/`` there, else downloaded), paths, or URLs; the first is the test list. With None,
+    and in ``meta/`` there, else downloaded and checked against their hashes), paths, or URLs
+    (https, checked where ``#sha256=`` and the hash end it); the first is the test list. With None,
     test speakers are held out as from any corpus. ``test_speakers_in_training`` lets the speakers
     of the lists train with the utterances that no list names.
 
@@ -117,12 +125,12 @@ def _scan(root: Path) -> list[_Row]:
     found: dict[str, _Row] = {}
     for folder in _speaker_folders(root):
         spk = os.path.basename(folder)
-        for video in _entries(folder):
-            if not video.is_dir():
+        for video in list_folder(folder):
+            if not is_folder(video):
                 if is_audio(video.name):
                     raise UserError(f"{video.path}: audio outside of a video's folder; {_LAYOUT}")
                 continue
-            for file in _entries(video.path):
+            for file in list_folder(video.path):
                 stem, extension = os.path.splitext(file.name)
                 if not is_audio(file.name):
                     continue
@@ -136,15 +144,10 @@ def _scan(root: Path) -> list[_Row]:
 
 def _speaker_folders(root: Path) -> list[str]:
     found: list[str] = []
-    for parent, folders, _ in os.walk(root, followlinks=True):
+    for parent, folders, _ in walk(root):
         found += [os.path.join(parent, name) for name in folders if _SPEAKER.fullmatch(name)]
         folders[:] = [name for name in folders if not _SPEAKER.fullmatch(name)]
     return sorted(found)
-
-
-def _entries(folder: str) -> list[os.DirEntry]:
-    with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
 
 
 def _rank(path: str) -> int:
@@ -156,7 +159,7 @@ def _genders(root: Path) -> dict[str, str]:
     """Speaker -> ``m`` or ``f`` from the meta files: comma or tab separated, sex by itself."""
     genders = {}
     for path in sorted({*root.glob("vox*_meta.csv"), *root.glob("*/vox*_meta.csv")}):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in read_lines(path, "table of speakers"):
             fields = [field.strip() for field in re.split(r"[,\t]", line)]
             sex = [field for field in fields[1:] if field in ("m", "f")]
             if _SPEAKER.fullmatch(fields[0]) and sex:
@@ -173,29 +176,23 @@ def _find_list(name: str, root: Path, save_folder: Path) -> Path:
     """The path of a trial list, downloaded to ``save_folder`` if it has to be."""
     name = str(name)
     if name in OFFICIAL_LISTS:
-        file = OFFICIAL_LISTS[name]
-        for path in (root / file, root / "meta" / file):
+        protocol = find_protocol(name)
+        for path in (root / protocol.file, root / "meta" / protocol.file):
             if path.is_file():
                 return path
-        return _download(OFFICIAL_SITE + file, save_folder / file)
+        return _download(protocol.url, save_folder / protocol.file, "md5", protocol.md5)
     if "://" in name:
-        return _download(name, save_folder / Path(urlsplit(name).path).name)
+        url, _, digest = name.partition("#sha256=")
+        return _download(url, save_folder / Path(urlsplit(url).path).name, "sha256", digest)
     if not Path(name).is_file():
         raise UserError(f"{name}: no such trial list; name a file, a URL, or O, E or H")
     return Path(name)
 
 
-def _download(url: str, path: Path) -> Path:
+def _download(url: str, path: Path, algorithm: str, digest: str) -> Path:
+    """The list at ``path``, downloaded if it is not there; checked where a hash is known."""
     if not path.is_file():
-        from torch.hub import download_url_to_file
-
-        logger.info("downloading %s", url)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            download_url_to_file(url, str(path), progress=False)
-        except (urllib.error.URLError, OSError, ValueError) as error:
-            raise UserError(
-                f"{url}: cannot be downloaded ({getattr(error, 'reason', error)}); "
-                "download the trial list by hand and name its path with trials"
-            ) from None
+        download(url, path, algorithm, digest)
+    elif digest:
+        check_hash(path, algorithm, digest)
     return path

@@ -1,1 +1,1 @@
-"""Encoders of other projects behind our contract, one module each, to be frozen priors."""
+"""Encoders of other projects behind our contract, one module each, to be frozen references."""

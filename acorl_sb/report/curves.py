@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from acorl_sb import calibration, metrics
-from acorl_sb.errors import UserError
+from acorl_sb import metrics
+from acorl_sb.fusion import calibration
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import read_lines
 
+_LOGGED = {"loss", "task_loss", "adversary_loss", "weight", "dev_eer"}
 PRIOR_LOG_ODDS = np.linspace(-8.0, 4.0, 97)
 
 
@@ -30,6 +34,35 @@ def det_curve(scores: np.ndarray, labels: np.ndarray, points: int = 300) -> dict
         picked = np.unique(np.searchsorted(way, np.linspace(0.0, way[-1], points)))
         p_fa, p_miss = p_fa[picked], p_miss[picked]
     return {"p_fa": _round(p_fa), "p_miss": _round(p_miss)}
+
+
+def coinciding(dets: dict[str, dict[str, Sequence[float]]], width: float = 0.03) -> list[list[str]]:
+    """Groups of names whose DET curves (of ``det_curve``) a reader cannot tell apart.
+
+    Two curves coincide where they are nowhere farther apart than ``width`` normal deviates (about
+    the breadth of a drawn line), measured across the diagonal direction. A group holds all that
+    coincide with its first one.
+    """
+    turned = {}
+    for name, det in dets.items():
+        x, y = ndtri(det["p_fa"]), ndtri(det["p_miss"])
+        if len(x):
+            turned[name] = (y - x, y + x)  # rises along the curve; distance from the antidiagonal
+    left, groups = list(turned), []
+    while left:
+        along, across = turned[left[0]]
+        group = [left[0]]
+        for name in left[1:]:
+            other_along, other_across = turned[name]
+            low, high = max(along[0], other_along[0]), min(along[-1], other_along[-1])
+            grid = np.concatenate([along, other_along])
+            grid = grid[(grid >= low) & (grid <= high)]
+            apart = np.interp(grid, along, across) - np.interp(grid, other_along, other_across)
+            if len(grid) and np.abs(apart).max() <= width * np.sqrt(2.0):
+                group.append(name)
+        left = [name for name in left if name not in group]
+        groups += [group] if len(group) > 1 else []
+    return groups
 
 
 def histogram(scores: np.ndarray, labels: np.ndarray, bins: int = 60) -> dict[str, Any]:
@@ -76,13 +109,15 @@ def read_training(run_folder: str | Path) -> dict[str, list[dict[str, Any]]]:
     members: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(folder.glob("members/*/train_log.jsonl")):
         epochs = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(read_lines(path, "training log"), 1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
                 row["epoch"] = float(row["epoch"])
-            except (ValueError, TypeError, KeyError) as error:
+                for figure in _LOGGED & set(row):
+                    row[figure] = float(row[figure])
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
                 raise UserError(
                     f"{path} line {number}: not an epoch of training ({error})"
                 ) from None

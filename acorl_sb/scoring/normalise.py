@@ -19,8 +19,11 @@ from __future__ import annotations
 
 import torch
 
-from acorl_sb.scoring.backend import Backend, Sides
-from acorl_sb.scoring.rows import as_rows
+from acorl_sb.scoring.backends.backend import Backend, Sides
+from acorl_sb.scoring.backends.rows import as_rows
+
+DEFAULT_TOP = 300
+"""Cohort scores that adaptive S-norm looks at unless told otherwise, where there are so many."""
 
 
 class Normalisation:
@@ -32,10 +35,12 @@ class Normalisation:
 
     use_enrol = use_test = True
 
-    def __init__(self, top_k: int | None = None, memory: int = 1 << 28) -> None:
-        if top_k is not None and top_k < 2:
-            raise ValueError(f"top_k must be at least 2, not {top_k}")
-        self.top_k, self.memory = top_k, memory
+    def __init__(self, memory: int = 1 << 28) -> None:
+        self.memory = memory
+
+    def count(self, cohort: int) -> int:
+        """How many of the ``cohort`` scores of an utterance are looked at: all."""
+        return cohort
 
     def __call__(
         self,
@@ -52,11 +57,11 @@ class Normalisation:
 
         ``cohort`` (C, d), ``enrol_vectors`` (E, d), ``test_vectors`` (T, d) and ``models`` (E,) are
         what the back end prepared. Raises ``ValueError`` when the cohort has fewer than
-        2 (or ``top_k``) members, or gives an utterance the same score throughout.
+        2 (or a whole ``top_k``) members, or gives an utterance the same score throughout.
         """
-        if len(cohort) < max(2, self.top_k or 2):
-            needed = f"top_k {self.top_k}" if self.top_k else "a deviation"
-            raise ValueError(f"a cohort of {len(cohort)} is too small for {needed}")
+        if len(cohort) < 2:
+            raise ValueError(f"a cohort of {len(cohort)} is too small for a deviation")
+        self.count(len(cohort))  # refuses a cohort that is too small
         parts = []
         if models is None and enrol_vectors is test_vectors:
             # Single sessions score the same on either side: one pass serves both.
@@ -80,7 +85,7 @@ class Normalisation:
     def _statistics(self, sides: Sides, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and deviation of the cohort scores of ``rows``: (E,) each, NaN for other rows."""
         rows = torch.unique(as_rows(rows, sides.left))
-        found = cohort_statistics(sides, rows, self.top_k, self.memory)
+        found = cohort_statistics(sides, rows, self.count(len(sides.right)), self.memory)
         full = [value.new_full((len(sides.left),), float("nan")) for value in found]
         for value, part in zip(full, found, strict=True):
             value[rows] = part
@@ -94,31 +99,51 @@ class ZNorm(Normalisation):
 
     use_test = False
 
-    def __init__(self, memory: int = 1 << 28) -> None:
-        super().__init__(None, memory)
-
 
 class TNorm(Normalisation):
     """T-norm: over the cohort scored against the test utterance."""
 
     use_enrol = False
 
-    def __init__(self, memory: int = 1 << 28) -> None:
-        super().__init__(None, memory)
-
 
 class SNorm(Normalisation):
     """S-norm: the mean of Z-norm and T-norm over the whole cohort."""
 
-    def __init__(self, memory: int = 1 << 28) -> None:
-        super().__init__(None, memory)
-
 
 class AdaptiveSNorm(Normalisation):
-    """Adaptive S-norm: S-norm over the ``top_k`` highest cohort scores of either side."""
+    """Adaptive S-norm: S-norm over the ``top_k`` highest cohort scores of either side.
 
-    def __init__(self, top_k: int = 300, memory: int = 1 << 28) -> None:
-        super().__init__(top_k, memory)
+    ``top_k`` is a whole number from 2 on, which the cohort must have, or a fraction of the cohort
+    between 0 and 1, of which there are always 2 at least. None: 300, or half of a cohort that has
+    fewer than 600.
+
+    >>> [AdaptiveSNorm(top_k).count(48) for top_k in (None, 10, 0.25)]
+    [24, 10, 12]
+    """
+
+    def __init__(self, top_k: int | float | None = None, memory: int = 1 << 28) -> None:
+        super().__init__(memory)
+        number = isinstance(top_k, int | float) and not isinstance(top_k, bool)
+        fraction = number and 0 < top_k < 1
+        if top_k is not None and not fraction and not (number and top_k >= 2 and top_k % 1 == 0):
+            raise ValueError(
+                "top_k must be a whole number from 2 on, a fraction of the cohort between 0 and 1, "
+                f"or null, not {top_k!r}"
+            )
+        self.top_k = top_k
+
+    def count(self, cohort: int) -> int:
+        """How many of the ``cohort`` scores of an utterance are looked at."""
+        if self.top_k is None:
+            return max(2, min(DEFAULT_TOP, cohort // 2))
+        if self.top_k < 1:
+            return max(2, round(self.top_k * cohort))
+        if self.top_k > cohort:
+            raise ValueError(
+                f"top_k {self.top_k} is more than the cohort of {cohort}; give a larger cohort, a "
+                "smaller number, a fraction of the cohort such as 0.5, or null"
+            )
+        return int(self.top_k)
 
 
 def cohort_statistics(

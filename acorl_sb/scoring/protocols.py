@@ -1,7 +1,9 @@
 """The three verification protocols of VoxCeleb1 (cleaned lists) by name, and what they forbid.
 
 Figures of the lists as published at https://www.robots.ox.ac.uk/~vgg/data/voxceleb/ (J. S. Chung,
-A. Nagrani and A. Zisserman, "VoxCeleb2: Deep Speaker Recognition", 2018, for E and H).
+A. Nagrani and A. Zisserman, "VoxCeleb2: Deep Speaker Recognition", 2018, for E and H). The site
+publishes no checksums of its lists; theirs here are those that PaddleSpeech checks them against
+(examples and ``paddlespeech/dataset``, https://github.com/PaddlePaddle/PaddleSpeech).
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from acorl_sb.errors import UserError
-from acorl_sb.scoring.lines import some
-from acorl_sb.scoring.trials import TrialList, read_trials
+from acorl_sb.data.lines import some
+from acorl_sb.data.trials import TrialList, read_trials
+from acorl_sb.utils.errors import UserError
 
 VOXCELEB1_SPEAKERS = range(10001, 11252)
 """Numbers of all 1,251 speakers of VoxCeleb1, ``id10001`` to ``id11251``; VoxCeleb2's are lower."""
@@ -35,6 +37,8 @@ class Protocol:
     """Numbers of the speakers whose utterances the trials are drawn from."""
     training: str
     """What may be trained on, in words."""
+    md5: str
+    """Of the published list."""
 
     @property
     def url(self) -> str:
@@ -56,6 +60,7 @@ PROTOCOLS = {
             18802,
             VOXCELEB1_TEST_SPEAKERS,
             "VoxCeleb2, and VoxCeleb1 without its 40 test speakers",
+            "b73110731c9223c1461fe49cb48dddfc",
         ),
         Protocol(
             "VoxCeleb1-E",
@@ -64,6 +69,7 @@ PROTOCOLS = {
             289921,
             VOXCELEB1_SPEAKERS,
             "VoxCeleb2 alone: the trials are over all speakers of VoxCeleb1",
+            "a53e059deb562ffcfc092bf5d90d9f3a",
         ),
         Protocol(
             "VoxCeleb1-H",
@@ -73,6 +79,7 @@ PROTOCOLS = {
             VOXCELEB1_SPEAKERS,
             "VoxCeleb2 alone: the trials are over speakers of all of VoxCeleb1, two of one "
             "nationality and gender in a trial",
+            "857790e09d579a68eb2e339a090343c8",
         ),
     )
 }

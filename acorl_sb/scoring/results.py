@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from acorl_sb import metrics
-from acorl_sb.bootstrap import interval, speaker_bootstrap, standard_measures
-from acorl_sb.fuse_tables import markdown, signed, with_interval
-from acorl_sb.scoring.trials import TrialList
+from acorl_sb.data.trials import TrialList
+from acorl_sb.metrics.bootstrap import SpeakerBootstrap, standard_measures
+from acorl_sb.metrics.intervals import interval, paired_changes
+from acorl_sb.utils.tables import EER_NOTE, markdown, signed, with_interval
 
 
 @dataclass(frozen=True)
@@ -45,15 +47,17 @@ class Judge:
         if self.speakers is None or not self.replicates:
             return {}
         measures = standard_measures(self.points, self.c_miss, self.c_fa, calibrated)
-        made = speaker_bootstrap(
-            scores, self.labels, *self.speakers, measures, self.replicates, self.seed
-        )
+        made = self._draw(scores, measures)
         names = [
             m.kind if m.kind in ("eer", "cllr") else f"{m.kind}({m.p_target:g})" for m in measures
         ]
-        made = {name: made[str(m)][0] for name, m in zip(names, measures, strict=True)}
+        made = {name: made[str(m)] for name, m in zip(names, measures, strict=True)}
         few = any(np.isfinite(values).mean() < 0.9 for values in made.values())
         return {} if few else made
+
+    @functools.cached_property
+    def _draw(self) -> SpeakerBootstrap:
+        return SpeakerBootstrap(self.labels, *self.speakers, self.replicates, self.seed)
 
     def note(self, any_replicates: bool) -> str:
         """What stands in brackets."""
@@ -93,17 +97,10 @@ class Results:
         row = {**names, **figures, "llr": calibrated, "against_first": None}
         row["intervals"] = {k: list(interval(v, level)) for k, v in replicates.items()}
         if self.rows:
-            mine, first = flat(figures), flat(self.rows[0])
-            row["against_first"] = {
-                key: {
-                    "change": mine[key] - first[key],
-                    "interval": list(interval(replicates[key] - self._first[key], level))
-                    if key in replicates and key in self._first
-                    else None,
-                }
-                for key in mine
-                if key in first
-            }
+            first = flat(self.rows[0])
+            row["against_first"] = paired_changes(
+                flat(figures), replicates, first, self._first, level
+            )
         else:
             self._first = replicates
         self.rows.append(row)
@@ -128,8 +125,10 @@ class Results:
                 with_interval(row["min_dcf"][p], spread.get(f"min_dcf({p})"), 1, 3) for p in points
             ]
             if calibrated:
-                cells += [f"{row['act_dcf'][p]:.3f}" if row["llr"] else "" for p in points]
-                cells += [f"{row[k]:.3f}" if row["llr"] else "" for k in ("cllr", "min_cllr")]
+                named = {f"act_dcf({p})": row["act_dcf"][p] for p in points} if row["llr"] else {}
+                named |= {"cllr": row["cllr"], "min_cllr": row["min_cllr"]} if row["llr"] else {}
+                cells += [with_interval(v, spread.get(k), 1, 3) for k, v in named.items()]
+                cells += [""] * (len(points) + 2 - len(named))
             body.append(cells)
         return markdown(header, body) + "\n" + self.notes() + "\n"
 
@@ -138,8 +137,8 @@ class Results:
         judge = self.judge
         target = int(judge.labels.sum())
         return (
-            f"{len(judge.labels)} trials, {target} of them target trials. EER on the ROC convex "
-            f"hull. DCF(p): p the prior of a target trial, C_miss = {judge.c_miss:g}, C_fa = "
+            f"{len(judge.labels)} trials, {target} of them target trials. {EER_NOTE} "
+            f"DCF(p): p the prior of a target trial, C_miss = {judge.c_miss:g}, C_fa = "
             f"{judge.c_fa:g}, normalised by min(p C_miss, (1 - p) C_fa). "
             + judge.note(any(row["intervals"] for row in self.rows))
         )

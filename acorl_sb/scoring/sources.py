@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from acorl_sb.corpora import read_manifest
-from acorl_sb.errors import UserError
-from acorl_sb.extract import embed_utterances
-from acorl_sb.members import load_member
-from acorl_sb.scoring.embeddings import Embeddings, read_embeddings, write_embeddings
-from acorl_sb.speakers import by_table, read_speakers
+from acorl_sb.data.embeddings import Embeddings, read_embeddings, write_embeddings
+from acorl_sb.data.manifest import read_manifest
+from acorl_sb.data.speakers import by_table, read_speakers
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.encoders.member_folder import load_member
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import read_lines
 
-logger = logging.getLogger("acorl_sb.score")
+logger = logging.getLogger("acorl_sb.cli.score")
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class Source:
 
     ``path`` is an embedding file (or our embeddings folder), or a member folder, whose encoder then
     embeds the audio of ``manifest``, the centre ``seconds`` of each utterance or all of it.
+    ``trust`` lets an encoder's folder run code, see ``acorl_sb.encoders.trusted``.
     """
 
     path: str
     manifest: str | None = None
     seconds: float | None = None
+    trust: bool = False
 
     @property
     def is_encoder(self) -> bool:
@@ -56,7 +59,7 @@ class Source:
         if only is not None:
             table = Embeddings([u.id for u in utterances], np.zeros((len(utterances), 1)))
             utterances = [utterances[row] for row in np.unique(table.index(only, self.manifest))]
-        encoder, title = load_member(self.path), f"embed {Path(keep).parent.name}"
+        encoder, title = load_member(self.path, self.trust), f"embed {Path(keep).parent.name}"
         vectors = embed_utterances(
             encoder, utterances, self.seconds, device=device, progress=title
         ).numpy()
@@ -75,7 +78,7 @@ class Source:
         for name in ("label_encoder.ckpt", "label_encoder.txt"):
             path = Path(self.path) / name
             if path.is_file():
-                lines = path.read_text(encoding="utf-8").splitlines()
+                lines = read_lines(path, "label encoder")
                 pairs = (line.rsplit(" => ", 1) for line in lines if " => " in line)
                 return [pair[0].strip("'\"") for pair in pairs if pair[1].strip().isdigit()]
         return []

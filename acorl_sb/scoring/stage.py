@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from acorl_sb.errors import UserError
-from acorl_sb.scoring.backend import Backend
-from acorl_sb.scoring.embeddings import Embeddings
+from acorl_sb.data.embeddings import Embeddings
+from acorl_sb.data.speakers import number
+from acorl_sb.data.trials import TrialList
+from acorl_sb.scoring.backends.backend import Backend
 from acorl_sb.scoring.normalise import Normalisation
-from acorl_sb.scoring.trials import TrialList
-from acorl_sb.speakers import number
+from acorl_sb.utils.errors import UserError
 
 
 @dataclass(frozen=True)

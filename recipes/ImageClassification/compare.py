@@ -16,9 +16,9 @@ from images.comparison import compare, quiet_epochs, read_plan
 from images.page import comparison_tables, draw_comparison
 from images.training import set_threads
 
-from acorl_sb.errors import run_cli
-from acorl_sb.files import write_json, write_text
-from acorl_sb.logs import log_to
+from acorl_sb.utils.errors import run_cli
+from acorl_sb.utils.files import write_json, write_text
+from acorl_sb.utils.logs import log_to
 
 logger = logging.getLogger("acorl_sb.images")
 

@@ -27,13 +27,14 @@ from pairs.plan import Plan
 from pairs.results import Results
 
 from acorl_sb import corpora
-from acorl_sb.encoders import SpeakerEncoder
-from acorl_sb.errors import UserError, run_cli
-from acorl_sb.files import write_text
-from acorl_sb.hparams import plain, read_tree
-from acorl_sb.members import load_member, load_prior
-from acorl_sb.options import Options, read
-from acorl_sb.train_options import check_preparation
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.member_folder import load_member, load_reference
+from acorl_sb.training.train_options import check_preparation
+from acorl_sb.utils.errors import UserError, run_cli
+from acorl_sb.utils.files import write_text
+from acorl_sb.utils.hparams import Loaded, plain, read_tree
+from acorl_sb.utils.locks import locked
+from acorl_sb.utils.options import Options, read
 
 CORPUS = "speechocean762"
 
@@ -42,13 +43,20 @@ def main() -> int:
     torch.set_num_threads(1)  # as many jobs as cores run beside it
     logging.getLogger("acorl_sb").setLevel(logging.WARNING)
     loaded = read(StudyOptions, sys.argv[1:], __doc__)
-    hparams, folder = loaded.hparams, Path(loaded.hparams["output_folder"])
+    hparams = loaded.hparams
     base = (loaded.path.parent / hparams["base"]).resolve()
     of_base = list(read_tree(base))
     for name, changes in loaded.lazy["candidates"].items():
         check_changes(f"candidates.{name}", changes, of_base, CandidateKeys)
     check_changes("common", loaded.lazy["common"], of_base, Options)
-    candidates = read_candidates(loaded.lazy["candidates"], loaded.lazy["priors"])
+    with locked(hparams["output_folder"]) as folder:
+        return study(loaded, base, folder)
+
+
+def study(loaded: Loaded, base: Path, folder: Path) -> int:
+    """Train, score and compare what is not done yet."""
+    hparams = loaded.hparams
+    candidates = read_candidates(loaded.lazy["candidates"], loaded.lazy["references"])
     for name in hparams["chosen"]:
         if name not in candidates:
             raise UserError(f"chosen: {name!r} is not a candidate")
@@ -73,12 +81,14 @@ def main() -> int:
         if name in candidates:
             results.row(name, seed)  # here, while others are trained; the result is kept
 
-    priors = loaded.lazy["priors"]
-    for name in {candidates[n].prior for n, _ in wanted} & set(priors):
-        load = functools.partial(load_prior, {"name": name, **priors[name]}, f"priors.{name}")
-        hear(load, conditions, folder / "priors" / name / "heard")
+    references = loaded.lazy["references"]
+    for name in {candidates[n].reference for n, _ in wanted} & set(references):
+        load = functools.partial(
+            load_reference, {"name": name, **references[name]}, f"references.{name}"
+        )
+        hear(load, conditions, folder / "references" / name / "heard")
 
-    plan = Plan(base, folder, common, priors, candidates, after)
+    plan = Plan(base, folder, common, references, candidates, after)
     for job in run_all(plan.jobs(wanted), base, hparams["jobs"]):
         if results.update():
             results.write()

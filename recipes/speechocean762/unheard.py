@@ -18,12 +18,13 @@ import torch
 
 from acorl_sb import corpora
 from acorl_sb.corpora.splits import by_speaker, make_trials
-from acorl_sb.dataset import change_speed
-from acorl_sb.encoders import SpeakerEncoder
-from acorl_sb.errors import UserError, run_cli
-from acorl_sb.evaluate import Side
-from acorl_sb.extract import embed_utterances
-from acorl_sb.members import load_member
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.encoders.member_folder import load_member
+from acorl_sb.fusion.ensemble_scoring import Side
+from acorl_sb.training.dataset import change_speed
+from acorl_sb.utils.errors import UserError, run_cli
+from acorl_sb.utils.tables import markdown, percent
 
 
 def main() -> int:
@@ -35,13 +36,14 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=10, help="utterances of each speaker")
     args = parser.parse_args()
     encoder = load_member(args.run_folder / "members" / args.member)
-    print("| speakers | speed | EER % |\n|---|---|---|")
+    rows = []
     for part, speeds in (("train", [1.0, *args.speeds]), ("dev", [1.0]), ("test", [1.0])):
         utterances = corpora.read_manifest(args.run_folder / "manifest" / f"{part}.csv")
         side = few(utterances, args.each, args.seconds * max(speeds))
         for speed in speeds:
             z = at_speed(encoder, side, speed, args.seconds)
-            print(f"| {part} | {speed:g} | {100 * side.eer(z):.2f} |", flush=True)
+            rows.append([part, f"{speed:g}", percent(side.eer(z))])
+    print(markdown(["speakers", "speed", "EER %"], rows))
     return 0
 
 

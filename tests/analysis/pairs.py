@@ -1,4 +1,4 @@
-"""Pairs of members whose likeness is known."""
+"""Pairs of members whose similarity is known."""
 
 import numpy as np
 import torch

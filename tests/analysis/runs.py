@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 from speechbrain.lobes.models.ECAPA_TDNN import Classifier
 
-from acorl_sb.corpora import make_trials, write_manifest
-from acorl_sb.extract import embed_utterances
-from acorl_sb.members import build_encoder, save_member
-from acorl_sb.scoring.embeddings import Embeddings, write_embeddings
-from acorl_sb.scoring.trials import write_trials
+from acorl_sb.corpora import make_trials
+from acorl_sb.data.embeddings import Embeddings, write_embeddings
+from acorl_sb.data.manifest import write_manifest
+from acorl_sb.data.trials import write_trials
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.encoders.member_folder import build_encoder, save_member
 from tests import tiny
 
 

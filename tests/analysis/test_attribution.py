@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from acorl_sb.analysis import attribution
-from acorl_sb.encoders import SpeakerEncoder
-from acorl_sb.errors import UserError
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.utils.errors import UserError
 
 pytest.importorskip("captum")
 FRAMES, BANDS = 24, 6

@@ -15,7 +15,6 @@ from acorl_sb.analysis.decisions import (
     q_statistic,
     wrong_decisions,
 )
-from acorl_sb.contribution import common_errors
 
 N = 40_000
 LABELS = np.arange(N) < N // 2
@@ -77,7 +76,7 @@ def test_opposite_errors_and_undefined_cases():
 def test_agrees_with_the_pooled_share():
     """One definition in two places: the pooled share from the two classes' counts."""
     a, b = gaussian_pair(0.5)
-    pooled = common_errors(np.stack([a, b]), LABELS)
+    pooled = error_overlap(np.stack([a, b]), LABELS)
     wrong = [wrong_decisions(scores, LABELS) for scores in (a, b)]
     both = sum((wrong[0] & wrong[1])[part].sum() for part in (LABELS, ~LABELS))
     assert pooled["common"][0, 1] == both

@@ -78,7 +78,7 @@ def test_chance_keeps_what_all_maps_share():
 
 
 def test_chance_knows_that_extremes_of_the_input_stand_out():
-    """Unrelated gradients times one input: more in common than 10 %, and no likeness at all."""
+    """Unrelated gradients times one input: more in common than 10 %, and no similarity at all."""
     contrast = random_maps(3, (40, 30, 40)) ** 3
     first, second = (random_maps(seed, (40, 30, 40)) * contrast for seed in (1, 2))
     found = maps.overlap(first, second, contrast, elsewhere(40), (1, 1))

@@ -1,4 +1,4 @@
-"""The adversarial term: what the adversary can read, what the push does, equations re-computed."""
+"""The adversarial term: what the adversary can read, what the schedule does, equations re-computed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from torch.nn import functional as F
 from acorl_sb.complementarity import (
     Adversarial,
     EmbeddingTarget,
-    Push,
     Ramp,
     ResidualTarget,
+    WeightSchedule,
 )
 
 
 def train_adversary(z, v, steps=600, **options):
     torch.manual_seed(0)
-    objective = Adversarial(z.shape[1], [v.shape[1]], 2, Push(0.0), distance="squared", **options)
+    objective = Adversarial(
+        z.shape[1], [v.shape[1]], 2, WeightSchedule(0.0), distance="squared", **options
+    )
     optimizer = torch.optim.Adam(objective.adversary_parameters(), lr=0.01)
     labels = torch.zeros(len(z), dtype=torch.long)
     for _ in range(steps):
@@ -54,12 +56,14 @@ def test_the_adversary_recovers_a_linear_relation_and_nothing_else():
 def test_loss_is_equation_3_recomputed(device, distance):
     torch.manual_seed(2)
     z = torch.randn(5, 6, device=device, dtype=torch.float64)
-    priors = [torch.randn(5, d, device=device, dtype=torch.float64) for d in (4, 7)]
+    references = [torch.randn(5, d, device=device, dtype=torch.float64) for d in (4, 7)]
     labels = torch.tensor([0, 1, 2, 0, 1], device=device)
-    objective = Adversarial(6, [4, 7], 3, Push(1.0), distance=distance).to(device).double()
-    term = objective(z, priors, labels, 1.0)
+    objective = (
+        Adversarial(6, [4, 7], 3, WeightSchedule(1.0), distance=distance).to(device).double()
+    )
+    term = objective(z, references, labels, 1.0)
     total = 0.0
-    for head, v in zip(objective.heads, priors, strict=True):
+    for head, v in zip(objective.heads, references, strict=True):
         for row_z, row_v in zip(z, v, strict=True):
             guess = head((row_z / row_z.norm()).unsqueeze(0))[0]
             target = row_v / row_v.norm()
@@ -73,25 +77,41 @@ def test_loss_is_equation_3_recomputed(device, distance):
     )
 
 
-def test_encoder_ascends_while_heads_descend():
+def test_encoder_ascends_while_heads_descend(device):
     torch.manual_seed(3)
-    z = torch.randn(16, 4, requires_grad=True)
-    v = torch.randn(16, 4)
-    labels = torch.zeros(16, dtype=torch.long)
-    objective = Adversarial(4, [4], 1, Push(2.0))
+    weight = 2.0
+    z = torch.randn(16, 4, dtype=torch.float64, device=device, requires_grad=True)
+    v = torch.randn(16, 4, dtype=torch.float64, device=device)
+    labels = torch.zeros(16, dtype=torch.long, device=device)
+    objective = Adversarial(4, [4], 1, WeightSchedule(weight)).to(device).double()
+    heads = list(objective.heads.parameters())
+
+    def distance():
+        return 1 - F.cosine_similarity(objective.heads[0](F.normalize(z, dim=-1)), v).mean()
+
     objective(z, [v], labels, 1.0).loss.backward()
-    reversed_grad = z.grad.clone()
-    plain = z.detach().clone().requires_grad_()
-    F.cosine_similarity(objective.heads[0](F.normalize(plain, dim=-1)), v).mean().backward()
-    # 1 - cosine has the opposite gradient of cosine; reversed with c = 2 that is +2 cosine's.
-    torch.testing.assert_close(reversed_grad, 2 * plain.grad, atol=1e-6, rtol=1e-4)
-    assert all(p.grad.abs().sum() > 0 for p in objective.heads.parameters())
+    plain_z, *plain_heads = torch.autograd.grad(distance(), [z, *heads])
+    assert plain_z.norm() > 0.01 and all(grad.norm() > 0.01 for grad in plain_heads)
+    torch.testing.assert_close(z.grad, -weight * plain_z)
+    for parameter, grad in zip(heads, plain_heads, strict=True):
+        torch.testing.assert_close(parameter.grad, grad)
+
+    # What an optimizer makes of it: its step is against the gradient.
+    before = float(distance().detach())
+    with torch.no_grad():
+        z -= 0.01 * z.grad
+    assert distance() > before
+    with torch.no_grad():
+        z += 0.01 * z.grad
+        for parameter in heads:
+            parameter -= 0.01 * parameter.grad
+    assert distance() < before
 
 
 def test_priors_get_no_gradient():
     v = torch.randn(6, 3, requires_grad=True)
     z = torch.randn(6, 4, requires_grad=True)
-    objective = Adversarial(4, [3], 2, Push(1.0))
+    objective = Adversarial(4, [3], 2, WeightSchedule(1.0))
     objective(z, [v], torch.zeros(6, dtype=torch.long), 0.5).loss.backward()
     assert v.grad is None and z.grad.abs().sum() > 0
 
@@ -106,24 +126,24 @@ def probe_r2(z, v):
     return float(1 - error / (v[half:] - v[half:].mean(0)).square().sum())
 
 
-@pytest.mark.parametrize(("strength", "falls"), [(0.0, False), (5.0, True)])
-def test_a_fresh_probe_reads_less_after_alliance_steps_only_if_pushed(strength, falls):
-    """Class information sits in 4 inputs, nuisance in 4 others that the prior encodes."""
+@pytest.mark.parametrize(("weight", "falls"), [(0.0, False), (5.0, True)])
+def test_a_fresh_probe_reads_less_after_ensemble_steps_only_if_pushed(weight, falls):
+    """Class information sits in 4 inputs, nuisance in 4 others that the reference encodes."""
     torch.manual_seed(4)
     x = torch.randn(2000, 8)
     labels = (x[:, 0] > 0).long()
-    prior = x[:, 4:]
+    reference = x[:, 4:]
     encoder = nn.Linear(8, 8)
     nn.init.eye_(encoder.weight)
     head = nn.Linear(8, 2)
-    objective = Adversarial(8, [4], 2, Push(strength), hidden=32, adversary_steps=3)
+    objective = Adversarial(8, [4], 2, WeightSchedule(weight), hidden=32, adversary_steps=3)
     optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], lr=0.01)
     adversary = torch.optim.Adam(objective.adversary_parameters(), lr=0.02)
     with torch.no_grad():
-        before = probe_r2(encoder(x), prior)
+        before = probe_r2(encoder(x), reference)
     for step in range(150):
         z = encoder(x)
-        term = objective(z, [prior], labels, step / 149)
+        term = objective(z, [reference], labels, step / 149)
         optimizer.zero_grad()
         adversary.zero_grad()
         term.total(F.cross_entropy(head(z), labels)).backward()
@@ -131,17 +151,17 @@ def test_a_fresh_probe_reads_less_after_alliance_steps_only_if_pushed(strength, 
         adversary.step()
         for _ in range(2):
             adversary.zero_grad()
-            objective.adversary_loss(z.detach(), [prior], labels).backward()
+            objective.adversary_loss(z.detach(), [reference], labels).backward()
             adversary.step()
     with torch.no_grad():
-        after = probe_r2(encoder(x), prior)
+        after = probe_r2(encoder(x), reference)
     assert (after < before - 0.2) == falls, (before, after)
     if not falls:
         assert after > before - 0.05
 
 
 def test_residual_target_is_the_deviation_from_the_mean_of_earlier_batches():
-    target = ResidualTarget(prior_dim=2, n_classes=2)
+    target = ResidualTarget(reference_dim=2, n_classes=2)
     first = torch.tensor([[1.0, 0.0], [3.0, 0.0]])
     _, weight = target(first, torch.tensor([0, 0]))
     assert weight.tolist() == [0.0, 0.0]  # nothing known of class 0 yet
@@ -162,7 +182,9 @@ def test_embedding_target_has_unit_norm():
 
 
 def test_extra_adversary_steps_do_not_count_a_batch_twice():
-    objective = Adversarial(4, [2], 3, Push(1.0), target=ResidualTarget, adversary_steps=4)
+    objective = Adversarial(
+        4, [2], 3, WeightSchedule(1.0), target=ResidualTarget, adversary_steps=4
+    )
     z, v, labels = torch.randn(3, 4), torch.randn(3, 2), torch.tensor([0, 1, 1])
     objective(z, [v], labels, 0.0)
     objective.adversary_loss(z, [v], labels)
@@ -170,9 +192,9 @@ def test_extra_adversary_steps_do_not_count_a_batch_twice():
 
 
 def test_push_is_not_shared_between_members():
-    push = Ramp(1.0)
-    one = Adversarial(4, [2], 2, push)
-    assert one.push is not push
+    schedule = Ramp(1.0)
+    one = Adversarial(4, [2], 2, schedule)
+    assert one.schedule is not schedule
 
 
 @pytest.mark.parametrize(
@@ -184,6 +206,6 @@ def test_bad_options(options, message):
         Adversarial(4, [2], 2, **options)
 
 
-def test_needs_a_prior():
-    with pytest.raises(ValueError, match="at least one prior"):
+def test_needs_a_reference():
+    with pytest.raises(ValueError, match="at least one reference"):
         Adversarial(4, [], 2)

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from acorl_sb.complementarity import HardClasses, Push
+from acorl_sb.complementarity import HardClasses, WeightSchedule
 from acorl_sb.complementarity.class_means import ClassMeans
-from acorl_sb.complementarity.hard_classes import class_likeness
-from acorl_sb.heads import AAMHead, SoftmaxHead
+from acorl_sb.complementarity.hard_classes import class_similarity
+from acorl_sb.training.heads import AAMHead, SoftmaxHead
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 
@@ -23,7 +23,11 @@ def test_the_loss_is_equation_7(device):
     torch.manual_seed(0)
     earlier, v, z = torch.randn(6, 3), torch.randn(6, 3), torch.randn(6, 4)
     objective = HardClasses(
-        4, [3], 3, head=lambda **sizes: AAMHead(**sizes, margin=0.2, scale=30.0), push=Push(0.7)
+        4,
+        [3],
+        3,
+        head=lambda **sizes: AAMHead(**sizes, margin=0.2, scale=30.0),
+        schedule=WeightSchedule(0.7),
     ).to(device)
     objective(torch.randn(6, 4, device=device), [earlier.to(device)], LABELS.to(device), 0.0)
     term = objective(z.to(device), [v.to(device)], LABELS.to(device), 0.0)
@@ -66,17 +70,17 @@ def test_classes_not_seen_yet_are_not_raised_and_do_not_count():
     means.count_in(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]))
     means.eval()  # counts nothing more in
     v = torch.tensor([[1.0, 1.0]])
-    found = class_likeness(v, means, torch.tensor([3]))
+    found = class_similarity(v, means, torch.tensor([3]))
     torch.testing.assert_close(found, torch.zeros(1, 4))  # alike to both: neither is raised
-    found = class_likeness(torch.tensor([[1.0, 0.0]]), means, torch.tensor([2]))
+    found = class_similarity(torch.tensor([[1.0, 0.0]]), means, torch.tensor([2]))
     torch.testing.assert_close(found[0, :2], torch.tensor([0.5, -0.5]))
     assert found[0, 2:].tolist()[0] == 0.0
 
 
 def test_the_priors_mean_is_taken_and_only_the_head_learns_beside_the_encoder():
     torch.manual_seed(3)
-    objective = HardClasses(4, [3, 3], 3, head=SoftmaxHead, push=Push(1.0))
-    alone = HardClasses(4, [3], 3, head=SoftmaxHead, push=Push(1.0))
+    objective = HardClasses(4, [3, 3], 3, head=SoftmaxHead, schedule=WeightSchedule(1.0))
+    alone = HardClasses(4, [3], 3, head=SoftmaxHead, schedule=WeightSchedule(1.0))
     alone.head.load_state_dict(objective.head.state_dict())
     z, v = torch.randn(6, 4), torch.randn(6, 3)
     for _ in range(2):

@@ -7,9 +7,9 @@ import functools
 import pytest
 import torch
 
-from acorl_sb.complementarity import CKA, Adversarial, Combined, Independent, Joint, Push
+from acorl_sb.complementarity import CKA, Adversarial, Combined, Independent, Joint, WeightSchedule
 from acorl_sb.complementarity.joint import concatenate
-from acorl_sb.heads import AAMHead, SoftmaxHead
+from acorl_sb.training.heads import AAMHead, SoftmaxHead
 
 
 def test_concatenation_has_the_mean_cosine():
@@ -54,8 +54,8 @@ def test_combined_adds_terms_and_multiplies_weights():
     torch.manual_seed(3)
     parts = [
         functools.partial(Joint, head=SoftmaxHead, share=0.25),
-        functools.partial(Adversarial, push=Push(1.0), adversary_steps=3),
-        functools.partial(CKA, push=Push(0.5)),
+        functools.partial(Adversarial, schedule=WeightSchedule(1.0), adversary_steps=3),
+        functools.partial(CKA, schedule=WeightSchedule(0.5)),
     ]
     objective = Combined(4, [3], 3, parts=parts)
     z, v, labels = torch.randn(9, 4), [torch.randn(9, 3)], torch.arange(9) % 3

@@ -14,13 +14,13 @@ def test_forward_is_the_identity(device, dtype):
     assert torch.equal(reverse_gradient(x, 2.0), x)
 
 
-@pytest.mark.parametrize("strength", [0.0, 0.5, 3.0])
-def test_gradient_by_hand(device, strength):
+@pytest.mark.parametrize("weight", [0.0, 0.5, 3.0])
+def test_gradient_by_hand(device, weight):
     # L = sum_i w_i (2 x_i)^2, so dL/dx_i = 8 w_i x_i without reversal.
     x = torch.tensor([1.0, -2.0, 0.5], device=device, requires_grad=True)
     w = torch.tensor([1.0, 3.0, -1.0], device=device)
-    (w * (2 * reverse_gradient(x, strength)).square()).sum().backward()
-    by_hand = -strength * torch.tensor([8.0, -48.0, -4.0], device=device)
+    (w * (2 * reverse_gradient(x, weight)).square()).sum().backward()
+    by_hand = -weight * torch.tensor([8.0, -48.0, -4.0], device=device)
     torch.testing.assert_close(x.grad, by_hand)
 
 

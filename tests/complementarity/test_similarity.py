@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acorl_sb.complementarity import CKA, Nontarget, Push
+from acorl_sb.complementarity import CKA, Nontarget, WeightSchedule
 from acorl_sb.complementarity.similarity import nontarget_correlation, unbiased_linear_cka
 
 
@@ -66,7 +66,7 @@ def test_penalty_goes_down_when_followed(kind):
     v = torch.randn(24, 6)
     labels = torch.arange(24) % 8
     z = v.clone().requires_grad_()
-    objective = kind(6, [6], 8, Push(1.0))
+    objective = kind(6, [6], 8, WeightSchedule(1.0))
     start = objective(z, [v], labels, 1.0).loss
     assert float(start) == pytest.approx(1.0, abs=1e-3)
     optimizer = torch.optim.Adam([z], lr=0.05)

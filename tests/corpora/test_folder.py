@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from acorl_sb.corpora import folder
-from acorl_sb.errors import UserError
+from acorl_sb.utils.errors import UserError
 
 
 def test_speakers_sessions_and_ids_come_from_the_path(audio_tree):

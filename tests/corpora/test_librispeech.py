@@ -6,7 +6,7 @@ import pytest
 
 from acorl_sb import corpora
 from acorl_sb.corpora import librispeech
-from acorl_sb.errors import UserError
+from acorl_sb.utils.errors import UserError
 
 TRAIN = [
     f"train-clean-100/{s}/{c}/{s}-{c}-{k:04d}.flac"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import soundfile
 
-from acorl_sb.audio import Header
 from acorl_sb.corpora import listing
-from acorl_sb.errors import UserError
+from acorl_sb.data.audio import Header
+from acorl_sb.utils.errors import UserError
 
 
 def test_audio_is_told_by_its_extension():
@@ -30,8 +30,8 @@ def test_headers_are_in_the_order_of_the_files(tmp_path, monkeypatch):
     monkeypatch.setattr(listing, "_BLOCK", 3)
     paths = [str(tmp_path / f"{i}.wav") for i in range(40)]
     for i, path in enumerate(paths):
-        soundfile.write(path, [0.0] * (10 + i), 8000)
-    expected = [Header(10 + i, 8000) for i in range(40)]
+        soundfile.write(path, [0.1, -0.1] * (5 + i), 8000)
+    expected = [Header(10 + 2 * i, 8000) for i in range(40)]
     assert listing.read_headers(paths, threads=4) == expected
     assert listing.read_headers(paths, tmp_path / "new" / "headers.tsv") == expected
     assert listing.read_headers(paths[::-1], tmp_path / "new" / "headers.tsv") == expected[::-1]
@@ -39,7 +39,7 @@ def test_headers_are_in_the_order_of_the_files(tmp_path, monkeypatch):
 
 def test_the_first_bad_file_is_named(tmp_path):
     good = str(tmp_path / "good.wav")
-    soundfile.write(good, [0.0] * 10, 8000)
+    soundfile.write(good, [0.1, -0.1] * 5, 8000)
     (tmp_path / "bad.wav").write_text("no audio")
     for journal in (None, tmp_path / "headers.tsv"):
         with pytest.raises(UserError, match=r"bad.wav: not readable as audio"):

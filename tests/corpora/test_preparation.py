@@ -10,9 +10,9 @@ import pytest
 
 from acorl_sb import corpora
 from acorl_sb.corpora import preparation
-from acorl_sb.corpora.manifest import Utterance
-from acorl_sb.errors import UserError
-from acorl_sb.scoring.trials import read_trials
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.trials import read_trials
+from acorl_sb.utils.errors import UserError
 
 FILES = [f"spk{s}/day{t}/{k}.wav" for s in range(8) for t in range(2) for k in range(2)]
 
@@ -121,8 +121,25 @@ def test_a_failure_leaves_the_finished_preparation(audio_tree, tmp_path):
     assert contents(splits) == before
 
 
+def test_files_that_a_member_was_trained_on_are_not_replaced(audio_tree, tmp_path):
+    data, out = audio_tree("data", FILES), tmp_path / "out"
+    splits = corpora.prepare("folder", data, out)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(UserError, match=r"'first'.*seed"):
+        corpora.prepare("folder", data, out, seed=1, trained_on_it="first")
+    audio_tree("data", ["spk0/day0/more.wav"])
+    with pytest.raises(UserError, match=r"'first'.*data"):
+        corpora.prepare("folder", data, out, trained_on_it="first")
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    (data / "spk0" / "day0" / "more.wav").unlink()
+    splits.train.unlink()  # the very same file is made again
+    corpora.prepare("folder", data, out, trained_on_it="first")
+    assert contents(splits) == [before[path] for path in splits]
+
+
 def test_unknown_corpora_and_options_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"unknown corpus 'timit'; known are folder, librispeech"):
+    with pytest.raises(UserError, match=r"unknown corpus 'timit'; known are commonvoice, folder"):
         corpora.prepare("timit", tmp_path, tmp_path / "out")
     with pytest.raises(UserError, match=r"unknown corpus 'manifest'"):
         corpora.prepare("manifest", tmp_path, tmp_path / "out")

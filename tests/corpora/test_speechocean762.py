@@ -6,7 +6,7 @@ import pytest
 
 from acorl_sb import corpora
 from acorl_sb.corpora import speechocean762
-from acorl_sb.errors import UserError
+from acorl_sb.utils.errors import UserError
 
 
 @pytest.fixture

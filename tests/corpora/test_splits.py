@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from acorl_sb.corpora.manifest import Utterance
 from acorl_sb.corpora.splits import check_disjoint, cut, make_trials, split_speakers, thin
-from acorl_sb.errors import UserError
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.utils.errors import UserError
 
 
 def corpus(speakers=10, sessions=2, per_session=3, known=True):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import io
 import logging
+import urllib.error
 
 import pytest
 
 from acorl_sb import corpora
 from acorl_sb.corpora import listing, voxceleb
-from acorl_sb.errors import UserError
-from acorl_sb.scoring.trials import read_trials
+from acorl_sb.data.trials import read_trials
+from acorl_sb.scoring.protocols import PROTOCOLS
+from acorl_sb.utils import downloads
+from acorl_sb.utils.errors import UserError
 
 
 def files(folder, speakers, extension="wav"):
@@ -151,20 +157,59 @@ def test_trials_of_unknown_utterances_are_named(root, tmp_path):
         voxceleb.collect(root, tmp_path)
 
 
-def test_lists_can_be_downloaded(root, tmp_path, monkeypatch):
-    (root / "meta" / "veri_test2.txt").rename(tmp_path / "veri_test2.txt")
-    monkeypatch.setattr(voxceleb, "OFFICIAL_SITE", tmp_path.as_uri() + "/")
-    assert (
-        voxceleb.collect(root, tmp_path / "a").test
-        == voxceleb.collect(
-            root, tmp_path / "b", trials=(tmp_path / "veri_test2.txt").as_uri()
-        ).test
-    )
-    assert (tmp_path / "b" / "veri_test2.txt").is_file()
-    with pytest.raises(UserError, match=r"list_test_all2.txt: cannot be downloaded \(.*by hand"):
+@pytest.fixture()
+def site(root, monkeypatch):
+    """The official site, holding the list O that lay in the data folder; its hash is known."""
+    content = (root / "meta" / "veri_test2.txt").read_bytes()
+    (root / "meta" / "veri_test2.txt").unlink()
+
+    def open_url(url):
+        if url.endswith("/veri_test2.txt"):
+            return io.BytesIO(content)
+        raise urllib.error.URLError("not there")
+
+    monkeypatch.setattr(downloads, "open_url", open_url)
+    known = dataclasses.replace(PROTOCOLS["VoxCeleb1-O"], md5=hashlib.md5(content).hexdigest())
+    monkeypatch.setitem(PROTOCOLS, "VoxCeleb1-O", known)
+    return content
+
+
+def test_lists_can_be_downloaded(root, site, tmp_path):
+    official = voxceleb.collect(root, tmp_path / "a").test
+    url = "https://example.org/veri_test2.txt"
+    digest = hashlib.sha256(site).hexdigest()
+    for number, trials in enumerate((url, f"{url}#sha256={digest}")):
+        assert voxceleb.collect(root, tmp_path / str(number), trials=trials).test == official
+        assert (tmp_path / str(number) / "veri_test2.txt").read_bytes() == site
+    with pytest.raises(UserError, match=r"list_test_all2.txt: cannot be downloaded"):
         voxceleb.collect(root, tmp_path / "a", trials="E")
     with pytest.raises(UserError, match=r"none.txt: no such trial list; name a file, a URL, or O"):
         voxceleb.collect(root, tmp_path / "a", trials="none.txt")
+
+
+def test_another_list_than_the_official_one_is_refused(root, site, tmp_path, monkeypatch):
+    known = dataclasses.replace(PROTOCOLS["VoxCeleb1-O"], md5="0" * 32)
+    monkeypatch.setitem(PROTOCOLS, "VoxCeleb1-O", known)
+    with pytest.raises(UserError, match="md5"):
+        voxceleb.collect(root, tmp_path / "a")
+    assert not (tmp_path / "a" / "veri_test2.txt").exists()
+    (tmp_path / "a").mkdir(exist_ok=True)
+    (tmp_path / "a" / "veri_test2.txt").write_bytes(site)  # as if downloaded before
+    with pytest.raises(UserError, match="md5"):
+        voxceleb.collect(root, tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("trials", "word"),
+    [
+        ("http://example.org/veri_test2.txt", "https"),
+        ("file:///etc/hostname", "https"),
+        (f"https://example.org/veri_test2.txt#sha256={'0' * 64}", "sha256"),
+    ],
+)
+def test_lists_from_elsewhere_come_by_https_and_as_meant(root, site, tmp_path, trials, word):
+    with pytest.raises(UserError, match=word):
+        voxceleb.collect(root, tmp_path / "a", trials=trials)
 
 
 def test_an_interrupted_preparation_goes_on_where_it_stopped(root, tmp_path, monkeypatch):

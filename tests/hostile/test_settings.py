@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from acorl_sb import analyse, export, score
-from acorl_sb.errors import UserError
+from acorl_sb.cli import analyse, score
+from acorl_sb.encoders import onnx as export
+from acorl_sb.utils.errors import UserError
 from tests.commands import ROOT, checksums, refused, run
 
 RECIPES = ROOT / "recipes"
@@ -48,7 +49,14 @@ TRAIN = cases(
         "lr_schedule": ["null", "x", "3", "!new:collections.Counter {}"],
         "head": ["null", "x", "3"],
         "augment": ["x", "3", "!new:collections.Counter {}"],
-        "priors": ["x", "{}", "[x]", "[{}]", "[{name: a}]", "[{name: a, folder: b, source: c}]"],
+        "references": [
+            "x",
+            "{}",
+            "[x]",
+            "[{}]",
+            "[{name: a}]",
+            "[{name: a, folder: b, source: c}]",
+        ],
         "members": ["[]", "null", "x", "{}", "[x]", "[{name: a}]", "!new:collections.Counter {}"],
         "prepare_options": ["null", "x", "[]", "{n_voice: 3}", "{n_voices: x}", "{sessions: 2.5}"],
         "corpus": ["null", "voicess", '""', "!apply:int [3]"],
@@ -149,7 +157,7 @@ STUDY = cases(
         "conditions": ["{}", "null", "{a: {seconds: x}}", "{a: {seconds: 1, loud: 2}}", "{a: 1}"],
         "candidates": ["{}", "null", "{a: 1}", "{a: {batchsize: 3}}", "{a: {batch_size: x}}"],
         "common": ["null", "x", "{epochs: x}", "{epoch: 3}"],
-        "priors": ["x", "{a: 1}", "{a: {folder: 3}}"],
+        "references": ["x", "{a: 1}", "{a: {folder: 3}}"],
         "base": ["null", "nowhere.yaml", "''"],
         "data_folder": ["''"],
         "lr": ["3"],
@@ -196,9 +204,9 @@ RECIPE_FOLDER, STUDY_FOLDER = "recipes/VoxCeleb/SpeakerRec/ACoRL", "recipes/spee
 SMALL = {"channels": "8", "embedding_dim": "8", "crop_seconds": "0.5"}
 COMMANDS = {
     "train": Command(["train.py"], "hparams/acorl_ecapa.yaml", SMALL, TRAIN, module("train.py")),
-    "score": Command(["-m", "acorl_sb.score"], "hparams/score_plda.yaml", {}, SCORE, score),
+    "score": Command(["-m", score.__name__], "hparams/score_plda.yaml", {}, SCORE, score),
     "analyse": Command(
-        ["-m", "acorl_sb.analyse"], "hparams/analyse.yaml", {"run_folder": "x"}, ANALYSE, analyse
+        ["-m", analyse.__name__], "hparams/analyse.yaml", {"run_folder": "x"}, ANALYSE, analyse
     ),
     "fuse": Command(["fuse.py"], None, {"scores": "a.txt"}, FUSE, module("fuse.py")),
     "study": Command(
@@ -215,9 +223,7 @@ COMMANDS = {
         RECIPE,
         module(f"{RECIPE_FOLDER}/train.py"),
     ),
-    "export": Command(
-        ["-m", "acorl_sb.export"], None, {"member": "a", "onnx": "b"}, EXPORT, export
-    ),
+    "export": Command(["-m", export.__name__], None, {"member": "a", "onnx": "b"}, EXPORT, export),
 }
 TABLE = [(name, key, value) for name in COMMANDS for key, value in COMMANDS[name].table]
 FIRST = [next(group) for _, group in itertools.groupby(TABLE, lambda case: case[:2])]

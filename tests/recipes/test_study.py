@@ -17,20 +17,19 @@ import ruamel.yaml
 import soundfile
 
 from acorl_sb import metrics
-from acorl_sb.bootstrap import Measure
-from acorl_sb.corpora import Utterance
-from acorl_sb.corpora.manifest import write_manifest
 from acorl_sb.corpora.splits import make_trials
-from acorl_sb.errors import UserError
-from acorl_sb.evaluate import Side
-from acorl_sb.files import write_json
-from acorl_sb.fusion import MeanZNorm
-from acorl_sb.hparams import build
-from acorl_sb.members import build_encoder
-from acorl_sb.options import read
-from acorl_sb.scoring.embeddings import Embeddings, read_embeddings, write_embeddings
-from acorl_sb.scoring.scorefiles import read_scores
-from acorl_sb.scoring.trials import TrialList, write_trials
+from acorl_sb.data.embeddings import Embeddings, read_embeddings, write_embeddings
+from acorl_sb.data.manifest import Utterance, write_manifest
+from acorl_sb.data.scorefiles import read_scores
+from acorl_sb.data.trials import TrialList, write_trials
+from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.fusion.ensemble_scoring import Side
+from acorl_sb.fusion.models import MeanZNorm
+from acorl_sb.metrics.bootstrap import Measure
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import write_json
+from acorl_sb.utils.hparams import build
+from acorl_sb.utils.options import read
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "speechocean762"
 sys.path.insert(0, str(RECIPE))
@@ -61,13 +60,13 @@ def test_strengths_make_a_candidate_of_each():
     found = candidates(
         """
         plain: {objective: null}
-        push:
+        schedule:
             objective: !name:acorl_sb.complementarity.CKA {}
             strengths: [0.5, 2]
             crop_seconds: 1.0
         late:
             objective: !name:acorl_sb.complementarity.CKA
-                push: !new:acorl_sb.complementarity.Ramp {start: 0.5, strength: 9}
+                schedule: !new:acorl_sb.complementarity.Ramp {start: 0.5, strength: 9}
             strengths: [3.0]
             against: push_2
         """
@@ -75,11 +74,11 @@ def test_strengths_make_a_candidate_of_each():
     assert list(found) == ["plain", "push_0.5", "push_2", "late_3"]
     assert [c.strength for c in found.values()] == [None, 0.5, 2, 3.0]
     assert found["plain"].against == ()
-    assert found["push_2"].family == "push" and found["push_2"].against == ("plain",)
-    assert found["push_0.5"].changes["objective"]["push"]["strength"] == 0.5
-    assert found["push_2"].changes["objective"]["push"]["strength"] == 2
+    assert found["push_2"].family == "weight" and found["push_2"].against == ("plain",)
+    assert found["push_0.5"].changes["objective"]["weight"]["strength"] == 0.5
+    assert found["push_2"].changes["objective"]["weight"]["strength"] == 2
     assert found["push_2"].changes["crop_seconds"] == 1.0
-    assert dict(found["late_3"].changes["objective"]["push"]) == {"start": 0.5, "strength": 3.0}
+    assert dict(found["late_3"].changes["objective"]["weight"]) == {"start": 0.5, "strength": 3.0}
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,7 @@ def test_strengths_make_a_candidate_of_each():
     [
         ("{a: {objective: null, strengths: [1]}}", "strengths need an objective"),
         ("{first: {objective: null}}", "the name 'first' is taken"),
-        ("{a: {prior: nobody}}", "'nobody' is neither in the key 'priors' nor a candidate"),
+        ("{a: {reference: nobody}}", "'nobody' is neither in the key 'references' nor a candidate"),
         ("{a: {member: b}}", "member: 'b' is not a candidate"),
         ("{a: {start: b}}", "start: 'b' is not a candidate"),
         ("{a: {against: b}}", "against: 'b' is not a candidate"),
@@ -102,16 +101,16 @@ def test_candidates_that_make_no_sense_are_named(text, sentence):
 def test_every_candidate_of_the_recipe_can_be_built():
     argv = [str(RECIPE / "hparams" / "study.yaml"), "--data_folder", "x"]
     loaded = read(study.StudyOptions, argv)
-    found = read_candidates(loaded.lazy["candidates"], loaded.lazy["priors"])
+    found = read_candidates(loaded.lazy["candidates"], loaded.lazy["references"])
     assert set(loaded.hparams["chosen"]) <= set(found)
     for name, candidate in found.items():
         if candidate.changes.get("objective") is not None:
             objective = build({"x": candidate.changes["objective"]}, name)["x"](
-                dim=8, prior_dims=[4], n_classes=5
+                dim=8, reference_dims=[4], n_classes=5
             )
             wanted = candidate.strength
             parts = getattr(objective, "parts", [objective])
-            assert wanted is None or [part.push(1.0) for part in parts] == [
+            assert wanted is None or [part.schedule(1.0) for part in parts] == [
                 pytest.approx(wanted, rel=1e-3)
             ]
         if "encoder" in candidate.changes:
@@ -283,7 +282,7 @@ def test_results_of_known_members(finished):
     finished.update()
     row = finished.of("copy_1")[0]
     assert row["test"]["first"] == row["test"]["second"] == row["test"]["fused"]
-    for key in ("correlation_target", "correlation_nontarget", "cka", "common_errors"):
+    for key in ("correlation_target", "correlation_nontarget", "cka", "error_overlap"):
         assert row["test"][key] == pytest.approx(1)
     assert row["test"]["r2_of_probe"] > 0.99
     good = finished.against("good", "independent", "clean", Measure("eer"))
@@ -305,7 +304,8 @@ def test_the_page_shows_every_pair_and_says_the_difference(finished):
     assert page.count("\n| good | ") == 5 and page.count("\n| copy_1 | ") == 1
     good = finished.against("good", "independent", "clean", Measure("eer"))
     low, high = good.interval
-    assert f"| {100 * good.change:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}] |" in page
+    difference = f"| {100 * good.change:+.2f} [{100 * low:+.2f}, {100 * high:+.2f}] |"
+    assert difference.replace("-", "−") in page
     assert "| 1.50 M | 60 |" in page
     for picture in ("correlation", "strength"):
         assert (finished.folder / f"{picture}.png").stat().st_size > 5000
@@ -362,7 +362,7 @@ candidates:
     cka:
         objective: !name:acorl_sb.complementarity.CKA {{}}
         strengths: [5.0]
-    beside: {{prior: cka_5, member: independent}}
+    beside: {{reference: cka_5, member: independent}}
     warm: {{objective: null, start: cka_5}}
 """)
     out = tmp_path / "out"

@@ -10,10 +10,10 @@ import pytest
 import torch
 from scipy.signal import resample_poly
 
-from acorl_sb.audio import read_audio
-from acorl_sb.errors import UserError
-from acorl_sb.extract import centre
-from acorl_sb.members import build_encoder
+from acorl_sb.data.audio import read_audio
+from acorl_sb.encoders.extraction import centre
+from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.utils.errors import UserError
 from tests import tiny
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recipes" / "speechocean762"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import runpy
 import shlex
@@ -14,9 +15,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from acorl_sb.hparams import build
-from acorl_sb.options import read
-from acorl_sb.train_options import TrainingRun
+from acorl_sb.training.train_options import DECISIVE, TrainingRun
+from acorl_sb.utils.hparams import build
+from acorl_sb.utils.options import read
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "recipes" / "VoxCeleb" / "SpeakerRec" / "ACoRL"
@@ -89,3 +90,6 @@ def test_the_debug_rows_run(tmp_path):
         assert done.returncode == 0, done.stderr[-2000:]
         wanted = row["test_debug_checks"].split("[")[1].split("]")[0].split(",")
         assert [name for name in wanted if not (tmp_path / out / name).exists()] == []
+        record = json.loads((tmp_path / out / "members" / "first" / "member.json").read_text())
+        kept = {*DECISIVE, "corpus", "data_folder", "prepare_options"}
+        assert set(record["settings"]["training"]) == kept  # no loader processes, no cache

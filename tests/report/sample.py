@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 
-from acorl_sb.fuse_inputs import Inputs, Part
-from acorl_sb.fuse_results import Settings, evaluate
-from acorl_sb.protocol import Recipe, ScoreSet
-from acorl_sb.scoring.trials import TrialList
+from acorl_sb.data.trials import TrialList
+from acorl_sb.fusion.evaluation import Settings, evaluate
+from acorl_sb.fusion.score_inputs import Inputs, Part
+from acorl_sb.fusion.validation import Recipe, ScoreSet
 
-NAMES = ["ecapa", "resnet <b>&", "a member with a rather long name"]
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ["ecapa", "resnet <b>&", "a member with a-rather-long-name"]
 
 
 def score_set(seed: int, speakers: int = 25, utterances: int = 5) -> ScoreSet:
@@ -50,7 +54,7 @@ def make(members: int = 3, cross: bool = False):
                 "epoch": n,
                 "task_loss": 5 / n,
                 "adversary_loss": k * 0.5,
-                "push": k,
+                "weight": k,
                 "dev_eer": 0.3 / n,
             }
             for n in range(1, 6)
@@ -58,3 +62,22 @@ def make(members: int = 3, cross: bool = False):
         for k, name in enumerate(names)
     }
     return results, made.curves, training
+
+
+def analysis(folder):
+    """``analysis.html`` in ``folder``, of a pair and an independent one, by the script itself."""
+    from acorl_sb.cli import analyse
+    from tests.analysis import runs
+
+    speech = runs.utterances(folder / "speech", speakers=6, each=4)
+    main = runs.finished(folder / "acorl", speech, {"first": 1, "a-rather-long-name": 2})
+    other = runs.finished(folder / "independent", speech, {"first": 1, "second": 3})
+    small = {"trials": 4, "crop_seconds": 0.5, "deletion_trials": 2, "occlusion_trials": 2}
+    small |= {"steps": 8, "folds": 3, "device": "cpu", "probe_steps": 5}
+    paths = {"run_folder": main, "baseline_run": other, "output_folder": folder}
+    flags = [str(part) for key, value in {**small, **paths}.items() for part in (f"--{key}", value)]
+    before, sys.argv = sys.argv, ["analyse", str(ROOT / "hparams" / "analyse.yaml"), *flags]
+    try:
+        assert analyse.main() == 0
+    finally:
+        sys.argv = before

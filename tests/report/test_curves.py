@@ -6,11 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import det_curve
 
 from acorl_sb import metrics
-from acorl_sb.errors import UserError
 from acorl_sb.report import curves
+from acorl_sb.utils.errors import UserError
 
 
 def scored(trials=20_000, seed=0):
@@ -39,6 +40,25 @@ def test_det_of_gaussian_scores_is_a_straight_line():
     x, y = curves.probit(np.array(made["p_fa"])), curves.probit(np.array(made["p_miss"]))
     inner = (np.abs(x) < 2) & (np.abs(y) < 2)
     np.testing.assert_allclose((x + y)[inner], -2.0, atol=0.06)
+
+
+def test_curves_coincide_within_the_breadth_of_a_line():
+    scores, labels = scored()
+    rng = np.random.default_rng(1)
+    made = {
+        "one": curves.det_curve(scores, labels),
+        "same": curves.det_curve(3 * scores + 1, labels),
+        "other": curves.det_curve(scores + rng.standard_normal(len(scores)), labels),
+        "near": curves.det_curve(scores + 1e-4 * rng.standard_normal(len(scores)), labels),
+        "empty": {"p_fa": [], "p_miss": []},
+    }
+    assert curves.coinciding(made) == [["one", "same", "near"]]
+    # Gaussian scores a distance d apart: the curve is x + y = -d, so the gap is known.
+    rate = np.linspace(0.01, 0.9, 50)
+    lines = {
+        d: {"p_fa": norm.cdf(-norm.ppf(rate) - d), "p_miss": rate} for d in (2.0, 2.02, 2.1, 2.12)
+    }
+    assert curves.coinciding(lines, 0.03) == [[2.0, 2.02], [2.1, 2.12]]
 
 
 def test_histogram_is_a_density():

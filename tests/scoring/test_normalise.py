@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from acorl_sb.scoring import normalise
-from acorl_sb.scoring.backend import Sides
-from acorl_sb.scoring.cosine import Cosine
+from acorl_sb.scoring.backends.backend import Sides
+from acorl_sb.scoring.backends.cosine import Cosine
+from acorl_sb.scoring.backends.plda import PLDA
+from acorl_sb.scoring.backends.rows import unit_rows
 from acorl_sb.scoring.normalise import AdaptiveSNorm, SNorm, TNorm, ZNorm
-from acorl_sb.scoring.plda import PLDA
-from acorl_sb.scoring.rows import unit_rows
 
 RNG = np.random.default_rng(0)
 VECTORS, COHORT = RNG.normal(size=(30, 6)), RNG.normal(size=(25, 6)) + 0.3
@@ -54,13 +54,17 @@ CASES = {
     "s": (SNorm, "s", {}),
     "adaptive": (AdaptiveSNorm, "s", {"top_k": 7}),
     "adaptive, all": (AdaptiveSNorm, "s", {"top_k": 25}),
+    "adaptive, a fraction": (AdaptiveSNorm, "s", {"top_k": 0.28}),
+    "adaptive, by default": (AdaptiveSNorm, "s", {"top_k": None}),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_normalised_scores_are_those_of_a_loop(name, device):
     kind, letter, options = CASES[name]
-    expected = by_a_loop(letter, options.get("top_k"))
+    # The cohort has 25 members: 0.28 of them are 7, half of them are 12.
+    top_k = {0.28: 7, None: 12}.get(options["top_k"], options["top_k"]) if options else None
+    expected = by_a_loop(letter, top_k)
     for memory in (1 << 28, 3000, 1):  # one block, several, one row at a time
         found = run(kind(**options, memory=memory), Cosine(), device)
         assert found == pytest.approx(expected, abs=1e-9)
@@ -131,11 +135,21 @@ def test_blocks_keep_within_the_memory(monkeypatch, top_k):
     assert std.numpy() == pytest.approx(expected.std(1).numpy(), abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("top_k", "cohort", "count"),
+    [(None, 2, 2), (None, 48, 24), (None, 599, 299), (None, 600, 300), (None, 6000, 300)]
+    + [(0.05, 6000, 300), (0.05, 20, 2), (40, 40, 40), (40.0, 90, 40)],
+)
+def test_how_many_cohort_scores_count(top_k, cohort, count):
+    assert AdaptiveSNorm(top_k).count(cohort) == count
+
+
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="a cohort of 25 is too small for top_k 26"):
+    with pytest.raises(ValueError, match="26"):
         run(AdaptiveSNorm(26), Cosine(), "cpu")
-    with pytest.raises(ValueError, match="at least 2"):
-        AdaptiveSNorm(1)
+    for top_k in (1, 0, -3, 1.0, 2.5, float("nan"), True, "many"):
+        with pytest.raises(ValueError, match="top_k"):
+            AdaptiveSNorm(top_k)
     vectors, rows = unit_rows(torch.tensor(VECTORS)), torch.zeros(1, dtype=torch.int64)
     for cohort, words in (
         (vectors[:1], "a cohort of 1 is too small"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from acorl_sb.errors import UserError
+from acorl_sb.data.trials import TrialList, write_trials
 from acorl_sb.scoring import protocols
-from acorl_sb.scoring.trials import TrialList, write_trials
+from acorl_sb.utils.errors import UserError
 
 
 def listing(path, n_trials, n_target, first=10270, speakers=40):

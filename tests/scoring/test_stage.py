@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from acorl_sb.errors import UserError
+from acorl_sb.data.embeddings import Embeddings
+from acorl_sb.data.trials import TrialList
 from acorl_sb.scoring import stage
-from acorl_sb.scoring.cosine import Cosine
-from acorl_sb.scoring.embeddings import Embeddings
+from acorl_sb.scoring.backends.cosine import Cosine
+from acorl_sb.scoring.backends.plda import PLDA
 from acorl_sb.scoring.normalise import SNorm
-from acorl_sb.scoring.plda import PLDA
-from acorl_sb.scoring.trials import TrialList
+from acorl_sb.utils.errors import UserError
 
 RNG = np.random.default_rng(0)
 MADE = Embeddings([f"u{k}" for k in range(8)], RNG.normal(size=(8, 5)).astype(np.float32))

@@ -1,1 +1,1 @@
-"""Image classification with the alliance: data, encoders, training, ensembles."""
+"""Image classification with the ensemble: data, encoders, training, ensembles."""

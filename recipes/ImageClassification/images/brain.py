@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from acorl_sb.brain import AllianceBrain, unwrapped
+from acorl_sb.training.brain import ComplementaryBrain, unwrapped
 
 
-class ImageBrain(AllianceBrain):
-    """Trains one image encoder, alone or to complement the frozen members of an alliance.
+class ImageBrain(ComplementaryBrain):
+    """Trains one image encoder, alone or to complement the frozen members of an ensemble.
 
-    Everything is ``AllianceBrain``'s; ``modules.head`` is a ``SoftmaxHead``. A member without
-    priors has the objective ``Independent`` and an empty alliance. The log says accuracies.
+    Everything is ``ComplementaryBrain``'s; ``modules.head`` is a ``SoftmaxHead``. A member without
+    references has the objective ``Independent`` and an empty ensemble. The log says accuracies.
     """
 
     def compute_objectives(self, predictions, batch, stage):

@@ -22,12 +22,12 @@ import numpy as np
 import ruamel.yaml
 from speechbrain.utils.distributed import get_local_rank
 
-from acorl_sb.errors import UserError
-from acorl_sb.hparams import Loaded, load_hparams, plain
-from acorl_sb.logs import log_to
-from acorl_sb.members import read_record
-from acorl_sb.training import check_specs
-from images.ensembles import fuse_probabilities, likeness
+from acorl_sb.encoders.member_folder import read_record
+from acorl_sb.training.members import check_specs
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import Loaded, load_hparams, plain
+from acorl_sb.utils.logs import log_to
+from images.ensembles import fuse_probabilities, similarity
 from images.members import load_outputs
 from images.metrics import evaluate, softmax
 from images.results import FUSIONS, Bootstrap, differences, fused, with_intervals
@@ -64,9 +64,9 @@ def read_plan(argv: Sequence[str]) -> Plan:
     changes = [part for key in common for part in (f"--{key}", json.dumps(common[key]))]
     yaml_of_one_run = str(Path(argv[0]).parent / hparams["base"])
     base = load_hparams([yaml_of_one_run, *changes], RUN_KEYS, RUN_LAZY)
-    check_specs(base.lazy["members"], base.lazy["priors"], MEMBER_KEYS)
-    if base.lazy["priors"]:
-        raise UserError("a comparison trains all its members: the key 'priors' must be empty")
+    check_specs(base.lazy["members"], base.lazy["references"], MEMBER_KEYS)
+    if base.lazy["references"]:
+        raise UserError("a comparison trains all its members: the key 'references' must be empty")
     for name, method in methods.items():
         for key in set(method) - {"objective", "strengths"}:
             raise UserError(f"methods.{name}: unknown key {key!r}; known: objective, strengths")
@@ -92,11 +92,11 @@ def candidates(method: Mapping[str, Any]) -> list[float | None]:
 
 
 def with_strength(objective: Any, strength: float | None) -> Any:
-    """The objective's YAML with ``push: Ramp(strength)`` put in, docs/method.md (5)."""
+    """The objective's YAML with ``schedule: Ramp(strength)`` put in, docs/method.md (5)."""
     if strength is None:
         return objective
     pushed = copy.deepcopy(objective)
-    pushed["push"] = ruamel.yaml.YAML().load(
+    pushed["weight"] = ruamel.yaml.YAML().load(
         f"!new:acorl_sb.complementarity.Ramp {{strength: {strength}}}"
     )
     return pushed
@@ -139,13 +139,13 @@ def try_strength(argv: Sequence[str], seed: int, name: str, strength: float | No
 class Growth(NamedTuple):
     """One method's ensembles of one seed, entry k - 1 for K = k members.
 
-    ``fused``: test probabilities (N, C) by fusion; ``alone``: the K-th member's; ``likeness``
+    ``fused``: test probabilities (N, C) by fusion; ``alone``: the K-th member's; ``similarity``
     of the first K; ``seconds`` of the K-th member's training.
     """
 
     fused: list[dict[str, np.ndarray]]
     alone: list[np.ndarray]
-    likeness: list[dict[str, float]]
+    similarity: list[dict[str, float]]
     seconds: list[float]
 
 
@@ -161,8 +161,8 @@ def grow(argv: Sequence[str], seed: int, name: str, strength: float | None) -> G
     return Growth(
         [fused(outputs[:k], data) for k in sizes],
         [softmax(one.test_logits) for one in outputs],
-        [likeness(outputs[:k], data.test.labels) for k in sizes],
-        [read_record(folder)["seconds"] for folder in chain.folders],
+        [similarity(outputs[:k], data.test.labels) for k in sizes],
+        [read_record(folder, ["seconds"])["seconds"] for folder in chain.folders],
     )
 
 
@@ -200,7 +200,7 @@ def _end_with_parent() -> None:
 
 def quiet_epochs() -> None:
     """Hundreds of members: a line for each, not for each epoch."""
-    logging.getLogger("acorl_sb.brain").setLevel(logging.WARNING)
+    logging.getLogger("acorl_sb.training.brain").setLevel(logging.WARNING)
 
 
 def choose_strengths(
@@ -285,9 +285,9 @@ def member_rows(
             "method": name,
             "k": k + 1,
             **with_intervals(bootstrap.measure([run.alone[k] for run in runs])),
-            "likeness": {
-                key: float(np.mean([run.likeness[k][key] for run in runs]))
-                for key in runs[0].likeness[k]
+            "similarity": {
+                key: float(np.mean([run.similarity[k][key] for run in runs]))
+                for key in runs[0].similarity[k]
             },
             "seconds": float(np.mean([run.seconds[k] for run in runs])),
         }

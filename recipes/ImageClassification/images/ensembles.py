@@ -13,7 +13,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from acorl_sb.analysis.similarity import linear_cka
+from acorl_sb.analysis.representations import linear_cka
 from acorl_sb.complementarity import concatenate
 from images.members import Outputs
 from images.metrics import evaluate, softmax
@@ -82,10 +82,10 @@ def fit_linear(
     return found[:, :dim], found[:, dim]
 
 
-def likeness(outputs: Sequence[Outputs], labels: np.ndarray) -> dict[str, float]:
+def similarity(outputs: Sequence[Outputs], labels: np.ndarray) -> dict[str, float]:
     """How alike the members are on the test images, means over their pairs.
 
-    ``common_errors``: images that both get wrong over images that at least one gets wrong.
+    ``error_overlap``: images that both get wrong over images that at least one gets wrong.
     ``error_correlation``: correlation (phi) of being wrong. ``cka``: unbiased linear CKA of the
     embeddings. Empty for a single member.
     """
@@ -95,7 +95,7 @@ def likeness(outputs: Sequence[Outputs], labels: np.ndarray) -> dict[str, float]
     if not pairs:
         return {}
     return {
-        "common_errors": _mean(
+        "error_overlap": _mean(
             (wrong[a] & wrong[b]).sum() / max(1, (wrong[a] | wrong[b]).sum()) for a, b in pairs
         ),
         "error_correlation": _mean(_phi(wrong[a], wrong[b]) for a, b in pairs),

@@ -14,11 +14,13 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from acorl_sb.errors import UserError
-from acorl_sb.files import atomic_path, write_json, write_text
-from acorl_sb.heads import SoftmaxHead
-from acorl_sb.hparams import build
-from acorl_sb.members import RECORD, WEIGHTS, load_weights
+from acorl_sb.encoders.member_folder import RECORD, WEIGHTS
+from acorl_sb.encoders.trusted import HOMES, build_keys, read_yaml
+from acorl_sb.encoders.weights import load_weights
+from acorl_sb.training.heads import SoftmaxHead
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import atomic_path, write_json, write_text
+from acorl_sb.utils.hparams import build
 
 CLASSIFIER, OUTPUTS = "classifier.ckpt", "outputs.npz"
 
@@ -35,7 +37,10 @@ class Outputs(NamedTuple):
 
 def build_encoder(tree: Any, where: str) -> nn.Module:
     """Build an encoder from its resolved YAML; it must say D as ``embedding_dim``."""
-    encoder = build({"encoder": tree}, where)["encoder"]
+    return _checked(build({"encoder": tree}, where)["encoder"], where)
+
+
+def _checked(encoder: Any, where: str) -> nn.Module:
     if not isinstance(encoder, nn.Module) or not hasattr(encoder, "embedding_dim"):
         raise UserError(f"{where}: must be a torch module with the attribute embedding_dim")
     return encoder
@@ -100,17 +105,26 @@ def save_member(
     write_json(folder / RECORD, record)
 
 
-def load_member(folder: str | Path) -> nn.Module:
-    """The encoder of a member folder, in eval mode; ``UserError`` for what does not fit."""
-    folder = Path(folder)
-    path = folder / "hyperparams.yaml"
-    if not path.is_file():
-        raise UserError(f"encoder folder {folder}: {path.name} does not exist")
-    tree = ruamel.yaml.YAML().load(path.read_text(encoding="utf-8"))
-    if "encoder" not in tree:
+def load_member(folder: str | Path, trust: bool = False) -> nn.Module:
+    """The encoder of a member folder, in eval mode; ``UserError`` for what does not fit.
+
+    No code of the folder is run, unless ``trust`` says that it may be (``acorl_sb.encoders.trusted``).
+    """
+    path = Path(folder) / "hyperparams.yaml"
+    made = build_keys(read_yaml(path), ["encoder"], str(path), trust, (*HOMES, "images.models"))
+    if "encoder" not in made:
         raise UserError(f"{path}: the key 'encoder' is missing")
-    encoder = build_encoder(tree["encoder"], str(path))
-    load_weights(encoder, folder / WEIGHTS)
+    return _with_weights(made["encoder"], str(path), folder)
+
+
+def rebuild_member(folder: str | Path, tree: Any, where: str) -> nn.Module:
+    """A finished member of the user's own run, built from the encoder in the run's own YAML."""
+    return _with_weights(build({"encoder": tree}, where)["encoder"], where, folder)
+
+
+def _with_weights(encoder: Any, where: str, folder: str | Path) -> nn.Module:
+    encoder = _checked(encoder, where)
+    load_weights(encoder, Path(folder) / WEIGHTS)
     return encoder.eval()
 
 

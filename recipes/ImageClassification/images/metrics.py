@@ -60,11 +60,6 @@ def evaluate(
     }
 
 
-def draws(n: int, replicates: int, seed: int) -> np.ndarray:
-    """How often each of n things is drawn, (R, n): n draws with replacement in each row."""
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=replicates)
-
-
 def over_runs(values: np.ndarray, runs: np.ndarray) -> np.ndarray:
     """Mean over runs of replicate values (S, R), with how often each run is drawn, (R, S)."""
     return (values * runs.T).sum(axis=0) / runs.sum(axis=1)

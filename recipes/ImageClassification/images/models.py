@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from acorl_sb.errors import UserError
-from acorl_sb.heads import SoftmaxHead
+from acorl_sb.training.heads import SoftmaxHead
+from acorl_sb.utils.errors import UserError
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -74,7 +74,7 @@ class TorchvisionResNet(nn.Module):
         self.resnet = resnet18(weights=None) if depth == 18 else resnet50(weights=None)
         self.embedding_dim = self.resnet.fc.in_features
         if weights is not None:
-            from acorl_sb.members import load_weights
+            from acorl_sb.encoders.weights import load_weights
 
             load_weights(self.resnet, weights)
         self.resnet.fc = nn.Identity()

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acorl_sb.files import atomic_path
+from acorl_sb.utils.files import atomic_path
+from acorl_sb.utils.tables import markdown
 from images.results import FUSIONS, number, percent
 
 
@@ -23,7 +24,7 @@ def comparison_tables(results: Mapping[str, Any]) -> str:
     for fusion in FUSIONS:
         head = f"Accuracy in %, {fusion} fused, K members"
         parts.append(
-            _table(
+            markdown(
                 [head, *map(str, sizes)],
                 [
                     [name, *(percent(rows[name, k, fusion]["accuracy"]) for k in sizes)]
@@ -33,7 +34,7 @@ def comparison_tables(results: Mapping[str, Any]) -> str:
         )
         head = f"Accuracy − `{reference}`'s, percentage points, paired, {fusion} fused"
         parts.append(
-            _table(
+            markdown(
                 [head, *map(str, sizes[1:])],
                 [
                     [
@@ -50,7 +51,7 @@ def comparison_tables(results: Mapping[str, Any]) -> str:
         )
     last = sizes[-1]
     parts.append(
-        _table(
+        markdown(
             [f"K = {last}", "fused", "top-5, %", "NLL, nats", "calibration error, %"],
             [
                 [name, fusion, percent(r["top5"]), number(r["nll"]), percent(r["ece"])]
@@ -61,12 +62,12 @@ def comparison_tables(results: Mapping[str, Any]) -> str:
         )
     )
     members = {(m["method"], m["k"]): m for m in results["members"]}
-    alike = list(members[methods[0], 2]["likeness"])
+    alike = list(members[methods[0], 2]["similarity"])
     parts.append(
-        _table(
+        markdown(
             [
                 "members",
-                "push",
+                "weight",
                 *(f"accuracy of no. {k} alone, %" for k in sizes[1:]),
                 *(f"{key.replace('_', ' ')}, K = 2" for key in alike),
                 "seconds, no. 2",
@@ -76,7 +77,7 @@ def comparison_tables(results: Mapping[str, Any]) -> str:
                     name,
                     "" if results["strengths"][name] is None else f"{results['strengths'][name]:g}",
                     *(f"{100 * members[name, k]['accuracy'][0]:.1f}" for k in sizes[1:]),
-                    *(f"{members[name, 2]['likeness'][key]:.2f}" for key in alike),
+                    *(f"{members[name, 2]['similarity'][key]:.2f}" for key in alike),
                     f"{members[name, 2]['seconds']:.1f}",
                 ]
                 for name in methods
@@ -85,7 +86,7 @@ def comparison_tables(results: Mapping[str, Any]) -> str:
     )
     if results["selection"]:
         parts.append(_selection_table(results["selection"]))
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
 def _selection_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -97,12 +98,7 @@ def _selection_table(rows: Sequence[Mapping[str, Any]]) -> str:
         cells = [nll.get((name, strength)) for strength in [None, *strengths]]
         body.append([name, *("" if cell is None else f"{cell:.3f}" for cell in cells)])
     head = "Development NLL of the pair, nats, by push"
-    return _table([head, without, *(f"{strength:g}" for strength in strengths)], body)
-
-
-def _table(head: list[str], body: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *body]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return markdown([head, without, *(f"{strength:g}" for strength in strengths)], body)
 
 
 def draw_comparison(results: Mapping[str, Any], path: str | Path) -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from acorl_sb.bootstrap import interval
+from acorl_sb.metrics.bootstrap import draws
+from acorl_sb.metrics.intervals import interval
+from acorl_sb.utils.tables import markdown
 from images.data import ImageData
-from images.ensembles import fuse_embeddings, fuse_probabilities, likeness
+from images.ensembles import fuse_embeddings, fuse_probabilities, similarity
 from images.members import Outputs
-from images.metrics import METRICS, centred, draws, evaluate, over_runs, softmax
+from images.metrics import METRICS, centred, evaluate, over_runs, softmax
 
 FUSIONS = ("probabilities", "embeddings")
 Probabilities = np.ndarray
@@ -86,30 +88,34 @@ def evaluate_run(
         "test_images": len(data.test),
         "systems": {name: with_intervals(m) for name, m in measured.items()},
         "minus_first": {n: differences(m, first) for n, m in measured.items() if n != names[0]},
-        "likeness": likeness(outputs, data.test.labels),
+        "similarity": similarity(outputs, data.test.labels),
     }
 
 
 def ensemble_table(results: Mapping[str, Any]) -> str:
     """The results of one run as a Markdown table."""
-    lines = [
-        f"{results['test_images']} test images; 95 % intervals over images.",
-        "",
-        "| system | accuracy, % | − first | top-5, % | NLL, nats | calibration error, % |",
-        "|---|---|---|---|---|---|",
-    ]
+    header = ["system", "accuracy, %", "− first", "top-5, %", "NLL, nats", "calibration error, %"]
+    rows = []
     for name, row in results["systems"].items():
         against = results["minus_first"].get(name)
         cells = [
+            name,
             percent(row["accuracy"]),
             percent(against["accuracy"], sign=True) if against else "",
             percent(row["top5"]),
             number(row["nll"]),
             percent(row["ece"]),
         ]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    if results["likeness"]:
-        alike = ", ".join(f"{k.replace('_', ' ')} {v:.2f}" for k, v in results["likeness"].items())
+        rows.append(cells)
+    lines = [
+        f"{results['test_images']} test images; 95 % intervals over images.",
+        "",
+        markdown(header, rows).rstrip(),
+    ]
+    if results["similarity"]:
+        alike = ", ".join(
+            f"{k.replace('_', ' ')} {v:.2f}" for k, v in results["similarity"].items()
+        )
         lines += ["", f"Members, mean over pairs: {alike}."]
     return "\n".join(lines) + "\n"
 

@@ -18,16 +18,23 @@ from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from acorl_sb.alliance import Alliance, EmbeddingTable
-from acorl_sb.checkpoint import AtomicCheckpointer
 from acorl_sb.complementarity import Independent
-from acorl_sb.dataset import StepSampler, collate
-from acorl_sb.distributed import rank_and_world, start
-from acorl_sb.errors import UserError
-from acorl_sb.heads import SoftmaxHead
-from acorl_sb.hparams import Loaded, build, plain
-from acorl_sb.members import read_record
-from acorl_sb.training import VIEWS, refuse_changes
+from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble
+from acorl_sb.encoders.member_folder import read_record
+from acorl_sb.training.dataset import StepSampler, collate
+from acorl_sb.training.heads import SoftmaxHead
+from acorl_sb.training.members import VIEWS
+from acorl_sb.training.provenance import (
+    REFERENCES,
+    note_start,
+    reference_weights,
+    refuse_changes,
+    run_settings,
+)
+from acorl_sb.utils.checkpoint import AtomicCheckpointer
+from acorl_sb.utils.distributed import rank_and_world, start
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import Loaded, build, plain
 from images.brain import ImageBrain
 from images.data import ImageData, Split
 from images.members import (
@@ -35,6 +42,7 @@ from images.members import (
     embed,
     load_member,
     member_outputs,
+    rebuild_member,
     save_member,
     worker_errors,
 )
@@ -49,7 +57,7 @@ class Settings:
     ``batch_size`` images of one rank; ``epochs`` of ``epoch_steps`` steps; ``optimizer`` and
     ``adversary_optimizer`` are callables (parameters) -> optimizer; ``lr_schedule`` is called
     with the optimizer and the step; ``augment`` with images and relative lengths, or it is
-    None; ``view`` is ``crop`` (priors see the augmented image) or ``utterance`` (priors see the
+    None; ``view`` is ``crop`` (references see the augmented image) or ``utterance`` (references see the
     plain one, computed once per image); ``workers`` are loader processes; ``plain`` is all that
     determines the weights (these keys and the data's) as the YAML says it.
     """
@@ -77,7 +85,7 @@ class Settings:
 SETTINGS = [field.name for field in fields(Settings) if field.name != "plain"]
 # What a YAML of one run holds, and what of it is built only when its member is due.
 RUN_KEYS = [*SETTINGS, "data", "output_folder", "replicates", "threads"]
-RUN_LAZY = ("members", "priors")
+RUN_LAZY = ("members", "references")
 MEMBER_KEYS = {"name", "encoder", "objective", "seed"}
 
 
@@ -127,46 +135,49 @@ class Drawn(Dataset):
 
 
 class Chain:
-    """An alliance that grows by one trained, or loaded, member at a time.
+    """An ensemble that grows by one trained, or loaded, member at a time.
 
     ``errors`` are the members' development errors, fractions; ``folders`` where they lie.
     """
 
     def __init__(self, task: Task):
         self.task = task
-        self.alliance = Alliance()
+        self.ensemble = FrozenEnsemble()
         self.errors: list[float] = []
         self.folders: list[Path] = []
 
     def copy(self) -> Chain:
         """A chain with the same members, to be continued in another way."""
         other = Chain(self.task)
-        other.alliance = Alliance(self.alliance.members)
+        other.ensemble = FrozenEnsemble(self.ensemble.members)
         other.errors, other.folders = list(self.errors), list(self.folders)
         return other
 
-    def add_prior(self, name: str, folder: str | Path) -> None:
-        """A frozen encoder that a user owns; its error is unknown, so no push is held to it."""
-        self.alliance.add(name, load_member(folder).to(self.task.device))
+    def add_reference(self, name: str, folder: str | Path, trust: bool = False) -> None:
+        """A frozen encoder that a user owns; its error is unknown, so no schedule is held to it."""
+        self.ensemble.add(name, load_member(folder, trust).to(self.task.device))
 
     def add_member(self, spec: Any, index: int, folder: Path, seed: int | None = None) -> None:
         """Train the member that ``spec`` (name, encoder, objective) says, unless it is there."""
         seed = 1000 * self.task.settings.seed + index if seed is None else seed
+        complements = spec.get("objective") is not None
         wanted = {
             "member": plain(spec),
             "seed": seed,
             "training": self.task.settings.plain,
-            "priors": self.alliance.names if spec.get("objective") is not None else [],
+            "references": self.ensemble.names if complements else [],
+            REFERENCES: reference_weights(self.ensemble) if complements else {},
         }
-        record = read_record(folder)
+        record = read_record(folder, ["dev_error"])
         if record is None:
             train_member(spec, index, seed, self, folder, wanted)
-            record = read_record(folder)
+            record = read_record(folder, ["dev_error"])
         else:
             refuse_changes(folder, record["settings"], wanted)
         self.errors.append(record["dev_error"])
         self.folders.append(folder)
-        self.alliance.add(str(spec["name"]), load_member(folder).to(self.task.device))
+        encoder = rebuild_member(folder, spec["encoder"], f"members[{index}].encoder")
+        self.ensemble.add(str(spec["name"]), encoder.to(self.task.device))
 
 
 def train_member(
@@ -179,7 +190,7 @@ def train_member(
     encoder = build_encoder(spec["encoder"], f"members[{index}].encoder")
     check_encoder(encoder, data.train, f"members[{index}].encoder")
     head = SoftmaxHead(encoder.embedding_dim, len(data.classes))
-    objective, priors = make_objective(spec, index, encoder, chain)
+    objective, references = make_objective(spec, index, encoder, chain)
     rank, world = rank_and_world()
     sampler = StepSampler(
         len(data.train), settings.batch_size, settings.epoch_steps, seed, rank, world
@@ -217,9 +228,12 @@ def train_member(
         },
         chain.task.run_opts,
         checkpointer,
-        priors=priors,
+        references=references,
         adversary_opt_class=settings.adversary_optimizer,
     )
+    if if_main_process():
+        note_start(folder, {**wanted, "run": run_settings(chain.task.run_opts)})
+    ddp_barrier()
     with worker_errors():
         brain.fit(counter, loader, progressbar=None if sys.stderr.isatty() else False)
     encoder.eval()
@@ -246,28 +260,28 @@ def train_member(
 
 
 def make_objective(spec: Any, index: int, encoder: nn.Module, chain: Chain):
-    """The member's objective and what gives it the priors' embeddings.
+    """The member's objective and what gives it the references' embeddings.
 
     Plain training gets ``Independent`` and nobody to embed.
     """
     sizes = {"dim": encoder.embedding_dim, "n_classes": len(chain.task.data.classes)}
     if spec.get("objective") is None:
-        return Independent(prior_dims=[], **sizes), Alliance()
+        return Independent(reference_dims=[], **sizes), FrozenEnsemble()
     where = f"members[{index}].objective"
     factory = build({"objective": spec["objective"]}, where)["objective"]
     try:
-        objective = factory(prior_dims=chain.alliance.dims, **sizes)
+        objective = factory(reference_dims=chain.ensemble.dims, **sizes)
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: {error}") from None
-    if not objective.uses_priors:
-        return objective, Alliance()
+    if not objective.uses_references:
+        return objective, FrozenEnsemble()
     if chain.errors:
-        objective.set_reference(min(chain.errors))
+        objective.set_baseline(min(chain.errors))
     if chain.task.settings.view == "crop":
-        return objective, chain.alliance
+        return objective, chain.ensemble
     tables = [
         embed(member.encoder, chain.task.data.train, chain.task.device)
-        for member in chain.alliance.members
+        for member in chain.ensemble.members
     ]
     return objective, EmbeddingTable(tables)
 
@@ -292,13 +306,13 @@ def check_encoder(encoder: nn.Module, split: Split, where: str) -> None:
         )
 
 
-def train_alliance(
-    specs: Sequence[Any], prior_specs: Sequence[Any], task: Task, folder: Path
+def train_ensemble(
+    specs: Sequence[Any], reference_specs: Sequence[Any], task: Task, folder: Path
 ) -> Chain:
     """Train, or load where finished, the ``members`` of a YAML in order; return their chain."""
     chain = Chain(task)
-    for spec in prior_specs or []:
-        chain.add_prior(str(spec["name"]), spec["folder"])
+    for spec in reference_specs or []:
+        chain.add_reference(str(spec["name"]), spec["folder"], spec.get("trust") is True)
     for index, spec in enumerate(specs):
         seed = int(spec["seed"]) if "seed" in spec else None
         chain.add_member(spec, index, folder / str(spec["name"]), seed)

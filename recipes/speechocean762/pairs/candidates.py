@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import ruamel.yaml
 
-from acorl_sb.errors import UserError
+from acorl_sb.utils.errors import UserError
 
-PAIR_KEYS = {"seed", "prior", "member", "against", "strengths"}  # all else changes its training
+PAIR_KEYS = {"seed", "reference", "member", "against", "strengths"}  # all else changes its training
 FIRST = "first"
 
 
@@ -18,7 +18,7 @@ class Candidate(NamedTuple):
     """One way to get a second member.
 
     ``changes`` are the keys of its YAML that train.py's member or YAML takes, but for ``start``,
-    the name of a member whose weights training goes on from. ``prior`` is the
+    the name of a member whose weights training goes on from. ``reference`` is the
     other member of the pair: ``first``, the name of an encoder from elsewhere, or a candidate,
     whose second member it is then. ``seed`` tells apart members of one study seed. ``member``
     borrows the second member of another candidate instead of training one. ``against`` are the
@@ -28,7 +28,7 @@ class Candidate(NamedTuple):
 
     name: str
     changes: dict[str, Any]
-    prior: str
+    reference: str
     seed: int
     member: str | None
     against: tuple[str, ...]
@@ -36,28 +36,28 @@ class Candidate(NamedTuple):
     strength: float | None
 
 
-def read_candidates(tree: Mapping[str, Any], priors: Mapping[str, Any]) -> dict[str, Candidate]:
+def read_candidates(tree: Mapping[str, Any], references: Mapping[str, Any]) -> dict[str, Candidate]:
     """The candidates by name; ``strengths`` makes one of each strength, ``name_strength``.
 
-    Raises ``UserError`` for a prior, member or reference that is not there, for ``strengths``
+    Raises ``UserError`` for a reference, member or reference that is not there, for ``strengths``
     without an objective, and for a name that is given twice.
     """
     made: dict[str, Candidate] = {}
     for family, keys in tree.items():
         for strength in keys.get("strengths") or [None]:
             name = family if strength is None else f"{family}_{strength:g}"
-            if name in made or name in (FIRST, "manifest", "priors"):
+            if name in made or name in (FIRST, "manifest", "references"):
                 raise UserError(f"candidates: the name {name!r} is taken")
             changes = {k: v for k, v in keys.items() if k not in PAIR_KEYS}
             if strength is not None:
                 changes["objective"] = with_strength(name, keys.get("objective"), strength)
             # What is needed first stands first, so nothing can wait for itself.
-            start, prior = keys.get("start", FIRST), keys.get("prior", FIRST)
+            start, reference = keys.get("start", FIRST), keys.get("reference", FIRST)
             if start not in (FIRST, *made):
                 raise UserError(f"candidates.{name}: start: {start!r} is not a candidate above it")
-            if prior not in (FIRST, *priors, *made):
+            if reference not in (FIRST, *references, *made):
                 raise UserError(
-                    f"candidates.{name}: prior: {prior!r} is neither in the key 'priors' nor a "
+                    f"candidates.{name}: reference: {reference!r} is neither in the key 'references' nor a "
                     "candidate above it"
                 )
             against = keys.get("against", next(iter(tree)))
@@ -66,7 +66,7 @@ def read_candidates(tree: Mapping[str, Any], priors: Mapping[str, Any]) -> dict[
             made[name] = Candidate(
                 name,
                 changes,
-                prior,
+                reference,
                 keys.get("seed", 1),
                 keys.get("member"),
                 against,
@@ -80,7 +80,7 @@ def read_candidates(tree: Mapping[str, Any], priors: Mapping[str, Any]) -> dict[
         if c.member is not None and (c.changes or made[c.member].member is not None):
             raise UserError(
                 f"candidates.{c.name}: it borrows a member, so it trains none and its only keys "
-                "are prior, member and against; borrow from a candidate that trains one"
+                "are reference, member and against; borrow from a candidate that trains one"
             )
     return made
 
@@ -90,9 +90,9 @@ def with_strength(name: str, objective: Any, strength: float) -> Any:
     if objective is None:
         raise UserError(f"candidates.{name}: strengths need an objective that pushes")
     pushed = copy.deepcopy(objective)
-    if "push" in pushed:
-        pushed["push"]["strength"] = strength
+    if "weight" in pushed:
+        pushed["weight"]["strength"] = strength
     else:
         text = f"!new:acorl_sb.complementarity.Ramp {{strength: {strength}}}"
-        pushed["push"] = ruamel.yaml.YAML().load(text)
+        pushed["weight"] = ruamel.yaml.YAML().load(text)
     return pushed

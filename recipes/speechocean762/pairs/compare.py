@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from acorl_sb import metrics
-from acorl_sb.bootstrap import Measure, interval, speaker_bootstrap
-from acorl_sb.evaluate import Side
+from acorl_sb.fusion.ensemble_scoring import Side
+from acorl_sb.metrics.bootstrap import Measure, speaker_bootstrap
+from acorl_sb.metrics.intervals import interval
 
 REPLICATES = 1000
 
@@ -47,10 +48,7 @@ def error(scores: np.ndarray, side: Side, measure: Measure, replicates: int = RE
         value = metrics.eer(scores, labels)
     else:
         value = metrics.min_dcf(scores, labels, measure.p_target, measure.c_miss, measure.c_fa)
-    speaker = np.array([u.spk_id for u in side.utterances])
-    drawn = speaker_bootstrap(
-        scores, labels, speaker[side.enrol], speaker[side.test], [measure], replicates
-    )
+    drawn = speaker_bootstrap(scores, labels, *side.speakers, [measure], replicates)
     return Error(value, drawn[str(measure)][0])
 
 

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from acorl_sb import corpora
-from acorl_sb.audio import SAMPLE_RATE, read_audio
-from acorl_sb.augment import audio_lengths
-from acorl_sb.corpora import Utterance
-from acorl_sb.encoders import SpeakerEncoder
-from acorl_sb.errors import UserError
-from acorl_sb.extract import embed_utterances
-from acorl_sb.scoring.embeddings import Embeddings, write_embeddings
+from acorl_sb.data.audio import SAMPLE_RATE, read_audio
+from acorl_sb.data.embeddings import Embeddings, write_embeddings
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.training.augment import audio_lengths
+from acorl_sb.utils.errors import UserError
 
 SILENT = 1e-4  # root mean square of full scale; a stretch of noise below it is none
 

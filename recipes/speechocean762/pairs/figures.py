@@ -12,11 +12,11 @@ import torch
 
 from acorl_sb import corpora, metrics
 from acorl_sb.analysis.probes import mlp_r2
-from acorl_sb.analysis.similarity import linear_cka
-from acorl_sb.contribution import common_errors, score_correlations
-from acorl_sb.evaluate import Side, read_side
-from acorl_sb.fusion import MeanZNorm
-from acorl_sb.scoring.embeddings import read_embeddings
+from acorl_sb.analysis.representations import linear_cka
+from acorl_sb.data.embeddings import read_embeddings
+from acorl_sb.fusion.ensemble_scoring import Side, read_side
+from acorl_sb.fusion.models import MeanZNorm
+from acorl_sb.fusion.subsets import error_overlap, score_correlations
 from pairs.conditions import Condition
 
 P_TARGET = 0.01
@@ -76,7 +76,7 @@ def measure(pair: Pair, conditions: Sequence[Condition], manifests: Path) -> dic
             "fused_min_dcf": metrics.min_dcf(both, labels, P_TARGET),
             "correlation_target": float(correlation["target"][0, 1]),
             "correlation_nontarget": float(correlation["nontarget"][0, 1]),
-            "common_errors": float(common_errors(stacked, labels)["share"][0, 1]),
+            "error_overlap": float(error_overlap(stacked, labels)["share"][0, 1]),
         }
     v, z = (torch.from_numpy(vectors(member, main, "test")) for member in pair)
     v, z = (torch.nn.functional.normalize(x, dim=-1) for x in (v, z))

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from acorl_sb.errors import UserError
-from acorl_sb.files import write_text
-from acorl_sb.hparams import dump
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import write_text
+from acorl_sb.utils.hparams import dump
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, create_model
 
-from acorl_sb.errors import UserError
-from acorl_sb.hparams import untagged
-from acorl_sb.option_kinds import ABSENT, hint
-from acorl_sb.options import Name, Options, Seconds, Text, validate
-from acorl_sb.train_options import Objective, Seed, Speeds, TrainOptions
+from acorl_sb.training.train_options import Objective, Seed, Speeds, TrainOptions
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import untagged
+from acorl_sb.utils.option_kinds import ABSENT, hint
+from acorl_sb.utils.options import Name, Options, Seconds, Text, validate
 
 
 class ConditionKeys(Options):
@@ -22,7 +22,7 @@ class ConditionKeys(Options):
 
 
 class PriorKeys(Options):
-    """An entry of ``priors``; see those of train.py."""
+    """An entry of ``references``; see those of train.py."""
 
     folder: Text = Field(ABSENT, description="a member's folder")
     source: Text = Field(ABSENT, description="such a folder, or an id of the Hugging Face hub")
@@ -33,7 +33,7 @@ class PriorKeys(Options):
 class StudyOptions(Options):
     """All keys of study.py; other keys of a YAML are pieces that its candidates share."""
 
-    lazy: ClassVar[tuple[str, ...]] = ("candidates", "common", "conditions", "priors")
+    lazy: ClassVar[tuple[str, ...]] = ("candidates", "common", "conditions", "references")
 
     output_folder: Text = Field(description="where everything is written")
     base: Text = Field(description="YAML of train.py that all jobs start from, beside the study's")
@@ -47,7 +47,9 @@ class StudyOptions(Options):
     conditions: Annotated[dict[Text, ConditionKeys], Field(min_length=1)] = Field(
         description="what finished members are tried on; candidates are judged by the first"
     )
-    priors: dict[Name, PriorKeys] = Field({}, description="pretrained encoders to build pairs on")
+    references: dict[Name, PriorKeys] = Field(
+        {}, description="pretrained encoders to build pairs on"
+    )
     screening_seeds: list[Seed] = Field(description="seeds of all candidates")
     seeds: Annotated[list[Seed], Field(min_length=1)] = Field(
         description="seeds of the chosen candidates"
@@ -68,7 +70,7 @@ class CandidateKeys(Options):
         ABSENT, description="a candidate for each strength of the objective's push"
     )
     start: Text = Field(ABSENT, description="member whose weights training goes on from")
-    prior: Text = Field(ABSENT, description="the other member of the pair")
+    reference: Text = Field(ABSENT, description="the other member of the pair")
     seed: Seed = Field(ABSENT, description="tells apart members of one study seed")
     member: Text = Field(ABSENT, description="candidate whose second member is borrowed")
     against: Text | list[Text] = Field(ABSENT, description="candidates it is compared with")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from acorl_sb.hparams import read_tree
+from acorl_sb.utils.hparams import read_tree
 from pairs.candidates import FIRST, Candidate
 from pairs.jobs import Job
 
@@ -19,19 +19,19 @@ class Plan:
         base: Path,
         folder: Path,
         common: dict[str, Any],
-        priors: dict[str, Any],
+        references: dict[str, Any],
         candidates: dict[str, Candidate],
         after: Callable[[str, int, Path], None],
     ):
         self.base, self.folder, self.common = base, folder, common
-        self.priors, self.candidates, self.after = priors, candidates, after
+        self.references, self.candidates, self.after = references, candidates, after
 
     def jobs(self, wanted: list[tuple[str, int]]) -> list[Job]:
         """What both members of all pairs need, each run once and after those that it needs."""
         made: dict[Path, Job] = {}
         for name, seed in wanted:
             candidate = self.candidates[name]
-            for needed in (candidate.prior, candidate.member or name):
+            for needed in (candidate.reference, candidate.member or name):
                 self.add(needed, seed, made)
         return list(made.values())
 
@@ -40,7 +40,7 @@ class Plan:
 
         ``name`` is ``first``, a candidate or an encoder from elsewhere, which needs none.
         """
-        if name in self.priors:
+        if name in self.references:
             return ()
         folder = self.folder / f"seed{seed}" / name
         if folder in made:
@@ -59,8 +59,8 @@ class Plan:
             # The same seed of initialisation and of the crops' order for all candidates.
             spec = self.member(1, "second", own, 1000 * seed + candidate.seed)
             if spec["objective"] is not None:
-                needs += self.add(candidate.prior, seed, made)
-                changes["priors"] = [self.prior(candidate.prior, seed)]
+                needs += self.add(candidate.reference, seed, made)
+                changes["references"] = [self.reference(candidate.reference, seed)]
             changes["members"] = [spec]
         changes = {**self.common, "seed": seed, **changes}
         trained = self.trained(name, seed)
@@ -76,8 +76,8 @@ class Plan:
         """The base's member, changed."""
         return {**read_tree(self.base)["members"][index], "name": name, "seed": seed, **own}
 
-    def prior(self, name: str, seed: int) -> dict[str, Any]:
-        """The entry of train.py's key ``priors`` for the other member of a pair."""
-        if name in self.priors:
-            return {"name": name, **self.priors[name]}
+    def reference(self, name: str, seed: int) -> dict[str, Any]:
+        """The entry of train.py's key ``references`` for the other member of a pair."""
+        if name in self.references:
+            return {"name": name, **self.references[name]}
         return {"name": name, "folder": str(self.trained(name, seed))}

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from acorl_sb.analysis.pictures import COLOURS, DASHES, save
+from acorl_sb.report.style import DASHES, MARKERS, MEMBER_COLOURS
+from acorl_sb.utils.files import atomic_path
 from pairs.tables import mean
 
 if TYPE_CHECKING:
     from pairs.results import Results
-
-MARKERS = "osD^vPX*<>h"  # as many as share no divisor with the colours: 66 looks
 
 
 def write(results: Results) -> None:
@@ -25,6 +26,13 @@ def write(results: Results) -> None:
     varied = strengths(results)
     if varied is not None:
         save(varied, results.folder / "strength.png")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG whole or not at all."""
+    FigureCanvasAgg(figure)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=100, facecolor="white", bbox_inches="tight")
 
 
 def correlation(results: Results) -> Figure:
@@ -39,7 +47,7 @@ def correlation(results: Results) -> Figure:
             [row["test"]["correlation_nontarget"] for row in rows],
             [100 * row["test"]["fused"] for row in rows],
             label=family,
-            color=COLOURS[place % len(COLOURS)],
+            color=MEMBER_COLOURS[place % len(MEMBER_COLOURS)],
             marker=MARKERS[place % len(MARKERS)],
             s=28,
             alpha=0.85,
@@ -81,7 +89,7 @@ def strengths(results: Results) -> Figure | None:
                 x,
                 [shown(points[strength], key) for strength in x],
                 label=family if key == "fused" else None,
-                color=COLOURS[place % len(COLOURS)],
+                color=MEMBER_COLOURS[place % len(MEMBER_COLOURS)],
                 linestyle=DASHES[place % len(DASHES)],
                 marker=MARKERS[place % len(MARKERS)],
             )

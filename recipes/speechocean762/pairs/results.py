@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from acorl_sb.bootstrap import Measure
-from acorl_sb.files import write_json, write_text
+from acorl_sb.metrics.bootstrap import Measure
+from acorl_sb.utils.files import write_json, write_text
 from pairs import plots, tables
 from pairs.candidates import FIRST, Candidate
 from pairs.compare import Difference, Error, difference, error
@@ -86,16 +86,16 @@ class Results:
 
     def conditions_for(self, name: str, seed: int) -> Sequence[Condition]:
         """The conditions under which a member, ``first`` or a candidate's, has to be heard."""
-        pairs = [(c.name, c.prior, c.member or c.name) for c in self.candidates.values()]
+        pairs = [(c.name, c.reference, c.member or c.name) for c in self.candidates.values()]
         wanted = [self.conditions_of(pair, seed) for pair, *members in pairs if name in members]
         return max(wanted, key=len, default=self.conditions[:1])
 
     def pair(self, name: str, seed: int) -> Pair:
         """Where the embeddings of a pair's members are."""
         candidate, seed_folder = self.candidates[name], self.folder / f"seed{seed}"
-        first = self.folder / "priors" / candidate.prior
-        if candidate.prior == FIRST or candidate.prior in self.candidates:
-            first = seed_folder / candidate.prior
+        first = self.folder / "references" / candidate.reference
+        if candidate.reference == FIRST or candidate.reference in self.candidates:
+            first = seed_folder / candidate.reference
         return Pair(first / "heard", seed_folder / (candidate.member or name) / "heard")
 
     def of(self, name: str, seeds: Sequence[int] | None = None) -> list[dict[str, Any]]:

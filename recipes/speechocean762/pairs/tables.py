@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from acorl_sb.bootstrap import Measure
-from acorl_sb.fuse_tables import markdown, signed
+from acorl_sb.metrics.bootstrap import Measure
+from acorl_sb.utils.tables import markdown, signed
 from pairs.compare import Difference
 
 if TYPE_CHECKING:
@@ -84,14 +84,14 @@ def likeness_table(results: Results) -> str:
     """How alike the two members are, and the second one's size and training time."""
     head = [
         *("pair", "score correlation, target", "non-target", "CKA", "R² of a fresh probe"),
-        *("errors in common", "second's parameters", "its training, s"),
+        *("error overlap", "second's parameters", "its training, s"),
     ]
-    likeness = ("correlation_target", "correlation_nontarget", "cka", "r2_of_probe")
+    similarity = ("correlation_target", "correlation_nontarget", "cka", "r2_of_probe")
     lines = [
         [
             name,
-            *(f"{mean(rows, 'test', key):.3f}" for key in likeness),
-            f"{100 * mean(rows, 'test', 'common_errors'):.1f} %",
+            *(f"{mean(rows, 'test', key):.3f}" for key in similarity),
+            f"{100 * mean(rows, 'test', 'error_overlap'):.1f} %",
             f"{mean(rows, 'parameters') / 1e6:.2f} M",
             f"{mean(rows, 'seconds'):.0f}",
         ]

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Recipe for training an alliance of speaker encoders on VoxCeleb (ACoRL, arXiv 2404.15704).
+"""Recipe for training an ensemble of speaker encoders on VoxCeleb (ACoRL, arXiv 2404.15704).
 
 Every member after the first is trained to complement the frozen ones before it; all members are
 scored, fused and reported.
@@ -18,21 +18,27 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from acorl_sb import distributed, options
-from acorl_sb.errors import run_cli
-from acorl_sb.experiment import run_experiment
-from acorl_sb.logs import log_to
-from acorl_sb.memory import keep_freed_memory
-from acorl_sb.option_kinds import ABSENT
-from acorl_sb.rehearsal import rehearse
-from acorl_sb.train_options import CORPUS, DECISIVE, TrainingKeys, TrainingRun, TrainOptions
-from acorl_sb.training import Settings
+from acorl_sb.cli.train import run_experiment
+from acorl_sb.training.members import Settings
+from acorl_sb.training.rehearsal import rehearse
+from acorl_sb.training.train_options import (
+    CORPUS,
+    DECISIVE,
+    TrainingKeys,
+    TrainingRun,
+    TrainOptions,
+)
+from acorl_sb.utils import distributed, options
+from acorl_sb.utils.errors import run_cli
+from acorl_sb.utils.logs import log_to_screen
+from acorl_sb.utils.memory import keep_freed_memory
+from acorl_sb.utils.option_kinds import ABSENT
 
 
 class RecipeOptions(TrainOptions):
     """The keys of the front door's train.py, and those that only this recipe's YAMLs have."""
 
-    lazy: ClassVar[tuple[str, ...]] = ("members", "priors", "encoder")
+    lazy: ClassVar[tuple[str, ...]] = ("members", "references", "encoder")
 
     encoder: dict[str, Any] = Field(description="of both members, as in hparams/models/*.yaml")
     lr: float = Field(gt=0, le=1000, description="learning rate, for optimizer and schedule")
@@ -74,7 +80,7 @@ def main():
     )
     rehearse(**loaded.lazy, settings=settings, run_opts=loaded.run_opts)
     run_opts, _ = distributed.start(loaded.run_opts)
-    log_to(f"{hparams['output_folder']}/train_log.txt")
+    log_to_screen()
     summarise(hparams, encoder)
     run_experiment(
         output_folder=hparams["output_folder"],

@@ -1,0 +1,229 @@
+"""What an analysis starts from: members of finished runs, on the same test trials."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from acorl_sb.analysis.compare import as_numbers
+from acorl_sb.data.embeddings import read_embeddings
+from acorl_sb.data.lines import read_blocks, some
+from acorl_sb.data.manifest import Utterance, read_manifest
+from acorl_sb.encoders.member_folder import WEIGHTS
+from acorl_sb.encoders.weights import read_weights
+from acorl_sb.fusion.ensemble_scoring import Side, read_side
+from acorl_sb.scoring.backends.cosine import unit_rows
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import read_tree
+from acorl_sb.utils.names import check_name
+
+
+@dataclass
+class Member:
+    """A trained member as it lies on disk.
+
+    ``vectors`` (M, D) float32 on the CPU, unit length, row by row the utterances of the analysis.
+    """
+
+    name: str
+    folder: Path
+    vectors: torch.Tensor
+
+
+@dataclass
+class Pair:
+    """Two members by name; ``role`` is ``examined`` or ``reference`` (trained independently)."""
+
+    first: str
+    second: str
+    role: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.first} + {self.second}"
+
+
+@dataclass
+class Inputs:
+    """Members by name, the pairs to look at, and the trials that they are compared on."""
+
+    side: Side
+    members: dict[str, Member]
+    pairs: list[Pair]
+
+    @property
+    def speakers(self) -> np.ndarray:
+        return np.array([u.spk_id for u in self.side.utterances])
+
+
+def read_inputs(
+    run_folder: str | Path,
+    part: str = "test",
+    members: Sequence[str] | None = None,
+    baseline_run: str | Path | None = None,
+    reference_members: Sequence[str] | None = None,
+) -> Inputs:
+    """Read one or two output folders of ``train.py``.
+
+    Arguments
+    ---------
+    run_folder : path
+    part : ``dev`` or ``test``
+    members : names, at least two; None: all members of the run, in the order of training
+    baseline_run : an output folder on the same corpus and seed whose first two members were
+        trained independently of each other; None: no reference pair
+    reference_members : two names; None: the reference run's first two
+
+    A member of the reference run with the very weights of the run's own member of that name is
+    the same member. Others get ``reference `` before their name.
+
+    Raises ``UserError`` for a folder that is not a finished run, unknown or too few members, and
+    a reference run on other utterances.
+    """
+    root = Path(run_folder)
+    side = read_part(root, part)
+    names = _choose(root, members)
+    found = {name: _read_member(root, name, part, side) for name in names}
+    pairs = [
+        Pair(first, second, "examined")
+        for i, first in enumerate(names)
+        for second in names[i + 1 :]
+    ]
+    if baseline_run is not None:
+        other = Path(baseline_run)
+        chosen = _choose(other, reference_members)[:2]
+        keys = []
+        for name in chosen:
+            member = _read_member(other, name, part, side)
+            key = name
+            if name not in found or not _same_weights(found[name], member):
+                key = member.name = f"reference {name}"
+                found[key] = member
+            keys.append(key)
+        pairs.append(Pair(*keys, "reference"))
+    return Inputs(side, found, pairs)
+
+
+def read_part(root: Path, part: str) -> Side:
+    """Utterances and labelled trials of ``part`` of a run."""
+    if part not in ("dev", "test"):
+        raise UserError(f"part must be dev or test, not {part!r}")
+    if not (root / "manifest").is_dir():
+        raise UserError(f"{root}: no output folder of train.py (it has no manifest/ in it)")
+    manifest = root / "manifest" / f"{part}.csv"
+    return read_side(read_manifest(manifest), root / "manifest" / f"{part}_trials.txt")
+
+
+def member_names(root: Path) -> list[str]:
+    """Members with embeddings, priors too, in the order of results.json where there is one."""
+    present = sorted(path.name for path in (root / "embeddings").glob("*") if path.is_dir())
+    results = root / "results.json"
+    if results.is_file():
+        try:
+            systems = json.loads(results.read_text(encoding="utf-8"))["systems"]
+            order = [row["name"] for row in systems if row["kind"] == "member"]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{results}: not the results of train.py; run it again") from None
+        present.sort(key=lambda name: order.index(name) if name in order else len(order))
+    return present
+
+
+def _choose(root: Path, members: Sequence[str] | None) -> list[str]:
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; name an output folder of train.py")
+    present = member_names(root)
+    chosen = [check_name(name, "members") for name in members or present]
+    unknown = [name for name in chosen if name not in present]
+    if unknown:
+        raise UserError(
+            f"{root}: no member {unknown[0]!r}; it has {', '.join(present) or 'none that is done'}"
+        )
+    if len(chosen) < 2:
+        raise UserError(
+            f"{root}: two members are needed, it has {', '.join(chosen) or 'none that is done'}"
+        )
+    return chosen
+
+
+def _read_member(root: Path, name: str, part: str, side: Side) -> Member:
+    where = root / "embeddings" / name / part
+    embeddings = read_embeddings(where)
+    rows = embeddings.index([u.id for u in side.utterances], str(where))
+    vectors = unit_rows(torch.from_numpy(embeddings.vectors[rows]))
+    return Member(name, member_folder(root, name), vectors)
+
+
+def member_folder(root: Path, name: str) -> Path:
+    """Where a member's weights lie: in the run itself, or where its YAML says the prior is.
+
+    Raises ``UserError`` where neither is the case.
+    """
+    folder = root / "members" / check_name(name, f"{root}: members")
+    if folder.is_dir():
+        return folder
+    yaml = root / "hyperparams.yaml"
+    priors = (read_tree(yaml).get("priors") or []) if yaml.is_file() else []
+    for prior in priors:
+        if prior.get("name") == name and Path(str(prior.get("folder"))).is_dir():
+            return Path(str(prior["folder"]))
+    raise UserError(
+        f"{root}: the weights of {name!r} are neither in members/{name} nor in the folder of a "
+        f"prior of that name in {yaml.name}"
+    )
+
+
+def _same_weights(first: Member, second: Member) -> bool:
+    """Whether two members' weights are the same to the bit (their files need not be)."""
+    a, b = (_weights(member) for member in (first, second))
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def _weights(member: Member) -> dict[str, torch.Tensor]:
+    path = member.folder / WEIGHTS
+    if not path.is_file():
+        raise UserError(f"{path}: no such weights; the member's folder is not complete")
+    return read_weights(path)
+
+
+def read_attributes(
+    manifest: str | Path, utterances: Sequence[Utterance], files: dict[str, str]
+) -> dict[str, list[str]]:
+    """What is known of each utterance beside the manifest's own columns: name -> (M,) texts.
+
+    ``files`` names attributes and their two-column files, ``utterance value`` or ``speaker value``
+    a line, such as Kaldi's ``spk2age``. A manifest column ``age`` is taken as well. The text is
+    empty where nothing is known.
+
+    Raises ``UserError`` for a file that is missing or of another form, that knows none of the
+    utterances, or whose values are neither numbers nor of two kinds.
+    """
+    known: dict[str, list[str]] = {}
+    with open(manifest, newline="", encoding="utf-8-sig") as file:
+        ages = {row["ID"]: row.get("age") or "" for row in csv.DictReader(file)}
+    if any(ages.values()):
+        known["age"] = [ages[u.id] for u in utterances]
+    for name, path in files.items():
+        table: dict[str, str] = {}
+        for block in read_blocks(path):
+            for number, fields in block.lines():
+                if len(fields) != 2:
+                    raise UserError(
+                        f"{path} line {number}: 'utterance value' or 'speaker value' expected, "
+                        f"found {len(fields)} fields"
+                    )
+                table[fields[0].decode(errors="replace")] = fields[1].decode(errors="replace")
+        known[name] = [table.get(u.id, table.get(u.spk_id, "")) for u in utterances]
+        kinds = sorted(set(known[name]) - {""})
+        if not kinds:
+            raise UserError(f"{path}: none of the utterances or speakers are in it")
+        if len(kinds) > 2 and as_numbers(kinds) is None:
+            raise UserError(
+                f"{path}: its values are neither numbers nor of two kinds, first {some(kinds)}"
+            )
+    return known

@@ -1,0 +1,112 @@
+"""A bounded schedule: what a term may do to the encoder, measured against what the task does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import nn
+
+from acorl_sb.complementarity.objective import Objective
+
+
+class Bounded(Objective):
+    """Another objective, its gradient bounded by the task's.
+
+    Of the gradient of the term with respect to the encoder's weights the component against the
+    task's gradient is taken out (Yu et al. 2020, "Gradient surgery for multi-task learning"), and
+    what is left is scaled down, never up, to ``limit`` times the norm of the task's. Adversaries
+    and heads learn as they would without.
+
+    Arguments
+    ---------
+    dim, reference_dims, n_classes : see ``Objective``
+    part : callable(dim, reference_dims, n_classes) -> Objective
+    limit : float > 0
+    """
+
+    uses_references = True
+
+    def __init__(
+        self,
+        dim: int,
+        reference_dims: Sequence[int],
+        n_classes: int,
+        part: Callable[..., Objective],
+        limit: float = 0.3,
+    ):
+        nn.Module.__init__(self)
+        if not limit > 0:
+            raise ValueError(f"limit is a number above 0, not {limit}")
+        self.part = part(dim=dim, reference_dims=reference_dims, n_classes=n_classes)
+        self.limit = limit
+        self.schedule = self.part.schedule
+        self.adversary_steps = self.part.adversary_steps
+
+    def forward(self, z, references, labels, progress):
+        term = self.part(z, references, labels, progress)
+        term.limit = self.limit
+        return term
+
+    def adversary_loss(self, z, references, labels):
+        return self.part.adversary_loss(z, references, labels)
+
+    def adversary_parameters(self) -> Iterator[nn.Parameter]:
+        return self.part.adversary_parameters()
+
+    def observe(self, **seen: float) -> None:
+        self.part.observe(**seen)
+
+    def set_baseline(self, dev_error: float) -> None:
+        self.part.set_baseline(dev_error)
+
+    def get_extra_state(self) -> dict[str, float]:
+        return {}  # the part keeps its own
+
+    def set_extra_state(self, state: dict[str, float]) -> None:
+        pass
+
+
+def bounded_loss(
+    task_loss: torch.Tensor,
+    term_loss: torch.Tensor,
+    encoder: Sequence[nn.Parameter],
+    others: Sequence[nn.Parameter],
+    limit: float,
+) -> torch.Tensor:
+    """A loss of the value ``task_loss + term_loss`` whose gradient is the bounded one.
+
+    ``encoder`` are the weights whose gradient is bounded, ``others`` all others that learn; both
+    losses' graphs are used up.
+    """
+    weights = [*encoder, *others]
+    task = torch.autograd.grad(task_loss, weights, retain_graph=True, allow_unused=True)
+    term = torch.autograd.grad(term_loss, weights, allow_unused=True)
+    task, term = (
+        [torch.zeros_like(w) if g is None else g for g, w in zip(gradient, weights, strict=True)]
+        for gradient in (task, term)
+    )
+    split = len(encoder)
+    wanted = bound(task[:split], term[:split], limit) + term[split:]
+    # The sum of weight times a constant has that constant as its gradient.
+    linear = sum((w * (a + b)).sum() for w, a, b in zip(weights, task, wanted, strict=True))
+    return linear + (task_loss + term_loss - linear).detach()
+
+
+def bound(
+    task: Sequence[torch.Tensor], term: Sequence[torch.Tensor], limit: float
+) -> list[torch.Tensor]:
+    """``term`` without its component against ``task``, its norm at most ``limit`` times task's.
+
+    Both are one vector each, given in pieces; so is what is returned.
+    """
+    squared = _dot(task, task)
+    against = (_dot(task, term) / squared.clamp(min=torch.finfo(squared.dtype).tiny)).clamp(max=0)
+    left = [b - against * a for a, b in zip(task, term, strict=True)]
+    norm = _dot(left, left).sqrt()
+    scale = (limit * squared.sqrt() / norm.clamp(min=torch.finfo(norm.dtype).tiny)).clamp(max=1)
+    return [scale * g for g in left]
+
+
+def _dot(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([(x * y).sum() for x, y in zip(a, b, strict=True)]).sum()

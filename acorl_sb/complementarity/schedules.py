@@ -1,0 +1,165 @@
+"""How hard the new member is pushed away from the references: c in docs/method.md (5).
+
+A schedule is called with the fraction of training done and gives c >= 0. Training tells it what it
+has seen through ``observe``; a schedule that needs nothing of that leaves ``observe`` alone. State
+that must survive an interruption goes through ``state_dict`` / ``load_state_dict``.
+"""
+
+from __future__ import annotations
+
+import math
+
+
+class WeightSchedule:
+    """A constant schedule; the base of the others.
+
+    Arguments
+    ---------
+    weight : float >= 0
+        lambda, the largest value of c.
+    """
+
+    def __init__(self, weight: float = 1.0):
+        if not weight >= 0:
+            raise ValueError(f"a schedule has weight >= 0, not {weight}")
+        self.weight = weight
+
+    def __call__(self, progress: float) -> float:
+        """c at ``progress``, the fraction p of training done, in [0, 1]."""
+        return self.weight
+
+    def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
+        """Take note of the task loss of a step, or of the development error after an epoch."""
+
+    def set_baseline(self, dev_error: float) -> None:
+        """Take note of the best reference's development error, a fraction, before training."""
+
+    def state_dict(self) -> dict[str, float]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        pass
+
+
+class Ramp(WeightSchedule):
+    """c(p) = lambda (2 / (1 + exp(-steepness q)) - 1), docs/method.md (5).
+
+    q runs from 0 at ``start`` to 1 at the end of training; before ``start`` the schedule is 0.
+    With the defaults this is equation (5) to the letter.
+
+    >>> Ramp(weight=2.0)(0.0)
+    0.0
+    """
+
+    def __init__(self, weight: float = 1.0, steepness: float = 10.0, start: float = 0.0):
+        super().__init__(weight)
+        if not 0 <= start < 1:
+            raise ValueError(f"a ramp starts at a fraction in [0, 1), not {start}")
+        self.steepness = steepness
+        self.start = start
+
+    def __call__(self, progress: float) -> float:
+        q = (progress - self.start) / (1 - self.start)
+        if q <= 0:
+            return 0.0
+        return self.weight * (2 / (1 + math.exp(-self.steepness * q)) - 1)
+
+
+class TaskGatedRamp(Ramp):
+    """The ramp, but only while the smoothed task loss is below ``threshold``.
+
+    The new member first has to tell the classes apart; if the schedule makes it forget how, the
+    schedule stops until it has learned it again.
+
+    Arguments
+    ---------
+    threshold : float
+        Task loss (nats) under which the schedule acts.
+    smoothing : float in [0, 1)
+        Weight of the past in the running mean of the task loss.
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        threshold: float = 1.0,
+        smoothing: float = 0.9,
+        steepness: float = 10.0,
+        start: float = 0.0,
+    ):
+        super().__init__(weight, steepness, start)
+        self.threshold = threshold
+        self.smoothing = smoothing
+        self.task_loss: float | None = None
+
+    def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
+        if task_loss is None:
+            return
+        past = task_loss if self.task_loss is None else self.task_loss
+        self.task_loss = self.smoothing * past + (1 - self.smoothing) * task_loss
+
+    def __call__(self, progress: float) -> float:
+        if self.task_loss is None or self.task_loss > self.threshold:
+            return 0.0
+        return super().__call__(progress)
+
+    def state_dict(self) -> dict[str, float]:
+        return {} if self.task_loss is None else {"task_loss": self.task_loss}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.task_loss = state.get("task_loss")
+
+
+class MarginRamp(Ramp):
+    """The ramp, scaled so that the member's development error stays within a margin.
+
+    After each epoch the schedule is multiplied by ``relax`` (< 1) when the member's development
+    error is above ``margin`` x ``baseline``, and divided by it, up to full weight, when it is
+    not. It bounds what a second member may lose, which a fixed schedule does not.
+
+    Arguments
+    ---------
+    baseline : float or None
+        Development error (a fraction) that the member is held against; None takes what
+        ``set_baseline`` is given, the best reference's.
+    margin : float >= 1
+    relax : float in (0, 1)
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        margin: float = 1.2,
+        relax: float = 0.5,
+        baseline: float | None = None,
+        steepness: float = 10.0,
+        start: float = 0.0,
+    ):
+        super().__init__(weight, steepness, start)
+        if not 0 < relax < 1:
+            raise ValueError(f"relax is a factor in (0, 1), not {relax}")
+        self.margin = margin
+        self.relax = relax
+        self.baseline = baseline
+        self.scale = 1.0
+
+    def set_baseline(self, dev_error: float) -> None:
+        if self.baseline is None:
+            self.baseline = dev_error
+
+    def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
+        if dev_error is None or self.baseline is None:
+            return
+        if dev_error > self.margin * self.baseline:
+            self.scale *= self.relax
+        else:
+            self.scale = min(1.0, self.scale / self.relax)
+
+    def __call__(self, progress: float) -> float:
+        return self.scale * super().__call__(progress)
+
+    def state_dict(self) -> dict[str, float]:
+        return {"scale": self.scale}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        self.scale = state.get("scale", 1.0)

@@ -1,0 +1,116 @@
+"""Common Voice (Mozilla, CC0): read speech in many languages, each account a speaker.
+
+Layout: ``{several,one}/<language>__<account>/<session>/<clip>``, below the data folder or below
+``CommonVoice/`` in it, and ``speakers.csv`` with the columns speaker, language, gender, age and
+sessions. Speakers with several sessions develop and test, half each; of those with one session a
+half trains and a quarter each develops and tests. Which is which is dealt out language by language,
+so every language is on all sides where it has enough speakers. Impostors speak the same language:
+between languages the trials are too easy.
+
+An account may be shared by several people, and one person may have two accounts. ``dropped`` names
+a text file of speakers to leave out, one a line; what follows a ``#`` is a comment.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+from collections import defaultdict
+from pathlib import Path
+
+from acorl_sb.corpora.listing import audio_files, require_folder, utterances
+from acorl_sb.corpora.preparation import Corpus
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_LAYOUT = "Common Voice's layout here is {several,one}/<language>__<account>/<session>/<clip>"
+_GENDERS = {"male": "m", "female": "f"}
+_SPLITS = {"several": ("dev", "test"), "one": ("train", "dev", "train", "test")}
+
+
+def collect(data_folder: Path | None, dropped: str | None = None) -> Corpus:
+    """The utterances of all accounts that are not dropped, split by speaker."""
+    root = require_folder(data_folder, "Common Voice ({several,one}/ and speakers.csv)")
+    if not (root / "speakers.csv").is_file() and (root / "CommonVoice").is_dir():
+        root = root / "CommonVoice"
+    genders = _genders(root / "speakers.csv")
+    left_out = read_dropped(dropped)
+    found: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
+    seen: set[str] = set()
+    for part, splits in _SPLITS.items():
+        clips = _clips(root / part, genders)
+        seen |= clips.keys()
+        kept = [speaker for speaker in clips if speaker not in left_out]
+        for speaker, split in deal(kept, splits).items():
+            found[split] += clips[speaker]
+    if not seen:
+        raise UserError(f"{root}: no audio found; {_LAYOUT}")
+    if left_out:
+        logger.info("%s: %d speakers left out", dropped, len(left_out & seen))
+    return Corpus(**found, impostor_group=language)
+
+
+def language(utterance: Utterance) -> str:
+    """The language that an account's name begins with."""
+    return utterance.spk_id.partition("__")[0]
+
+
+def deal(speakers: list[str], splits: tuple[str, ...]) -> dict[str, str]:
+    """Speaker -> split: dealt out in turn, language by language, in the order of a hash.
+
+    The order within a language does not follow the names, so that neither does the split.
+    """
+    by_language: dict[str, list[str]] = defaultdict(list)
+    for speaker in speakers:
+        by_language[speaker.partition("__")[0]].append(speaker)
+    order = [
+        speaker
+        for name in sorted(by_language)
+        for speaker in sorted(by_language[name], key=_digest)
+    ]
+    return {speaker: splits[i % len(splits)] for i, speaker in enumerate(order)}
+
+
+def read_dropped(path: str | None) -> set[str]:
+    """The speakers that a file lists, one a line; none for None."""
+    if path is None:
+        return set()
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UserError(f"{path}: the list of dropped speakers is not readable ({error})") from None
+    return {name for line in lines if (name := line.partition("#")[0].strip())}
+
+
+def _digest(speaker: str) -> str:
+    return hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest()
+
+
+def _clips(folder: Path, genders: dict[str, str]) -> dict[str, list[Utterance]]:
+    """Speaker -> utterances of one part; empty where the part is not there."""
+    rows = []
+    for path in audio_files(folder) if folder.is_dir() else []:
+        parts = path.relative_to(folder).parts
+        if len(parts) != 3 or "__" not in parts[0]:
+            raise UserError(f"{path}: not where it should be; {_LAYOUT}")
+        speaker, session, _ = parts
+        name = f"{speaker}-{session}-{path.stem}"
+        rows.append((name, path, speaker, session, genders.get(speaker, "")))
+    clips: dict[str, list[Utterance]] = defaultdict(list)
+    for utterance in utterances(rows):
+        clips[utterance.spk_id].append(utterance)
+    return clips
+
+
+def _genders(path: Path) -> dict[str, str]:
+    """Speaker -> ``m`` or ``f``, where the table says."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; it lists speaker, language, gender, age, sessions")
+    with open(path, newline="", encoding="utf-8") as file:
+        table = csv.DictReader(file)
+        if not {"speaker", "gender"} <= set(table.fieldnames or ()):
+            raise UserError(f"{path} line 1: the columns speaker and gender are needed")
+        return {row["speaker"]: _GENDERS.get(row["gender"] or "", "") for row in table}

@@ -1,0 +1,1 @@
+"""Synthetic voices, made by eSpeak NG."""

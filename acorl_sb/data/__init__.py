@@ -1,0 +1,1 @@
+"""What files hold, and nothing else: utterances, trials, scores, embeddings, speakers, audio."""

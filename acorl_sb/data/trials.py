@@ -1,0 +1,194 @@
+"""Trial lists: VoxCeleb's ``1 enrol test`` and Kaldi's ``enrol test target``, told apart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from acorl_sb.data.lines import Block, Ids, decode, read_blocks, some
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import atomic_path
+
+DIGIT_LABELS = {b"0": False, b"1": True}
+WORD_LABELS = {b"nontarget": False, b"target": True}
+_WRITE_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True)
+class TrialList:
+    """N trials over the utterances (or enrolled models) ``ids``.
+
+    ``enrol`` and ``test`` are int64 (N,) indices into ``ids``; ``labels`` is bool (N,), True for a
+    target trial, or None where the list does not say.
+    """
+
+    ids: list[str]
+    enrol: np.ndarray
+    test: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.enrol)
+
+    def name(self, trial: int) -> str:
+        """``enrol test`` of one trial, for messages."""
+        return f"{self.ids[self.enrol[trial]]} {self.ids[self.test[trial]]}"
+
+
+def read_trials(path: str | os.PathLike, duplicates: str = "error") -> TrialList:
+    """Read a trial list.
+
+    A line is ``1 enrol test`` (1 target, 0 non-target; VoxCeleb), ``enrol test target`` (or
+    ``nontarget``; Kaldi), or ``enrol test`` (no labels); the file tells which by itself, and all
+    its lines are of one form. Fields are parted by white space; blank lines are passed over.
+
+    A trial that is listed twice is an error (``duplicates="error"``) or counts twice (``"keep"``);
+    listed once as target and once as non-target it is always an error.
+
+    Raises ``UserError`` naming the line that is wrong, or the first few duplicates.
+    """
+    _check_choice("duplicates", duplicates, ("error", "keep"))
+    ids, form = Ids(), None
+    enrol, test, labels = [], [], []
+    for block in read_blocks(path):
+        form = form or _form_of(block)
+        if form is None:
+            continue
+        columns = block.columns(form.fields, form.fault)
+        enrol.append(ids.number(columns[form.enrol]))
+        test.append(ids.number(columns[form.enrol + 1]))
+        if form.words is not None:
+            labels.append(read_labels(block, columns[form.label], form.words, form.fault))
+    if form is None:
+        raise UserError(f"{path}: no trials, only blank lines")
+    trials = TrialList(
+        ids.names(str(path)),
+        np.concatenate(enrol),
+        np.concatenate(test),
+        np.concatenate(labels) if labels else None,
+    )
+    check_duplicates(trials, str(path), duplicates)
+    return trials
+
+
+def write_trials(path: str | os.PathLike, trials: TrialList, form: str = "voxceleb") -> None:
+    """Write a labelled trial list, ``form`` "voxceleb" or "kaldi"; whole or not at all."""
+    _check_choice("form", form, ("voxceleb", "kaldi"))
+    if trials.labels is None:
+        raise UserError(f"{path}: these trials have no labels, so no labelled list can be written")
+    words = ("0", "1") if form == "voxceleb" else ("nontarget", "target")
+    line = "{2} {0} {1}\n" if form == "voxceleb" else "{0} {1} {2}\n"
+    write_lines(path, line, trials, [words[label] for label in trials.labels.tolist()])
+
+
+def read_enrolment(path: str | os.PathLike) -> dict[str, list[str]]:
+    """Read enrolled models, ``model utterance [utterance ...]`` a line (Kaldi's spk2utt).
+
+    Raises ``UserError`` for a model without utterance and one that is listed twice.
+    """
+    models: dict[str, list[str]] = {}
+    for block in read_blocks(path):
+        for number, fields in block.lines():
+            where = f"{path} line {number}"
+            model, *utterances = (decode(field, where) for field in fields)
+            if not utterances:
+                raise UserError(f"{where}: the model '{model}' has no utterance")
+            if model in models:
+                raise UserError(f"{where}: the model '{model}' is listed twice")
+            models[model] = utterances
+    if not models:
+        raise UserError(f"{path}: no models, only blank lines")
+    return models
+
+
+# ------------------------------------------------------------------------------------------------
+
+
+def check_duplicates(trials: TrialList, path: str, duplicates: str = "error") -> None:
+    """Raise ``UserError`` naming the first few trials that occur more than once."""
+    key = trials.enrol * len(trials.ids) + trials.test  # (N,) one number a pair
+    ordered = np.sort(key)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return
+    pairs, first, inverse, counts = np.unique(
+        key, return_index=True, return_inverse=True, return_counts=True
+    )
+    if trials.labels is not None:
+        targets = np.bincount(inverse, weights=trials.labels, minlength=len(pairs))
+        torn = first[(targets > 0) & (targets < counts)]
+        if torn.size:
+            names = some(trials.name(trial) for trial in np.sort(torn))
+            raise UserError(f"{path}: listed both as target and as non-target: {names}")
+    if duplicates == "error":
+        names = some(trials.name(trial) for trial in np.sort(first[counts > 1]))
+        raise UserError(
+            f"{path}: {int((counts > 1).sum())} trials are listed more than once: {names}; "
+            "remove the repeats, or choose to keep duplicates"
+        )
+
+
+def read_labels(block: Block, column: Sequence[bytes], words: dict, fault) -> np.ndarray:
+    """bool (N,) labels of one block."""
+    try:
+        return np.fromiter(map(words.__getitem__, column), bool, len(column))
+    except KeyError:
+        block.blame(fault)
+
+
+def write_lines(path: str | os.PathLike, line: str, trials: TrialList, *columns: list) -> None:
+    """Write one formatted line a trial: {0} enrolment id, {1} test id, {2}... ``columns``."""
+    ids = trials.ids
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
+        for start in range(0, len(trials), _WRITE_BLOCK):
+            part = slice(start, start + _WRITE_BLOCK)
+            enrol = map(ids.__getitem__, trials.enrol[part].tolist())
+            test = map(ids.__getitem__, trials.test[part].tolist())
+            out.write("".join(map(line.format, enrol, test, *(c[part] for c in columns))))
+
+
+def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise UserError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+
+
+@dataclass(frozen=True)
+class _Form:
+    """Where the fields of a trial stand."""
+
+    fields: int
+    enrol: int  # column of the enrolment id; the test id follows it
+    label: int
+    words: dict | None
+    example: str
+
+    def fault(self, fields: list[bytes]) -> str | None:
+        if len(fields) != self.fields:
+            return f"{self.fields} fields expected ({self.example}), found {len(fields)}"
+        if self.words is not None and fields[self.label] not in self.words:
+            found = fields[self.label].decode(errors="replace")
+            allowed = " or ".join(f"'{word.decode()}'" for word in self.words)
+            return f"the label must be {allowed} ({self.example}), not '{found}'"
+        return None
+
+
+_VOXCELEB = _Form(3, 1, 0, DIGIT_LABELS, "'1 enrol test'")
+_KALDI = _Form(3, 0, 2, WORD_LABELS, "'enrol test target'")
+_BARE = _Form(2, 0, -1, None, "'enrol test'")
+
+
+def _form_of(block: Block) -> _Form | None:
+    """The form of the first line that fits only one; None when all lines are blank."""
+    fits: list[_Form] = []
+    for number, fields in block.lines():
+        fits = [form for form in (_VOXCELEB, _KALDI, _BARE) if form.fault(fields) is None]
+        if not fits:
+            raise UserError(
+                f"{block.path} line {number}: not a trial; expected '1 enrol test' (VoxCeleb), "
+                "'enrol test target' (Kaldi), or 'enrol test'"
+            )
+        if len(fits) == 1:
+            break
+    return fits[0] if fits else None

@@ -1,0 +1,1 @@
+"""Speaker encoders: the contract, member folders, the frozen ensemble, embeddings of utterances."""

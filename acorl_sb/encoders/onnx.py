@@ -1,0 +1,185 @@
+"""Export of a member to ONNX: waves in, embeddings out, any number and length of both.
+
+    python -m acorl_sb.encoders.onnx MEMBER_FOLDER --onnx model.onnx
+
+The graph takes ``waves`` (B, T) float32 at the member's sample rate, full scale [-1, 1], all B of
+one length, and gives ``embeddings`` (B, D). Features and their normalisation are part of it, so
+that nothing of the front-end has to be rebuilt around it. MEMBER_FOLDER is a member's folder, or
+any that SpeechBrain's ``EncoderClassifier.from_hparams`` reads.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from speechbrain.processing.features import STFT
+from torch import nn
+from torch.nn import functional as F
+
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.member_folder import load_member
+from acorl_sb.utils.errors import UserError, run_cli
+from acorl_sb.utils.files import atomic_path
+from acorl_sb.utils.options import Options, Text, read
+
+TOLERANCE = 1e-4
+CHECK_SECONDS = (0.6, 1.0, 3.3)
+
+
+class ConvolutionSTFT(nn.Module):
+    """SpeechBrain's ``STFT`` as a convolution with windowed cosines and sines.
+
+    ONNX has no complex numbers. Calling it with waves (B, T) gives (B, F, n_fft // 2 + 1, 2).
+    """
+
+    def __init__(self, stft: STFT):
+        super().__init__()
+        if not stft.center or stft.pad_mode != "constant" or stft.normalized_stft:
+            raise UserError("ONNX export knows SpeechBrain's STFT with its default settings only")
+        self.hop, self.n_fft = stft.hop_length, stft.n_fft
+        window = torch.zeros(stft.n_fft, dtype=torch.float64)
+        left = (stft.n_fft - stft.win_length) // 2  # torch centres a shorter window
+        window[left : left + stft.win_length] = stft.window.double()
+        angle = torch.arange(stft.n_fft // 2 + 1, dtype=torch.float64).unsqueeze(1)
+        angle = angle * torch.arange(stft.n_fft) * (2 * torch.pi / stft.n_fft)
+        basis = torch.cat([angle.cos() * window, -angle.sin() * window])  # (2 bins, n_fft)
+        self.register_buffer("basis", basis.float().unsqueeze(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.pad(x.unsqueeze(1), (self.n_fft // 2, self.n_fft // 2))  # (B, 1, T + n_fft)
+        y = F.conv1d(x, self.basis, stride=self.hop)  # (B, 2 bins, F)
+        real, imaginary = y.chunk(2, dim=1)
+        return torch.stack([real, imaginary], dim=-1).transpose(1, 2)
+
+
+class SentenceMean(nn.Module):
+    """SpeechBrain's ``sentence`` normalisation where nothing is padded: minus the mean frame."""
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        return x - x.mean(1, keepdim=True)
+
+
+class Graph(nn.Module):
+    """An encoder's straight way from waves (B, T) to embeddings (B, D), nothing padded."""
+
+    def __init__(self, encoder: SpeakerEncoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, waves: torch.Tensor) -> torch.Tensor:
+        x, encoder = waves, self.encoder
+        if encoder.compute_features is not None:
+            x = encoder.compute_features(x)
+        ones = x.new_ones(x.shape[0])  # not len(x), which would fix the batch's size
+        if encoder.mean_var_norm is not None:
+            x = encoder.mean_var_norm(x, ones)
+        z = (
+            encoder.embedding_model(x, ones)
+            if encoder.takes_lengths
+            else encoder.embedding_model(x)
+        )
+        return z.squeeze(1) if z.dim() == 3 else z
+
+
+def exportable(encoder: SpeakerEncoder) -> Graph:
+    """A copy in eval mode, computing the same by operations that ONNX has."""
+    encoder = copy.deepcopy(encoder).cpu().eval()
+    for module in list(encoder.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, STFT):
+                setattr(module, name, ConvolutionSTFT(child))
+    norm = encoder.mean_var_norm
+    if norm is not None and norm.norm_type == "sentence" and not norm.std_norm:
+        encoder.mean_var_norm = SentenceMean()
+    return Graph(encoder)
+
+
+def export_onnx(encoder: SpeakerEncoder, path: str | Path) -> float:
+    """Write ``path`` and compare it in onnxruntime; returns the largest difference seen.
+
+    Raises ``UserError`` without the packages of the extra ``onnx``, for an encoder that cannot
+    be exported, and where an embedding differs by more than 1e-4.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"ONNX export needs the package {error.name}: pip install 'acorl_sb[onnx]'"
+        ) from None
+    model = exportable(encoder)
+    with atomic_path(path) as temporary:
+        _write(model, temporary)
+        session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
+        worst = 0.0
+        for number, seconds in enumerate(CHECK_SECONDS, 1):
+            waves = 0.1 * torch.randn(
+                number,
+                int(seconds * encoder.sample_rate),
+                generator=torch.Generator().manual_seed(number),
+            )
+            with torch.no_grad():
+                expected = encoder.cpu().eval()(waves).numpy()
+            (got,) = session.run(None, {"waves": waves.numpy()})
+            worst = max(worst, float(np.abs(got - expected).max()))
+        if not worst <= TOLERANCE:
+            raise UserError(
+                f"{path}: the exported graph differs from the encoder by {worst:.2g}, more than "
+                f"{TOLERANCE:g}, and is not kept"
+            )
+    return worst
+
+
+def _write(model: Graph, path: Path) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    dynamic = {"waves": {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}}
+    example = 0.1 * torch.randn(3, 16123, generator=torch.Generator().manual_seed(0))
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                model,
+                (example,),
+                str(path),
+                input_names=["waves"],
+                output_names=["embeddings"],
+                dynamic_shapes=dynamic,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"this encoder cannot be exported to ONNX ({reason})") from None
+
+
+class ExportOptions(Options):
+    """All keys of ``python -m acorl_sb.encoders.onnx``."""
+
+    yaml: ClassVar[Literal["none"]] = "none"
+    positional: ClassVar[str] = "member"
+
+    member: Text = Field(description="folder of a member")
+    onnx: Text = Field(description="file to write")
+    trust: bool = Field(False, description="build whatever the folder names, docs/trust.md")
+
+
+def main() -> int:
+    arguments = read(ExportOptions, sys.argv[1:], __doc__).hparams
+    member, path = arguments["member"], arguments["onnx"]
+    worst = export_onnx(load_member(member, arguments["trust"]), path)
+    print(f"{path}: equal to the encoder within {worst:.1e}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,47 @@
+"""Weights from files: plain state dicts, read without running code that a file brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from acorl_sb.utils.errors import UserError
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Load a plain state dict into ``model``; a ``UserError`` says what does not fit."""
+    state = read_weights(path)
+    try:
+        model.load_state_dict(state)
+    except Exception as error:
+        raise _not_weights(Path(path), error) from None
+
+
+def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """A plain state dict from ``.safetensors`` or torch's format; no code in it is run.
+
+    Raises ``UserError`` for a file that is missing, no state dict, or holds NaN or infinity.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"weights file {path} does not exist")
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = {str(key): value for key, value in state.items() if torch.is_tensor(value)}
+    except Exception as error:
+        raise _not_weights(path, error) from None
+    for key, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise UserError(f"{path}: the weights {key!r} hold NaN or infinity; train it again")
+    return state
+
+
+def _not_weights(path: Path, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:200]
+    return UserError(f"{path}: not the weights of this encoder ({reason})")

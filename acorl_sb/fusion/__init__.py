@@ -1,0 +1,1 @@
+"""Score fusion, calibration, and how a fusion is judged."""

@@ -1,0 +1,264 @@
+"""Scoring of a finished ensemble: every member, every fusion, one table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from speechbrain.utils.distributed import if_main_process
+
+from acorl_sb import metrics
+from acorl_sb.data.embeddings import Embeddings, write_embeddings
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.scorefiles import write_scores
+from acorl_sb.data.trials import TrialList, read_trials
+from acorl_sb.encoders.ensemble import FrozenEnsemble, FrozenMember
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.fusion import models as fusion
+from acorl_sb.metrics.intervals import interval, paired_changes
+from acorl_sb.report.train_tables import table
+from acorl_sb.scoring.backends.cosine import cosine_scores
+from acorl_sb.scoring.results import Judge, flat
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import write_json, write_text
+
+COST_POINTS = (0.01, 0.05)
+
+
+@dataclass
+class Side:
+    """One side, development or test: its utterances and trials on them.
+
+    ``enrol`` and ``test`` (N,) are rows of ``utterances``; ``trials.labels`` (N,) bool.
+    """
+
+    utterances: Sequence[Utterance]
+    trials: TrialList
+    enrol: np.ndarray
+    test: np.ndarray
+
+    @classmethod
+    def of(cls, utterances: Sequence[Utterance], trials: TrialList) -> Side:
+        """Join trials to the utterances that they name; KeyError for one that is not there."""
+        rows = {u.id: i for i, u in enumerate(utterances)}
+        row = np.array([rows[name] for name in trials.ids], dtype=np.int64)
+        return cls(utterances, trials, row[trials.enrol], row[trials.test])
+
+    @property
+    def speakers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Names of the speakers of both sides of all trials, (N,) each."""
+        names = np.array([u.spk_id for u in self.utterances])
+        return names[self.enrol], names[self.test]
+
+    def counts(self) -> dict[str, int]:
+        """How many trials of each class there are, and of how many speakers."""
+        target = int(self.trials.labels.sum())
+        return {
+            "target": target,
+            "nontarget": len(self.enrol) - target,
+            "speakers": len(np.union1d(*self.speakers)),
+        }
+
+    def scores(self, vectors: np.ndarray) -> np.ndarray:
+        """Cosine scores of all trials, (N,), from embeddings (M, D) of the utterances."""
+        return np.asarray(cosine_scores(torch.from_numpy(vectors), self.enrol, self.test))
+
+    def eer(self, vectors: np.ndarray) -> float:
+        """EER of the cosine scores, the figure that checkpoints are chosen by."""
+        return metrics.eer(self.scores(vectors), self.trials.labels)
+
+
+def read_side(utterances: Sequence[Utterance], trials_path: str | Path) -> Side:
+    """Join a trial list to the utterances that it names.
+
+    Raises ``UserError`` for a trial of an unknown utterance, trials without labels, trials of one
+    class only, and labels that the speakers of the manifest contradict.
+    """
+    trials = read_trials(trials_path)
+    known = {u.id for u in utterances}
+    unknown = [name for name in trials.ids if name not in known]
+    if unknown:
+        raise UserError(
+            f"{trials_path}: {len(unknown)} utterances are not in the manifest, "
+            f"first {', '.join(unknown[:3])}"
+        )
+    if trials.labels is None or trials.labels.all() or not trials.labels.any():
+        raise UserError(f"{trials_path}: target and non-target trials are both needed")
+    side = Side.of(utterances, trials)
+    enrol, test = side.speakers
+    wrong = np.flatnonzero((enrol == test) != trials.labels)
+    if len(wrong):
+        raise UserError(
+            f"{trials_path}: the speakers of the manifest contradict the labels of {len(wrong)} "
+            f"trials, first {trials.name(wrong[0])}"
+        )
+    return side
+
+
+def evaluate_ensemble(
+    ensemble: FrozenEnsemble,
+    records: dict[str, dict[str, Any]],
+    dev: Side,
+    test: Side,
+    folder: Path,
+    seconds: float | None,
+    device: torch.device | str,
+) -> dict[str, Any] | None:
+    """Score all members and fusions; write embeddings, score files, results.json, results.md.
+
+    The ranks of a distributed run share the extraction of embeddings, so all must call this;
+    the first scores and writes, the others get None.
+
+    Fusion weights are fitted on the development trials; the test trials only report. Returns
+    the content of results.json: ``systems``, a list of rows with ``name``, ``kind``,
+    ``parameters``, ``train_seconds``, ``real_time_factor`` and for ``dev`` and ``test`` the
+    figures of ``metrics.evaluate`` (fractions); of the test trials also ``intervals`` and
+    ``against_best``, the paired changes to ``best_member``, the member that is best on the
+    development trials.
+    """
+    vectors: dict[str, list[np.ndarray]] = {"dev": [], "test": []}
+    scores: dict[str, list[np.ndarray]] = {"dev": [], "test": []}
+    sides = {"dev": dev, "test": test}
+    rows: list[dict[str, Any]] = []
+    for member in ensemble.members:
+        embedded, elapsed = _embed(member, sides, seconds, device)
+        if not if_main_process():
+            continue
+        for part, z in embedded.items():
+            ids = [u.id for u in sides[part].utterances]
+            write_embeddings(folder / "embeddings" / member.name / part, Embeddings(ids, z))
+            vectors[part].append(z)
+            scores[part].append(sides[part].scores(z))
+        record = records.get(member.name, {})
+        rows.append(
+            {
+                "name": member.name,
+                "kind": "member",
+                "parameters": sum(p.numel() for p in member.encoder.parameters()),
+                "train_seconds": record.get("seconds", 0.0),
+                "real_time_factor": elapsed / _audio_seconds(sides.values(), seconds),
+                **_figures(scores["dev"][-1], scores["test"][-1], dev, test),
+            }
+        )
+        _write(folder, member.name, sides, {part: scores[part][-1] for part in sides})
+    if not if_main_process():
+        return None
+    fused = fuse_all(vectors, scores, sides, folder)
+    for name, made in fused.items():
+        rows.append(
+            {
+                "name": name,
+                "kind": "fusion",
+                **{
+                    key: sum(row[key] for row in rows if row["kind"] == "member")
+                    for key in ("parameters", "train_seconds", "real_time_factor")
+                },
+                **_figures(made["dev"], made["test"], dev, test),
+            }
+        )
+        _write(folder, name, sides, made)
+    test_scores = dict(zip(ensemble.names, scores["test"], strict=True))
+    test_scores |= {name: made["test"] for name, made in fused.items()}
+    results = {
+        "cost_points": [{"p_target": p, "c_miss": 1, "c_fa": 1} for p in COST_POINTS],
+        "score_seconds": seconds,
+        "trials": {part: side.counts() for part, side in sides.items()},
+        **add_intervals(rows, test_scores, test),
+        "systems": rows,
+    }
+    write_json(folder / "results.json", results)
+    write_text(folder / "results.md", table(results))
+    return results
+
+
+def add_intervals(
+    rows: Sequence[dict[str, Any]], scores: dict[str, np.ndarray], test: Side
+) -> dict[str, Any]:
+    """Give each row its intervals and its paired changes to the best member, on the test trials.
+
+    ``scores`` (N,) by the rows' names. Returns the entries of results.json that tell how.
+    """
+    judge = Judge(test.trials.labels, test.speakers, COST_POINTS)
+    members = [row for row in rows if row["kind"] == "member"]
+    best = min(members, key=lambda row: row["dev"]["eer"])
+    replicates = {name: judge.replicate(values, False) for name, values in scores.items()}
+    for row in rows:
+        mine = replicates[row["name"]]
+        row["intervals"] = {key: list(interval(v, judge.level)) for key, v in mine.items()}
+        row["against_best"] = None
+        if row is not best:
+            row["against_best"] = paired_changes(
+                flat(row["test"]), mine, flat(best["test"]), replicates[best["name"]], judge.level
+            )
+    note = judge.note(any(replicates.values()))
+    method = {"level": judge.level, "replicates": judge.replicates, "method": note}
+    return {"best_member": best["name"], "intervals": method}
+
+
+def _embed(
+    member: FrozenMember, sides: dict[str, Side], seconds: float | None, device
+) -> tuple[dict[str, np.ndarray], float]:
+    """A member's embeddings of each side, and the seconds that they took."""
+    started = time.perf_counter()
+    embedded = {
+        part: embed_utterances(
+            member.encoder,
+            side.utterances,
+            seconds,
+            device=device,
+            progress=f"embed {member.name} {part}",
+            shared=True,
+        ).numpy()
+        for part, side in sides.items()
+    }
+    return embedded, time.perf_counter() - started
+
+
+def fuse_all(
+    vectors: dict[str, list[np.ndarray]],
+    scores: dict[str, list[np.ndarray]],
+    sides: dict[str, Side],
+    folder: Path,
+) -> dict[str, dict[str, np.ndarray]]:
+    """Every fusion of the members: name -> {"dev", "test"} scores; none for a single member."""
+    if len(scores["dev"]) < 2:
+        return {}
+    stacked = {part: np.stack(rows) for part, rows in scores.items()}  # (K, N)
+    fused = {
+        "embedding-concatenation": {
+            part: side.scores(fusion.concatenate(vectors[part]).astype(np.float32))
+            for part, side in sides.items()
+        }
+    }
+    for name, model in (
+        ("score-mean", fusion.MeanZNorm()),
+        ("score-logistic", fusion.LogisticFusion(prior=0.05)),
+    ):
+        model.fit(stacked["dev"], sides["dev"].trials.labels)
+        fusion.save(folder / "fusion" / f"{name}.json", model)
+        fused[name] = {part: model(stacked[part]) for part in sides}
+    return fused
+
+
+def _figures(dev_scores, test_scores, dev: Side, test: Side) -> dict[str, Any]:
+    made = {}
+    for part, scores, side in (("dev", dev_scores, dev), ("test", test_scores, test)):
+        figures = metrics.evaluate(scores, side.trials.labels, COST_POINTS)
+        figures["min_dcf"] = {f"{p:g}": value for p, value in figures["min_dcf"].items()}
+        made[part] = figures
+    return made
+
+
+def _write(folder: Path, name: str, sides: dict[str, Side], scores: dict[str, np.ndarray]) -> None:
+    for part, side in sides.items():
+        write_scores(folder / "scores" / name / f"{part}.txt", side.trials, scores[part])
+
+
+def _audio_seconds(sides, seconds: float | None) -> float:
+    whole = [u.duration for side in sides for u in side.utterances]
+    return sum(whole if seconds is None else [min(seconds, d) for d in whole])

@@ -1,0 +1,365 @@
+"""From aligned scores to all that ``fuse.py`` reports: figures, intervals, curves, models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from acorl_sb import metrics
+from acorl_sb.fusion import calibration
+from acorl_sb.fusion import subsets as contribution
+from acorl_sb.fusion.score_inputs import Inputs
+from acorl_sb.fusion.validation import (
+    CrossValidation,
+    DevTest,
+    FusedSystem,
+    Outcome,
+    Recipe,
+    ScoreSet,
+)
+from acorl_sb.metrics.bootstrap import Measure, SpeakerBootstrap
+from acorl_sb.metrics.intervals import interval
+from acorl_sb.report import curves as drawn
+from acorl_sb.report.fusion_tables import LABELS
+
+Resample = Callable[[np.ndarray, bool], dict[str, np.ndarray]]
+"""From scores (N,), and whether these are LLRs, to replicates (R,) by figure: of EER and minDCF for
+scores, of actDCF and Cllr for LLRs."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is computed: the recipe of the fused system, cost points, intervals, subsets, folds."""
+
+    recipe: Recipe
+    points: tuple[float, ...] = (0.01, 0.05)
+    c_miss: float = 1.0
+    c_fa: float = 1.0
+    replicates: int = 1000
+    level: float = 0.95
+    seed: int = 0
+    folds: int = 5
+    exhaustive: int = 8
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """``results`` is plain, for JSON; ``curves`` is what the figures are drawn from.
+
+    ``fused`` holds, by part, the LLRs of the fused system; ``model`` is the system to keep.
+    """
+
+    results: dict[str, Any]
+    curves: dict[str, Any]
+    fused: dict[str, np.ndarray]
+    model: FusedSystem
+
+
+def dcf_name(p_target: float) -> str:
+    """Name of a cost point's figure: ``min_dcf(0.01)``."""
+    return f"min_dcf({p_target:g})"
+
+
+def make_protocol(inputs: Inputs, settings: Settings) -> DevTest | CrossValidation:
+    """Development and test where both are there, else cross-validation of the one set."""
+    return _protocol_of({name: part.set for name, part in inputs.parts.items()}, settings)
+
+
+def _protocol_of(sets: dict[str, ScoreSet], settings: Settings) -> DevTest | CrossValidation:
+    if "scores" in sets:
+        return CrossValidation(sets["scores"], settings.folds, settings.seed)
+    return DevTest(sets["dev"], sets["test"])
+
+
+def evaluate(
+    inputs: Inputs,
+    settings: Settings,
+    with_curves: bool = True,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Evaluated:
+    """Fit and judge every member, every fusion and every subset.
+
+    Where the reported trials have no labels, only the fused scores and the model are made, and
+    ``results["table"]`` is empty.
+    """
+    protocol = make_protocol(inputs, settings)
+    recipe, names = settings.recipe, inputs.names
+    everyone = tuple(range(len(names)))
+    reported = protocol.reported
+    progress(f"fit: {protocol.sentence}")
+
+    chosen = protocol.run(recipe, everyone, names)
+    fused = {"scores" if protocol.kind == "cross_validation" else "test": chosen.llr}
+    if protocol.kind == "dev_test":
+        dev = protocol.dev
+        fused["dev"] = chosen.model(dev.scores, dev.quality)
+    results: dict[str, Any] = {
+        "protocol": _protocol(protocol, inputs, settings),
+        "systems": names,
+        "quality": inputs.quality_names,
+        "fusion": {
+            "kind": recipe.fusion,
+            "calibration": recipe.calibration,
+            "prior": recipe.prior,
+            "l2": recipe.l2,
+            "parameters": _parameters(chosen.model, names, inputs.quality_names),
+        },
+        "decisions": calibration.decisions(
+            [(p, settings.c_miss, settings.c_fa) for p in settings.points], chosen.model.calibration
+        ),
+        "cost_points": [
+            {"p_target": p, "c_miss": settings.c_miss, "c_fa": settings.c_fa}
+            for p in settings.points
+        ],
+        "table": [],
+    }
+    if reported.labels is None:
+        return Evaluated(results, {}, fused, chosen.model)
+
+    resample, method = _resampler(reported, settings)
+    jobs = _jobs(protocol, inputs, settings, chosen)
+
+    def judge(job: tuple[str, str]) -> Row:
+        progress(f"judge {job[1]}")
+        outcome = jobs[job]()
+        return _judge(outcome, reported.labels, settings, resample, with_curves)
+
+    with ThreadPoolExecutor(_workers(inputs)) as pool:
+        made = dict(zip(jobs, pool.map(judge, jobs), strict=True))
+        judged = {name: row for (_, name), row in made.items()}
+        results["contributions"] = _contributions(
+            protocol, inputs, settings, judged, resample, progress, pool.map
+        )
+    best = min(names, key=lambda name: judged[name].judged.selection)
+    for kind, name in jobs:
+        row = {"name": name, "kind": kind, **judged[name].figures}
+        row["dev_eer"] = judged[name].judged.selection if protocol.kind == "dev_test" else None
+        values = judged[name].judged.replicates
+        row["intervals"] = {
+            figure: list(interval(v, settings.level)) for figure, v in values.items()
+        }
+        row["against_best"] = (
+            None
+            if name == best
+            else contribution.change(judged[best].judged, judged[name].judged, settings.level)
+        )
+        results["table"].append(row)
+    results["best_member"] = best
+    label = LABELS[recipe.fusion]
+    results["fused_name"] = label if ("fusion", label) in jobs else names[0]
+    results["intervals"] = {
+        "level": settings.level,
+        "replicates": settings.replicates if judged[best].judged.replicates else 0,
+        "method": method,
+    }
+    results["error_overlap"] = {
+        key: _plain(value)
+        for key, value in contribution.error_overlap(reported.scores, reported.labels).items()
+    }
+    results["correlation"] = {
+        key: _plain(value)
+        for key, value in contribution.score_correlations(reported.scores, reported.labels).items()
+    }
+    curves = {name: {"kind": kind, **judged[name].curves} for kind, name in jobs if with_curves}
+    return Evaluated(results, curves, fused, chosen.model)
+
+
+# ------------------------------------------------------------------------------------------------
+
+
+def _protocol(protocol, inputs: Inputs, settings: Settings) -> dict[str, Any]:
+    def counts(scored: ScoreSet) -> dict[str, int | None]:
+        labels = scored.labels
+        targets = None if labels is None else int(labels.sum())
+        return {
+            "trials": len(scored.trials),
+            "target": targets,
+            "nontarget": None if targets is None else len(scored.trials) - targets,
+            "speakers": None if scored.speaker is None else len(np.unique(scored.speaker)),
+        }
+
+    made: dict[str, Any] = {
+        "kind": protocol.kind,
+        "sentence": protocol.sentence,
+        "parts": {name: counts(part.set) for name, part in inputs.parts.items()},
+        "speakers": inputs.speaker_source,
+    }
+    if protocol.kind == "cross_validation":
+        made["folds"], made["seed"] = settings.folds, settings.seed
+    else:
+        made["shared_speakers"] = inputs.shared_speakers
+    return made
+
+
+def _workers(inputs: Inputs) -> int:
+    """How many systems are fused and judged at a time: one where memory matters more than time."""
+    trials = max(len(part.set.trials) for part in inputs.parts.values())
+    return 1 if trials > 2_000_000 else min(2, os.cpu_count() or 1)
+
+
+def _jobs(
+    protocol, inputs: Inputs, settings: Settings, chosen: Outcome
+) -> dict[tuple[str, str], Callable[[], Outcome]]:
+    """Every row of the table, (kind, name), and how its outcome is made; members first."""
+    recipe, names = settings.recipe, inputs.names
+    everyone = range(len(names))
+    single = replace(recipe, fusion="best_single")
+    jobs: dict[tuple[str, str], Callable[[], Outcome]] = {}
+    for member, name in enumerate(names):
+        jobs["member", name] = partial(protocol.run, single, (member,), names)
+    if len(names) == 1:
+        if inputs.quality_names and recipe.fusion == "logistic":
+            jobs["fusion", LABELS[recipe.fusion]] = lambda: chosen
+        return jobs
+    for kind, label in LABELS.items():
+        make = partial(protocol.run, replace(recipe, fusion=kind), everyone, names)
+        jobs["fusion", label] = (lambda: chosen) if kind == recipe.fusion else make
+    for label in next(iter(inputs.parts.values())).concatenated:
+        parts = {
+            name: replace(part.set, scores=part.concatenated[label][None], quality=None)
+            for name, part in inputs.parts.items()
+        }
+        alone = _protocol_of(parts, settings)
+        jobs["fusion", label] = partial(alone.run, single, (0,), [label])
+    return jobs
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system judged: figures for the table, what is compared, what is drawn."""
+
+    figures: dict[str, Any]
+    judged: contribution.Judged
+    curves: dict[str, Any]
+
+
+def _judge(
+    outcome: Outcome,
+    labels: np.ndarray,
+    settings: Settings,
+    resample: Resample,
+    with_curves: bool,
+) -> Row:
+    costs = (settings.c_miss, settings.c_fa)
+    ranked = metrics.sort_trials(outcome.score, labels)
+    made = metrics.evaluate(ranked, None, settings.points, *costs)
+    llrs = ranked if outcome.llr is outcome.score else metrics.sort_trials(outcome.llr, labels)
+    figures = {
+        "eer": made["eer"],
+        "eer_hull": made["eer_hull"],
+        "min_dcf": {f"{p:g}": made["min_dcf"][p] for p in settings.points},
+        "act_dcf": {f"{p:g}": metrics.act_dcf(llrs, None, p, *costs) for p in settings.points},
+        "cllr": metrics.cllr(llrs, None),
+        "min_cllr": metrics.min_cllr(llrs),
+    }
+    named = {"eer": made["eer"], **{dcf_name(p): made["min_dcf"][p] for p in settings.points}}
+    replicates = resample(outcome.score, False) | resample(outcome.llr, True)
+    judged = contribution.Judged(metrics.eer(*outcome.selection), named, replicates)
+    curves = {}
+    if with_curves:
+        curves = {
+            "det": drawn.det_curve(outcome.score, labels),
+            "histogram": drawn.histogram(outcome.llr, labels),
+            "bayes": drawn.bayes_curve(outcome.llr, labels),
+        }
+    return Row(figures, judged, curves)
+
+
+def _resampler(reported: ScoreSet, settings: Settings) -> tuple[Resample, str]:
+    """A function from scores to bootstrap replicates by figure, and how they are made.
+
+    It draws the same speakers for every system; where there can be no replicates it returns none.
+    """
+    if settings.replicates == 0:
+        return lambda *_: {}, "none: switched off"
+    if reported.speaker is None:
+        return lambda *_: {}, "none: the speakers are not known"
+    sides = reported.speaker[reported.trials.enrol], reported.speaker[reported.trials.test]
+    draw = SpeakerBootstrap(reported.labels, *sides, settings.replicates, settings.seed)
+    if min(np.mean(draw.n_target > 0), np.mean(draw.n_nontarget > 0)) < 0.9:
+        return lambda *_: {}, "none: too few speakers, most draws of them miss a class of trials"
+    costs = (settings.c_miss, settings.c_fa)
+    ranked = {"eer": Measure("eer")}
+    ranked.update({dcf_name(p): Measure("min_dcf", p, *costs) for p in settings.points})
+    calibrated = {f"act_dcf({p:g})": Measure("act_dcf", p, *costs) for p in settings.points}
+    calibrated["cllr"] = Measure("cllr")
+
+    def resample(scores: np.ndarray, are_llrs: bool) -> dict[str, np.ndarray]:
+        measures = calibrated if are_llrs else ranked
+        made = draw(scores, measures.values())
+        return {name: made[str(measure)] for name, measure in measures.items()}
+
+    method = (
+        f"{settings.replicates} bootstrap draws of speakers, jointly on both sides of a trial, "
+        "the same draws for every system"
+    )
+    return resample, method
+
+
+def _contributions(
+    protocol,
+    inputs: Inputs,
+    settings: Settings,
+    known: dict[str, Row],
+    resample: Resample,
+    progress: Callable[[str], None],
+    mapper: Callable,
+) -> dict[str, Any] | None:
+    names, labels = inputs.names, protocol.reported.labels
+    if len(names) < 2:
+        return None
+    # A fusion that picks one system has no parts to take away; its subsets are fused all the same.
+    kind = settings.recipe.fusion if settings.recipe.fusion != "best_single" else "logistic"
+    recipe = replace(settings.recipe, fusion=kind)
+
+    def judge(subset: contribution.Subset) -> contribution.Judged:
+        if len(subset) == len(names):
+            return known[LABELS[kind]].judged
+        if len(subset) == 1 and not inputs.quality_names:
+            return known[names[subset[0]]].judged  # a rising map of one score ranks as it does
+        progress(f"judge {contribution.named(subset, names)}")
+        outcome = protocol.run(recipe, subset, names)
+        costs = (settings.c_miss, settings.c_fa)
+        made = metrics.evaluate(outcome.score, labels, settings.points, *costs)
+        figures = {"eer": made["eer"]}
+        figures.update({dcf_name(p): made["min_dcf"][p] for p in settings.points})
+        error = metrics.eer(*outcome.selection)
+        return contribution.Judged(error, figures, resample(outcome.score, False))
+
+    made = contribution.contributions(
+        len(names), judge, settings.exhaustive, settings.level, mapper
+    )
+    made["fusion"] = kind
+    return made
+
+
+def _parameters(model: FusedSystem, names: Sequence[str], quality: Sequence[str]) -> dict[str, Any]:
+    """The fitted numbers by the names of what they weigh."""
+    state = model.fusion.state()
+    made: dict[str, Any] = {"kind": state["kind"]}
+    if state["kind"] == "logistic":
+        columns = [*names, *quality][: len(state["weights"])]
+        made["weights"] = dict(zip(columns, state["weights"], strict=True))
+        made.update({key: state[key] for key in ("bias", "l2_used", "separable")})
+    elif state["kind"] == "mean_znorm":
+        made["mean"] = dict(zip(names, state["mean"], strict=True))
+        made["std"] = dict(zip(names, state["std"], strict=True))
+    else:
+        made["chosen"] = names[state["index"]]
+        made["errors"] = dict(zip(names, state["errors"], strict=True))
+    if model.calibration is not None and model.calibration.kind == "linear":
+        made["scale"], made["offset"] = model.calibration.scale, model.calibration.offset
+    return made
+
+
+def _plain(values: np.ndarray) -> list:
+    """An array as nested lists, NaN and infinity as None."""
+    if values.ndim > 1:
+        return [_plain(row) for row in values]
+    return [value if np.isfinite(value) else None for value in values.tolist()]

@@ -1,0 +1,1 @@
+"""Back ends: from embeddings to scores."""

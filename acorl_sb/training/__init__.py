@@ -1,0 +1,1 @@
+"""Training of members one after another."""

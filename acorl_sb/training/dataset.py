@@ -1,0 +1,228 @@
+"""Training crops by step: what a step sees depends on the seed and its number alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+from torchaudio.functional import resample
+
+from acorl_sb.data.audio import read_audio
+from acorl_sb.data.manifest import Utterance
+
+
+class Batch(NamedTuple):
+    """``inputs`` (B, T) waves, ``labels`` (B,) int64, ``items`` (B,) int64 of ``CropDataset``."""
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+    items: torch.Tensor
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+def collate(rows: Sequence[tuple[torch.Tensor, int, int]]) -> Batch:
+    """Rows of ``CropDataset`` -> one ``Batch``."""
+    inputs, labels, items = zip(*rows, strict=True)
+    return Batch(torch.stack(inputs), torch.tensor(labels), torch.tensor(items))
+
+
+def change_speed(wave: torch.Tensor, speed: float | Fraction) -> torch.Tensor:
+    """A wave (T,) played ``speed`` times as fast, ceil(T / speed) samples: higher above 1."""
+    ratio = as_ratio(speed)
+    return wave if ratio == 1 else resample(wave, ratio.numerator, ratio.denominator)
+
+
+def as_ratio(speed: float | Fraction) -> Fraction:
+    """A speed as a ratio of small whole numbers, which resampling needs."""
+    return Fraction(speed).limit_denominator(100)
+
+
+class CropDataset(Dataset):
+    """Random crops of one length, read from disk alone or cut from utterances kept in memory.
+
+    Indexed with ``(draw, item)``: the item's row and the number of the draw, from which together
+    with the seed the place of the crop follows. Shorter utterances are repeated to the length.
+    Item ``i * len(utterances) + j`` is utterance j at the i-th speed: faster and higher above 1,
+    slower and lower below, by resampling.
+
+    Arguments
+    ---------
+    utterances : sequence of Utterance
+    labels : sequence of int
+        Speaker index of each item.
+    crop_seconds : float
+    seed : int
+    sample_rate : int, Hz
+    cache_mb : float
+        Keep decoded utterances in memory up to this many megabytes; 0 reads each crop anew.
+    speeds : sequence of float
+    """
+
+    def __init__(
+        self,
+        utterances: Sequence[Utterance],
+        labels: Sequence[int],
+        crop_seconds: float,
+        seed: int,
+        sample_rate: int = 16000,
+        cache_mb: float = 0,
+        speeds: Sequence[float] = (1.0,),
+    ):
+        self.speeds = [as_ratio(speed) for speed in speeds]
+        self.utterances = utterances
+        self.labels = labels
+        self.crop = round(crop_seconds * sample_rate)
+        self.seed = seed
+        self.sample_rate = sample_rate
+        self._free = int(cache_mb * 1e6)
+        self._cached: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.utterances) * len(self.speeds)
+
+    def __getitem__(self, index: tuple[int, int]) -> tuple[torch.Tensor, int, int]:
+        draw, item = index
+        number, row = divmod(item, len(self.utterances))
+        speed = self.speeds[number]
+        wanted = math.ceil(self.crop * speed)  # samples that become the crop at this speed
+        utterance = self.utterances[row]
+        length = utterance.stop - utterance.start
+        spare = max(0, length - wanted)
+        offset = int(np.random.default_rng((self.seed, draw)).integers(spare + 1))
+        wave = self._read(row, utterance, offset, min(offset + wanted, length))
+        if len(wave) < wanted:
+            wave = np.resize(wave, wanted)
+        crop = torch.from_numpy(wave)
+        return change_speed(crop, speed)[: self.crop], self.labels[item], item
+
+    def _read(self, item: int, utterance: Utterance, first: int, last: int) -> np.ndarray:
+        start = utterance.start
+        if item in self._cached:
+            return self._cached[item][first:last].copy()
+        size = 4 * (utterance.stop - start)
+        if size > self._free:
+            return read_audio(utterance.wav, start + first, start + last, self.sample_rate)
+        self._free -= size
+        self._cached[item] = read_audio(utterance.wav, start, utterance.stop, self.sample_rate)
+        return self._cached[item][first:last].copy()
+
+
+class StepSampler(Sampler):
+    """Batches of ``(draw, item)`` by step, so that training can start at any step.
+
+    Items come in a new random order in each pass over the data. Over several ranks a step's
+    global batch is the same as on one; each rank takes its share of it.
+
+    Arguments
+    ---------
+    n_items, batch_size : int
+        ``batch_size`` of one rank.
+    steps_per_epoch : int
+    seed : int
+    rank, world_size : int
+    """
+
+    def __init__(
+        self,
+        n_items: int,
+        batch_size: int,
+        steps_per_epoch: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        self.n_items = n_items
+        self.batch_size = batch_size
+        self.steps_per_epoch = steps_per_epoch
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self._first = 0
+        self._last = steps_per_epoch
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, dtype=np.int64))
+
+    def seek(self, epoch: int, step: int = 0) -> None:
+        """Go on in ``epoch`` (from 1) after ``step`` steps of it."""
+        self._first = (epoch - 1) * self.steps_per_epoch + step
+        self._last = epoch * self.steps_per_epoch
+
+    def __len__(self) -> int:
+        return self._last - self._first
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        yield from map(self.indices, range(self._first, self._last))
+
+    def indices(self, step: int) -> list[tuple[int, int]]:
+        """This rank's ``(draw, item)`` of a step, counted from 0 over all of training."""
+        first = (step * self.world_size + self.rank) * self.batch_size
+        return [(draw, self._item(draw)) for draw in range(first, first + self.batch_size)]
+
+    def _item(self, draw: int) -> int:
+        number, place = divmod(draw, self.n_items)
+        if self._order[0] != number:
+            generator = np.random.default_rng((self.seed, number))
+            self._order = (number, generator.permutation(self.n_items))
+        return int(self._order[1][place])
+
+
+class SpeakerSampler(StepSampler):
+    """Batches of P speakers with ``each`` items of every one, for losses on target pairs.
+
+    Otherwise as ``StepSampler``. Speakers come in a new random order in each pass over them; their
+    items are drawn anew each time, without repeating one within a batch where there are enough.
+    ``batch_size`` is P times ``each``.
+
+    Arguments
+    ---------
+    labels : sequence of int, speaker of each item
+    each : int >= 2
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int],
+        each: int,
+        batch_size: int,
+        steps_per_epoch: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+    ):
+        if each < 2 or batch_size % each:
+            raise ValueError(f"{each} items a speaker do not fit batches of {batch_size}")
+        order = np.argsort(labels, kind="stable")
+        edges = np.flatnonzero(np.diff(np.asarray(labels)[order])) + 1
+        self.groups = np.split(order, edges)
+        super().__init__(len(self.groups), batch_size, steps_per_epoch, seed, rank, world_size)
+        self.each = each
+
+    def _item(self, draw: int) -> int:
+        place, number = divmod(draw, self.each)
+        group = self.groups[super()._item(place)]
+        generator = np.random.default_rng((self.seed, place, self.each))
+        rounds = -(-self.each // len(group))
+        return int(np.concatenate([generator.permutation(group) for _ in range(rounds)])[number])
+
+
+class StepBatches:
+    """The batch of any step, made when asked for: what a second loader would give.
+
+    Arguments
+    ---------
+    dataset : CropDataset
+    sampler : StepSampler of one rank, over the dataset's items
+    """
+
+    def __init__(self, dataset: CropDataset, sampler: StepSampler):
+        self.dataset, self.sampler = dataset, sampler
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of ``step``, counted from 1 over all of training."""
+        return collate([self.dataset[index] for index in self.sampler.indices(step - 1)])

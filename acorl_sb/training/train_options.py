@@ -1,0 +1,260 @@
+"""The keys of ``train.py``: what a run of training, scoring and fusion is told."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+
+from pydantic import AfterValidator, BeforeValidator, Field, create_model
+from speechbrain.utils.run_opts import RunOptions
+from torch import nn
+
+from acorl_sb import corpora
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import untagged
+from acorl_sb.utils.option_kinds import ABSENT, hint
+from acorl_sb.utils.options import Device, Factory, Name, Options, Seconds, Text, built, validate
+
+CORPUS = ("corpus", "data_folder", "prepare_options")
+REFERENCE_SOURCES = (
+    "folder",
+    "source",
+    "encoder",
+)  # see acorl_sb.encoders.member_folder.load_reference
+
+View = Literal["crop", "utterance"]
+Speeds = Annotated[
+    list[Annotated[float, Field(ge=0.5, le=2)]],
+    Field(min_length=1),
+    BeforeValidator(lambda v: list(v) if isinstance(v, tuple) else v),
+]
+Augment = built("!new: of a module, or null", lambda v: v is None or isinstance(v, nn.Module))
+Objective = built("!name: of an objective, or null", lambda v: v is None or callable(v))
+Schedule = built("!new: of a schedule that is called with optimizer and step", callable)
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+# The names that the fusions of a run have in its table.
+_FUSIONS = ("embedding-concatenation", "score-mean", "score-logistic", "concatenation")
+
+
+def _known_corpus(name: str) -> str:
+    known = corpora.known_corpora()
+    if name not in known:
+        raise ValueError(
+            f"unknown corpus {name!r}; known are {', '.join(known)}{hint(name, known)}"
+        )
+    return name
+
+
+class OwnTraining(Options):
+    """What one member may have for itself; see the keys of the same names in ``TrainingKeys``."""
+
+    crop_seconds: Seconds = Field(ABSENT, description="of this member")
+    speeds: Speeds = Field(ABSENT, description="of this member")
+    augment: Augment = Field(ABSENT, description="of this member")
+    view: View = Field(ABSENT, description="of this member")
+
+
+class Member(Options):
+    """An entry of ``members``."""
+
+    name: Name = Field(description="its folder's and its row's name")
+    encoder: dict[str, Any] = Field(description="keys as in hparams/encoders/*.yaml")
+    objective: Objective = Field(
+        None, description="what makes it complement the frozen ones; null: plain training"
+    )
+    seed: Seed = Field(ABSENT, description="by default 1000 times the run's, plus its position")
+    start: Text | None = Field(None, description="a finished member's folder to go on from")
+    training: OwnTraining | None = Field(None, description="settings of its own")
+
+
+class Reference(Options):
+    """An entry of ``references``: one of folder, source and encoder says what it is."""
+
+    name: Name = Field(description="its folder's and its row's name")
+    folder: Text = Field(ABSENT, description="a member's folder, ours or SpeechBrain's")
+    source: Text = Field(ABSENT, description="such a folder, or an id of the Hugging Face hub")
+    encoder: dict[str, Any] = Field(ABSENT, description="keys as in hparams/encoders/*.yaml")
+    weights: Text | None = Field(None, description="with encoder: file of a state dict")
+    revision: Text | None = Field(None, description="with source: commit, tag or branch")
+    sha256: Text | None = Field(None, description="hash that the weights must have")
+    trust: bool = Field(False, description="build whatever the folder names, docs/trust.md")
+
+
+class TrainingKeys(Options):
+    """What decides a member's weights, and how fast they are got."""
+
+    seed: Seed = Field(description="of initial weights, crops and augmentation")
+    crop_seconds: Seconds = Field(description="length of a training example, s")
+    speeds: Speeds = Field([1.0], description="each speed of a voice is a speaker of its own")
+    batch_size: int = Field(ge=1, le=100_000, description="training examples of a step, each rank")
+    epochs: int = Field(
+        ge=1, le=1_000_000, description="development checks, a checkpoint after each"
+    )
+    epoch_steps: int = Field(ge=1, le=100_000_000, description="steps of an epoch")
+    cache_mb: float = Field(0.0, ge=0, description="decoded audio kept in memory, MB")
+    workers: int = Field(0, ge=0, le=1024, description="processes that load audio; 0: none")
+    optimizer: Factory = Field(description="of encoder and head: parameters -> optimizer")
+    adversary_optimizer: Factory = Field(description="of the adversary: parameters -> optimizer")
+    lr_schedule: Schedule = Field(description="sets the learning rate before each step")
+    head: Factory = Field(description="of the task loss: (dim, n_classes) -> module")
+    augment: Augment = Field(None, description="waves and relative lengths -> the same, augmented")
+    view: View = Field(
+        "crop",
+        description="crop: references see the same crop; utterance: computed once per utterance",
+    )
+
+    def check(self) -> None:
+        if len(set(self.speeds)) < len(self.speeds):
+            raise UserError(f"the key 'speeds' must list each speed once, not {self.speeds}")
+        if list(self.speeds) != [1.0] and self.view == "utterance":
+            raise UserError(
+                "the key 'speeds' needs view: crop; cached embeddings are of the natural speed"
+            )
+
+
+class Lists(Options):
+    """The encoders of a run."""
+
+    references: list[Reference] | None = Field(
+        [], description="encoders that you own, frozen from the start"
+    )
+    members: Annotated[list[Member], Field(min_length=1)] = Field(
+        description="encoders to train, in this order"
+    )
+
+    def check(self) -> None:
+        taken = set(_FUSIONS)
+        for kind, entries in (("references", self.references or []), ("members", self.members)):
+            for i, entry in enumerate(entries):
+                if entry.name.casefold() in taken:  # some disks do not tell a from A
+                    raise UserError(f"{kind}[{i}]: the name {entry.name!r} is taken")
+                taken.add(entry.name.casefold())
+        for i, reference in enumerate(self.references or []):
+            given = [key for key in REFERENCE_SOURCES if getattr(reference, key) is not ABSENT]
+            if len(given) != 1:
+                sources = ", ".join(REFERENCE_SOURCES)
+                raise UserError(
+                    f"references[{i}]: one of the keys {sources} is needed, not {len(given)}"
+                )
+        if not self.references and self.members[0].objective is not None:
+            raise UserError(
+                "members[0] has an objective but no reference to complement; set it to null"
+            )
+
+
+class TrainOptions(Lists, TrainingKeys):
+    """All keys of ``train.py``."""
+
+    lazy: ClassVar[tuple[str, ...]] = ("members", "references")
+
+    output_folder: Text = Field(description="where everything is written")
+    corpus: Annotated[Text, AfterValidator(_known_corpus)] = Field(
+        description="voices (synthetic, made here), folder, speechocean762, librispeech or voxceleb"
+    )
+    data_folder: Text | None = Field(
+        None, description="where the corpus lies; voices is made in a cache folder when null"
+    )
+    prepare_options: dict[str, Any] = Field(
+        {}, description="splits, trials, and options of the corpus (docs/corpora.md)"
+    )
+    noise_folder: Text | None = Field(ABSENT, description="noises that the augmentation mixes in")
+    dev_seconds: Seconds | None = Field(
+        None, description="centre crop of the check after each epoch, s; null: whole utterances"
+    )
+    score_seconds: Seconds | None = Field(
+        None, description="centre crop of the final scoring, s; null: whole utterances"
+    )
+    lr: float = Field(
+        ABSENT, gt=0, le=1000, description="learning rate, for optimizer and schedule"
+    )
+    total_steps: int = Field(ABSENT, ge=1, description="steps of a member's training")
+    embedding_dim: int = Field(ABSENT, ge=1, le=65536, description="of the members' encoders")
+    channels: int = Field(ABSENT, ge=1, le=8192, description="of the members' encoders")
+
+    def check(self) -> None:
+        TrainingKeys.check(self)
+        Lists.check(self)
+        check_preparation(self.corpus, self.prepare_options)
+
+
+class TrainingRun(Device):
+    """SpeechBrain's run options that training heeds.
+
+    The others are refused: evaluation is part of every run, a loss that is not finite ends it, and
+    a member must not differ from what its record says.
+    """
+
+    distributed_backend: Literal["nccl", "gloo", "mpi"] = Field("nccl", description="of torchrun")
+    find_unused_parameters: bool = Field(False, description="of DistributedDataParallel")
+    precision: Literal["fp32", "fp16", "bf16"] = Field("fp32", description="of the encoder")
+    max_grad_norm: float = Field(5.0, description="gradients are clipped to it; 0 or less: never")
+    grad_accumulation_factor: int = Field(1, ge=1, description="batches of an optimizer's step")
+    skip_nonfinite_grads: bool = Field(False, description="leave out gradients that are not finite")
+    compile: bool = Field(False, description="torch.compile all modules")
+    compile_module_keys: list[Text] | None = Field(None, description="or these of them")
+    compile_mode: Literal["default", "reduce-overhead", "max-autotune"] = Field(
+        "default", description="of torch.compile"
+    )
+    compile_using_fullgraph: bool = Field(False, description="of torch.compile")
+    compile_using_dynamic_shape_tracing: bool = Field(False, description="of torch.compile")
+    noprogressbar: bool = Field(False, description="no progress bars")
+    tqdm_colored_bar: bool = Field(False, description="coloured progress bars")
+    ckpt_interval_minutes: int = Field(
+        0, description="between checkpoints within an epoch; 0: none"
+    )
+    ckpt_interval_steps: int = Field(0, description="between checkpoints within an epoch; 0: none")
+    profile_training: bool = Field(False, description="profile the first steps for TensorBoard")
+    profile_warmup: int = Field(5, ge=0, description="steps before profiling")
+    profile_steps: int = Field(5, ge=1, description="steps of profiling")
+    debug: bool = Field(
+        False, description="short: puts in epochs and epoch_steps from the next two"
+    )
+    debug_epochs: int = Field(2, ge=1, description="epochs with --debug")
+    debug_batches: int = Field(2, ge=1, description="epoch_steps with --debug")
+    debug_persistently: bool = Field(False, description="always so: results are kept")
+
+    def run_options(self, given: set[str]) -> tuple[RunOptions, dict[str, Any]]:
+        # As keys of the YAML, so that the members' records show it.
+        short = {"epochs": self.debug_epochs, "epoch_steps": self.debug_batches}
+        values = {key: value for key, value in self if not key.startswith("debug")}
+        return RunOptions(**values, overridden_args=given), short if self.debug else {}
+
+
+def check_specs(members: Any, references: Any, member_keys: Iterable[str] | None = None) -> None:
+    """Refuse ``members`` or ``references`` of a resolved YAML that make no sense.
+
+    ``member_keys`` are the keys of a member that the caller reads; None: all of ``Member``'s.
+    """
+    lists = {"members": untagged(members), "references": untagged(references)}
+    validate(Lists, lists, built=True).check()
+    for i, member in enumerate(members):
+        for key in member:
+            if key not in (member_keys or Member.model_fields):
+                raise UserError(f"members[{i}]: unknown key {key!r}{hint(key, member_keys or ())}")
+
+
+def check_preparation(corpus: str, options: dict[str, Any]) -> None:
+    """Refuse ``prepare_options`` that neither ``corpora.prepare`` nor the corpus takes."""
+    collect = importlib.import_module(f"acorl_sb.corpora.{corpus}").collect
+    fields = {**_parameters(corpora.prepare), **_parameters(collect)}
+    declared = create_model("Preparation", __base__=Options, **fields)
+    try:
+        validate(declared, options, built=True)
+    except UserError as error:
+        raise UserError(f"the key 'prepare_options' of corpus {corpus}: {error}") from None
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
+    """What a function takes as options, as pydantic's fields."""
+    kinds = get_type_hints(function, include_extras=True)
+    return {
+        name: (kinds[name], parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in ("corpus", "data_folder", "save_folder", "options")
+    }
+
+
+# What decides a member's weights; the others of TrainingKeys decide how fast it gets there.
+DECISIVE = tuple(key for key in TrainingKeys.model_fields if key not in ("cache_mb", "workers"))

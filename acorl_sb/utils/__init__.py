@@ -1,0 +1,1 @@
+"""What knows nothing of speech: errors, files, logs, settings, ranks, checkpoints."""

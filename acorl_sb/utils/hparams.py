@@ -1,0 +1,293 @@
+"""Reading a script's YAML and command line the SpeechBrain way, with unknown keys as errors."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import ruamel.yaml
+import yaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.option_kinds import ABSENT, REQUIRED, hint
+
+if TYPE_CHECKING:  # importing SpeechBrain takes longer than fusing some score files
+    from speechbrain.utils.run_opts import RunOptions
+
+# Bounds of a YAML: bytes, brackets within each other, and values with its aliases written out.
+_LARGEST_FILE, _DEEPEST, _LARGEST = 1_000_000, 200, 100_000
+
+
+class Loaded(NamedTuple):
+    """``hparams`` (objects built), ``lazy`` (resolved subtrees, not built), ``run_opts``, ``text``.
+
+    ``text`` is the resolved YAML: includes, references and overrides put in; ``path`` its file.
+    """
+
+    hparams: dict[str, Any]
+    lazy: dict[str, Any]
+    run_opts: RunOptions | None
+    text: str
+    path: Path | None = None
+
+    def plain(self, keys: Iterable[str]) -> dict[str, Any]:
+        """These keys as plain values, for a record of the run."""
+        tree = ruamel.yaml.YAML().load(self.text)
+        return {key: plain(tree[key]) for key in keys}
+
+
+def load_hparams(argv: Sequence[str], known: Iterable[str], lazy: Iterable[str] = ()) -> Loaded:
+    """Parse ``hparams.yaml [--key value ...]`` of a script that declares no more than its keys.
+
+    A top-level key is known when the script reads it (``known`` and ``lazy``, all of them needed)
+    or when another place of the file refers to it. Raises ``UserError`` as :func:`load` does.
+    """
+    from speechbrain.utils.run_opts import RunOptions
+
+    path, run_opts, overrides = RunOptions.from_command_line_args(list(argv))
+    try:
+        given = ruamel.yaml.YAML().load(overrides) or {}
+    except ruamel.yaml.error.YAMLError as error:
+        raise UserError(f"the command line: not readable as YAML ({one_line(error)})") from None
+    if not isinstance(given, dict):
+        raise UserError(f"the command line: {overrides!r} is not of the form --key value")
+    lazy = list(lazy)
+    loaded = load(Path(path), given, dict.fromkeys([*known, *lazy], REQUIRED), lazy)
+    return loaded._replace(run_opts=run_opts)
+
+
+def load(
+    path: Path | None,
+    given: Mapping[str, Any],
+    known: Mapping[str, Any],
+    lazy: Iterable[str] = (),
+    check: Callable[[dict[str, Any]], Any] = lambda values: None,
+) -> Loaded:
+    """Read a YAML, put in what is ``given`` for its keys, and build what it names.
+
+    A YAML may begin with ``inherit: other.yaml``: its keys then replace those of the other.
+
+    Arguments
+    ---------
+    path : the YAML; None: there is none, only what is given
+    given : values in place of the YAML's
+    known : the keys that the script reads, with the value where the YAML leaves one out:
+        ``REQUIRED`` is none, ``ABSENT`` leaves it out. A top-level key that is not known is one
+        that another place of the file refers to
+    lazy : keys that are resolved but not built; see ``build``
+    check : called with all values before references are resolved and before anything is built;
+        what stands for an object is ``Tagged`` then
+
+    Raises ``UserError`` for a file that is missing or not YAML, an unknown or missing key, and
+    an object that cannot be built.
+    """
+    where, lazy = str(path or "the command line"), set(lazy)
+    with in_words(where):
+        tree, referred = _read(path, known) if path else (ruamel.yaml.CommentedMap(), set())
+        _check_keys(where, set(tree), {*known, *referred}, "read by this script")
+        _check_keys("the command line", set(given), {*tree, *known}, f"in {where}")
+        tree.update(given)
+        for key, value in known.items():
+            if value is REQUIRED and key not in tree:
+                raise UserError(f"{where}: the key {key!r} is missing; this script reads it")
+            if value is not ABSENT:
+                tree.setdefault(key, copy.deepcopy(value))
+        _check_includes(Path(where), tree)
+        check(untagged(tree))
+        text = resolve_references(dump(tree)).getvalue()
+        resolved = ruamel.yaml.YAML().load(text)
+        check(untagged(resolved))
+    aside = {key: resolved.pop(key) for key in lazy}
+    try:
+        return Loaded(build(resolved, where), aside, None, text, path)
+    except UserError:
+        for key, value in resolved.items():  # all over again, to say which it is
+            build({key: value}, f"{where}: the key {key!r}")
+        raise
+
+
+def build(tree: Any, where: str) -> Any:
+    """Build the objects of a resolved YAML subtree; every call makes new ones.
+
+    Raises ``UserError``, naming ``where``, when one cannot be built.
+    """
+    with in_words(where):
+        return load_hyperpyyaml(dump(tree), loader=_Loader)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, but 1e-3 is a number as in YAML 1.2, which the file is read by."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+@contextlib.contextmanager
+def in_words(where: str) -> Iterator[None]:
+    """Turn what a file or an object of the user's raises into one sentence that says where."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ruamel.yaml.error.YAMLError, yaml.YAMLError) as error:
+        raise UserError(f"{where}: not readable as YAML ({one_line(error)})") from None
+    except RecursionError:
+        raise UserError(f"{where}: nested too deeply, or refers to itself") from None
+    except Exception as error:
+        raise UserError(f"{where}: {one_line(error)}") from error
+
+
+class Tagged(NamedTuple):
+    """Stands for an object of the YAML that is not built yet, or a reference not resolved."""
+
+    tag: str
+
+    def __repr__(self) -> str:
+        return self.tag
+
+
+def untagged(tree: Any) -> Any:
+    """A YAML subtree as dictionaries, lists and scalars; what has a tag becomes ``Tagged``."""
+    tag = getattr(getattr(tree, "tag", None), "value", None)
+    if tag:
+        return Tagged(tag)
+    if isinstance(tree, dict):
+        return {key: untagged(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [untagged(value) for value in tree]
+    return plain(tree) if isinstance(tree, bool | int | float | str) else tree
+
+
+def plain(tree: Any) -> Any:
+    """A resolved YAML subtree as dictionaries, lists and scalars; tags become a ``!tag`` entry."""
+    tag = getattr(getattr(tree, "tag", None), "value", None)
+    if isinstance(tree, dict):
+        items = {str(key): plain(value) for key, value in tree.items()}
+        return {"!tag": tag, **items} if tag else items
+    if isinstance(tree, list):
+        return [plain(value) for value in tree]
+    if isinstance(tree, bool | int | float) or tree is None:
+        return tree
+    return f"{tag} {tree}" if tag else str(tree)
+
+
+def read_tree(path: Path) -> Any:
+    """A YAML file with what it inherits put in; references and includes are not resolved.
+
+    Includes are made absolute, since they are relative to the file that they stand in.
+    Raises ``UserError`` for a missing file and for keys that the inherited file does not have.
+    """
+    with in_words(str(path)):
+        return _read(path)[0]
+
+
+def _read(
+    path: Path, known: Iterable[str] = (), chain: tuple[Path, ...] = ()
+) -> tuple[Any, set[str]]:
+    """The tree, and all keys that it or a file that it inherits refers to.
+
+    ``known`` are keys that the YAML may have though one that it inherits has not; ``chain`` the
+    files that led here.
+    """
+    if path.resolve() in chain:
+        raise UserError(f"{path}: the file inherits or includes itself")
+    if not path.is_file():
+        raise UserError(f"{path}: no such YAML file")
+    chain = (*chain, path.resolve())
+    beside = f"!include:{path.resolve().parent}/"
+    with in_words(str(path)):
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ValueError("too large for a file of settings")
+        text = path.read_text(encoding="utf-8")
+        depths = itertools.accumulate((c in "[{") - (c in "]}") for c in text)
+        if max(depths, default=0) > _DEEPEST:  # the parser would take minutes over thousands
+            raise ValueError("nested too deeply")
+        text = re.sub(r"!include:(?=[^/\s])", lambda _: beside, text)
+        tree = ruamel.yaml.YAML().load(text)
+        if not isinstance(tree, dict):
+            raise UserError(f"{path}: a YAML of keys and values is needed")
+        _refuse_bombs(tree)
+        _check_includes(path, tree, chain)
+        referred = set(_referred(tree))
+    parent = tree.pop("inherit", None)
+    if parent is None:
+        return tree, referred
+    if not isinstance(parent, str):
+        raise UserError(f"{path}: the key 'inherit' must be the name of a file, not {parent!r}")
+    if not (path.parent / parent).is_file():
+        raise UserError(f"{path}: inherits {parent}: no such YAML file")
+    inherited, referred_before = _read(path.parent / parent, known, chain)
+    allowed = {*inherited, *referred, *known}
+    _check_keys(path, set(tree), allowed, f"in {parent}, which it inherits")
+    inherited.update(tree)
+    return inherited, referred | referred_before
+
+
+def dump(tree: Any) -> str:
+    """A YAML tree, tags and all, as text."""
+    stream = io.StringIO()
+    ruamel.yaml.YAML().dump(tree, stream)
+    return stream.getvalue()
+
+
+def _referred(tree: Any) -> list[str]:
+    return re.findall(r"<([A-Za-z_]\w*)", dump(tree))
+
+
+def _refuse_bombs(tree: Any) -> None:
+    """UserError for aliases that hold themselves, or that grow beyond bounds when written out."""
+    sizes: dict[int, int | None] = {}
+
+    def size(node: Any) -> int:
+        if not isinstance(node, dict | list):
+            return 1
+        if id(node) not in sizes:
+            sizes[id(node)] = None
+            inner = node.values() if isinstance(node, dict) else node
+            sizes[id(node)] = 1 + sum(size(value) for value in inner)
+        found = sizes[id(node)]
+        if found is None or found > _LARGEST:
+            raise ValueError("its aliases (*) repeat themselves without end")
+        return found
+
+    size(tree)
+
+
+def _check_includes(path: Path, tree: Any, chain: tuple[Path, ...] = ()) -> None:
+    """UserError for a file that includes itself, and for a key that an included one lacks."""
+    tag = getattr(getattr(tree, "tag", None), "value", None) or ""
+    included = Path(tag.removeprefix("!include:"))
+    if tag.startswith("!include:") and included.is_file():  # a missing one is named later
+        inner, _ = _read(included, chain=chain)
+        keys = set(tree) if isinstance(tree, dict) else set()
+        _check_keys(path, keys, set(inner), f"in {included.name}, included")
+    for value in (
+        tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    ):
+        _check_includes(path, value, chain)
+
+
+def _check_keys(where: str | Path, keys: set[str], allowed: Iterable[str], place: str) -> None:
+    for key in sorted(keys - set(allowed), key=str):
+        near = hint(key, sorted(map(str, allowed)))
+        raise UserError(f"{where}: the key {key!r} is not {place}{near or '; remove it'}")
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, on one line and cut where it is long."""
+    parts = [str(part) for part in error.args] if len(error.args) > 1 else [str(error)]
+    if isinstance(error, KeyError | OSError | UnicodeError) or hasattr(error, "problem"):
+        parts = [str(error.args[0] if isinstance(error, KeyError) and error.args else error)]
+    text = " ".join(": ".join(parts).split()) or type(error).__name__
+    return text if len(text) <= 300 else f"{text[:297]}..."

@@ -1,0 +1,87 @@
+"""The study of the complementarity term: all members, all rows, one page of tables.
+
+    python recipes/Complementarity/study.py recipes/Complementarity/study.yaml FOLDER DATA \
+        [--jobs 2] [--rows a,b] [--seeds 1,2] [--steps N] [--table]
+
+Every member is a process of its own with one thread (``terms/member.py``); ``--jobs`` run side by
+side. What is finished is not done again and an interrupted training goes on from its last
+checkpoint, so the command can be stopped and started at any point. ``FOLDER/progress.txt`` says
+what is running and done, ``FOLDER/study.md`` has the tables so far. ``--table`` makes these and
+trains nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from pathlib import Path
+
+import torch
+from hyperpyyaml import resolve_references
+from ruamel.yaml import YAML
+from terms import sets, tables
+from terms.jobs import Runner, plan
+
+from acorl_sb.utils.errors import UserError, run_cli
+from acorl_sb.utils.files import write_text
+from acorl_sb.utils.hparams import dump, read_tree
+
+
+def main() -> int:
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it has started
+    args = arguments()
+    folder = args.folder.resolve()
+    tree = settled(args.yaml, folder, args.steps)
+    sets.prepare(args.data, folder / "data")
+    rows = args.rows.split(",") if args.rows else list(tree["rows"])
+    seeds = [int(s) for s in args.seeds.split(",")] if args.seeds else tree["screening_seeds"]
+    for name in [*rows, *tree["chosen"]]:
+        if name not in tree["rows"]:
+            raise UserError(f"{args.yaml}: no row {name!r}")
+    jobs = plan(tree, [(row, seed, "dev") for row in rows for seed in seeds])
+    chosen = [
+        (row, seed, part)
+        for part in ("dev", "test")
+        for row in tree["chosen"]
+        for seed in tree["seeds"]
+    ]
+    for job, needs in plan(tree, chosen).items():
+        jobs.setdefault(job, needs)
+    if not args.table:
+        Runner(folder, jobs, tree).run(args.jobs)
+    write_text(folder / "study.md", tables.page(folder, tree))
+    print((folder / "study.md").read_text(encoding="utf-8"))
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    for name in ("yaml", "folder", "data"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--rows", help="only these")
+    parser.add_argument("--seeds", help="in place of the screening seeds")
+    parser.add_argument("--steps", type=int, help="of every training; for a trial of the chain")
+    parser.add_argument("--table", action="store_true")
+    return parser.parse_args()
+
+
+def settled(path: Path, folder: Path, steps: int | None):
+    """The YAML with its includes, kept in the folder; refused where training would differ."""
+    text = resolve_references(dump(read_tree(path))).getvalue()
+    tree, kept = YAML().load(text), folder / "study.yaml"
+    if steps is not None:
+        tree["settings"]["steps"] = steps
+    if kept.is_file():
+        before = YAML().load(kept.read_text(encoding="utf-8"))
+        for key in ("settings", "encoders", "objectives", "members", "rows"):
+            for name, value in before[key].items():
+                if name in tree[key] and dump({"": tree[key][name]}) != dump({"": value}):
+                    raise UserError(f"{key}.{name} is not what {kept} has; name another folder")
+    write_text(kept, dump(tree))
+    return tree
+
+
+if __name__ == "__main__":
+    run_cli(main)

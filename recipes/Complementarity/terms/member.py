@@ -1,0 +1,217 @@
+"""One member of the study: trained, then heard under all conditions. A process of its own.
+
+    python -m terms.member FOLDER SEED NAME PART [figures]
+
+``FOLDER`` is the study's, with its ``study.yaml`` and data; ``NAME`` a member of it, or ``NAME@f``,
+its copy that is trained without fold f and without objective. ``PART`` is ``train`` or a part to
+embed, ``dev`` or ``test``; with ``figures`` NAME is a row, whose figures are computed. What is done
+already is not done again; training goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import ruamel.yaml
+import torch
+from speechbrain.augment.augmenter import Augmenter
+from speechbrain.nnet.schedulers import WarmCoolDecayLRSchedule
+from speechbrain.utils.run_opts import RunOptions
+
+from acorl_sb import complementarity
+from acorl_sb.complementarity import deal_folds
+from acorl_sb.corpora.splits import thin
+from acorl_sb.data.manifest import read_manifest
+from acorl_sb.data.trials import TrialList
+from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldPriors
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.encoders.member_folder import load_member, read_record
+from acorl_sb.fusion.ensemble_scoring import Side
+from acorl_sb.training import members as training
+from acorl_sb.training.augment import FolderNoise, FolderReverb
+from acorl_sb.training.heads import AAMHead
+from acorl_sb.utils.errors import run_cli
+from acorl_sb.utils.files import atomic_path, write_text
+from terms import figures, sets
+
+# Of the check after an epoch, which chooses a checkpoint: utterances of a speaker, by set.
+CHECK = {"speechocean762": 5, "commonvoice_one": 2}
+CHECKPOINT_STEPS = 60
+
+
+def main() -> int:
+    torch.set_num_threads(1)
+    folder, seed, name, part = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    logging.getLogger("acorl_sb").setLevel(logging.INFO)
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    tree = ruamel.yaml.YAML().load((folder / "study.yaml").read_text(encoding="utf-8"))
+    own = folder / f"seed{seed}" / name
+    if sys.argv[5:] == ["figures"]:
+        figures.row_figures(folder, seed, name, tree["rows"][name]["members"], part)
+    elif part == "train":
+        if read_record(own) is None:
+            train(tree, folder, seed, name)
+    else:
+        embed(folder, own, part)
+    return 0
+
+
+def train(tree, folder: Path, seed: int, name: str) -> None:
+    settings, data = tree["settings"], folder / "data"
+    plain_name, _, fold = name.partition("@")
+    spec = tree["members"][plain_name]
+    folds = settings["folds"]
+    utterances = read_manifest(data / "train.csv")
+    speakers = sorted({u.spk_id for u in utterances})
+    fold_of = dict(zip(speakers, deal_folds(len(speakers), folds).tolist(), strict=True))
+    if fold:
+        utterances = [u for u in utterances if fold_of[u.spk_id] != int(fold)]
+    heard = training.TrainingSet(utterances, development_error(data), settings["speeds"])
+    member = {
+        "name": name,
+        "encoder": tree["encoders"][spec["encoder"]],
+        "seed": 1000 * seed + spec["seed"] + (10 * (1 + int(fold)) if fold else 0),
+        "objective": None,
+    }
+    references, term = FrozenEnsemble(), training.TermSettings()
+    if not fold and spec.get("objective"):
+        member["objective"] = objective(tree, spec)
+        for other in spec["references"]:
+            references.add(other, load_member(folder / f"seed{seed}" / other))
+        term.data, size, term.each = own_batches(heard, spec)
+        term.batch_size = size
+        if spec.get("honest"):
+            repeats = len((term.data or heard).speeds)
+            term.copies = OutOfFoldPriors(
+                [copies(folder / f"seed{seed}", spec["references"], f) for f in range(folds)],
+                deal_folds(len(speakers), folds, repeats),
+            )
+    training.train_member(
+        member,
+        spec["seed"],
+        references,
+        [0.0] * len(references),
+        heard,
+        how(settings, data, seed),
+        RunOptions(
+            device="cpu",
+            ckpt_interval_steps=CHECKPOINT_STEPS,
+            overridden_args={"device", "ckpt_interval_steps"},
+        ),
+        torch.device("cpu"),
+        folder / f"seed{seed}" / name,
+        term,
+    )
+
+
+def objective(tree, spec):
+    """The objective's YAML, wrapped where its schedule is bounded."""
+    wanted = tree["objectives"][spec["objective"]]
+    if "limit" not in spec:
+        return wanted
+    # In block style: a flow mapping would swallow the tags of what is put into it.
+    yaml = f"!name:{complementarity.__name__}.Bounded\nlimit: {spec['limit']}\n"
+    bounded = ruamel.yaml.YAML().load(yaml)
+    bounded["part"] = wanted
+    return bounded
+
+
+def own_batches(heard: training.TrainingSet, spec):
+    """The term's own training set (None: the task's batch), batch size, crops of a speaker."""
+    if "own" not in spec:
+        return None, heard, 1
+    own = spec["own"]
+    data = training.TrainingSet(heard.utterances, heard.dev_error, own["speeds"])
+    return data, own["size"], own["each"]
+
+
+def copies(folder: Path, references: list[str], fold: int) -> FrozenEnsemble:
+    ensemble = FrozenEnsemble()
+    for other in references:
+        ensemble.add(other, load_member(folder / f"{other}@{fold}"))
+    return ensemble
+
+
+def how(settings, data: Path, seed: int) -> training.Settings:
+    """The same for every member: batch, steps, rate, noise and rooms."""
+    steps, epochs = settings["steps"], settings["epochs"]
+    augment = Augmenter(
+        min_augmentations=0,
+        max_augmentations=2,
+        shuffle_augmentations=True,
+        augmentations=[
+            FolderReverb(str(data / "rooms" / "train")),
+            FolderNoise(str(data / "noise" / "train"), 0, 20),
+        ],
+    )
+    rate = settings["lr"]
+    return training.Settings(
+        seed=seed,
+        crop_seconds=settings["crop_seconds"],
+        batch_size=settings["batch_size"],
+        epochs=epochs,
+        epoch_steps=steps // epochs,
+        optimizer=functools.partial(torch.optim.Adam, lr=rate, weight_decay=2e-5),
+        adversary_optimizer=functools.partial(torch.optim.Adam, lr=0.005),
+        lr_schedule=WarmCoolDecayLRSchedule(rate, 30, steps // 2, steps),
+        head=functools.partial(AAMHead, margin=0.2, scale=30.0),
+        augment=augment,
+        view="crop",
+        cache_mb=1500,
+        workers=0,
+        plain={},
+        speeds=settings["speeds"],
+    )
+
+
+def development_error(data: Path):
+    """Mean EER over the development sets of ``CHECK``, clean."""
+    sides = [thinned(sets.read_set(data, "dev", name), each) for name, each in CHECK.items()]
+    seconds = sets.CONDITIONS["clean"].seconds
+
+    def error(encoder) -> float:
+        embedded = [embed_utterances(encoder, s.utterances, seconds).numpy() for s in sides]
+        return float(np.mean([s.eer(z) for s, z in zip(sides, embedded, strict=True)]))
+
+    return error
+
+
+def thinned(side: Side, each: int) -> Side:
+    """The side with at most ``each`` utterances of a speaker."""
+    kept = thin(side.utterances, each, 0)
+    names, t = [u.id for u in kept], side.trials
+    place = {name: i for i, name in enumerate(names)}
+    new = np.array([place.get(name, -1) for name in t.ids])
+    both = (new[t.enrol] >= 0) & (new[t.test] >= 0)
+    return Side.of(kept, TrialList(names, new[t.enrol][both], new[t.test][both], t.labels[both]))
+
+
+def embed(folder: Path, own: Path, part: str) -> None:
+    """Write ``embeddings/<part>/<set>, <condition>.npy`` (N, D) float16, and the cohort's."""
+    encoder, data = load_member(own), folder / "data"
+    clean = sets.CONDITIONS["clean"].seconds
+    cohort = own / "embeddings" / "cohort.npy"
+    if not cohort.is_file():
+        write(cohort, embed_utterances(encoder, read_manifest(data / "cohort.csv"), clean))
+    for condition in sets.SCREENED if part == "dev" else sets.CONDITIONS:
+        hear = sets.hearing(data, part, sets.CONDITIONS[condition])
+        for name in sets.SETS[part]:
+            path = own / "embeddings" / part / f"{name}, {condition}.npy"
+            if not path.is_file():
+                utterances = sets.read_set(data, part, name).utterances
+                seconds = sets.CONDITIONS[condition].seconds
+                write(path, embed_utterances(encoder, utterances, seconds, hear=hear))
+    write_text(own / f"{part}.done", "")
+
+
+def write(path: Path, z: torch.Tensor) -> None:
+    with atomic_path(path) as temporary:
+        np.save(temporary, torch.nn.functional.normalize(z, dim=1).numpy().astype(np.float16))
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,171 @@
+"""The page of a study: what each row gains, what its term costs, and what the protocol can see."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from acorl_sb.metrics.intervals import interval
+from acorl_sb.utils.tables import markdown
+from terms.figures import REPLICATES, strength, weights
+from terms.sets import CONDITIONS, SCREENED, SETS
+
+POWER = 2.8  # standard errors of an effect that a two-sided 5 % test sees in 80 of 100 cases
+
+
+class Row(NamedTuple):
+    """A row's figures and EER replicates by seed, for one part."""
+
+    figures: dict[int, dict]
+    replicates: dict[int, dict[str, np.ndarray]]
+
+
+def page(folder: Path, tree) -> str:
+    """All tables, as far as there are figures."""
+    parts = []
+    for part in ("dev", "test"):
+        rows = read_rows(folder, tree, part)
+        if rows:
+            share = weights(folder / "data", part)
+            parts.append(f"## {'Development' if part == 'dev' else 'Test'} trials, clean, 2 s")
+            parts.append(main_table(tree, rows, share, part))
+            parts.append("### Fused EER against the row's reference, by condition")
+            parts.append(condition_table(tree, rows, share, part))
+            parts.append("### Fused EER %, clean, by set")
+            parts.append(set_table(rows, part))
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def read_rows(folder: Path, tree, part: str) -> dict[str, Row]:
+    rows = {}
+    for name in tree["rows"]:
+        figures, replicates = {}, {}
+        for path in sorted((folder / "figures").glob(f"seed*/{part}/{name}.json")):
+            seed = int(path.parents[1].name.removeprefix("seed"))
+            figures[seed] = json.loads(path.read_text(encoding="utf-8"))
+            replicates[seed] = dict(np.load(path.with_suffix(".npz")))
+        if figures:
+            rows[name] = Row(figures, replicates)
+    return rows
+
+
+def change(row: Row, reference: Row, share: dict[str, float], condition: str) -> tuple:
+    """Pooled log ratio of fused EERs: value, replicates (R,), seeds.
+
+    The mean over sets, weighted by their speakers, of log EER(row) - log EER(reference); the mean
+    over the seeds that both have. A replicate draws speakers within each set, the same for both
+    rows and all seeds, and seeds.
+    """
+    seeds = sorted(row.figures.keys() & reference.figures.keys())
+    value, drawn = np.zeros(len(seeds)), np.zeros((len(seeds), REPLICATES))
+    for i, seed in enumerate(seeds):
+        for name, weight in share.items():
+            key = f"{name}, {condition}"
+            pair = [r.figures[seed][key]["fused"] for r in (row, reference)]
+            value[i] += weight * np.diff(np.log(floor(pair)[::-1]))[0]
+            a, b = (np.log(floor(r.replicates[seed][key])) for r in (row, reference))
+            drawn[i] += weight * (a - b)
+    rng = np.random.default_rng(0)
+    picked = rng.integers(len(seeds), size=(len(seeds), REPLICATES))
+    return value.mean(), np.take_along_axis(drawn, picked, 0).mean(0), value
+
+
+def floor(eer) -> np.ndarray:
+    """No logarithm of an EER of 0, as small sets may have in a replicate."""
+    return np.maximum(np.asarray(eer, dtype=np.float64), 1e-3)
+
+
+def exchange(row: Row, reference: Row, share: dict[str, float]) -> dict[str, float]:
+    """r, its break-even, what the last member loses in d' and what the correlation falls by.
+
+    Means over seeds of the pooled figures, clean. The break-even is that of the reference row.
+    """
+    seeds = row.figures.keys() & reference.figures.keys()
+    of_row, of_reference = (
+        np.mean([pooled(r.figures[seed], share) for seed in seeds], 0) for r in (row, reference)
+    )
+    lost, removed = of_reference[1] - of_row[1], of_reference[2] - of_row[2]
+    even = (of_reference[0] + of_reference[1]) / (2 * (1 + of_reference[2]))
+    return {"r": lost / removed, "even": even, "lost": lost, "removed": removed}
+
+
+def pooled(figures: dict, share: dict[str, float]) -> list[float]:
+    """d' of the first and the last member, and their correlation, pooled over the sets."""
+    found = [
+        (
+            weight * strength(figures[f"{name}, clean"]["members"][0]),
+            weight * strength(figures[f"{name}, clean"]["members"][-1]),
+            weight * np.mean(figures[f"{name}, clean"]["correlation"]),
+        )
+        for name, weight in share.items()
+    ]
+    return np.sum(found, 0)
+
+
+def main_table(tree, rows: dict[str, Row], share: dict[str, float], part: str) -> str:
+    head = ["row", "seeds", "last member EER %", "fused EER %", "against", "fused, relative"]
+    head += ["sd over seeds", "sees", "d' lost", "ρ removed", "r", "break-even"]
+    lines = []
+    for name, row in rows.items():
+        member, fused = (mean_eer(row, share, what) for what in ("member", "fused"))
+        line = [name, str(len(row.figures)), f"{100 * member:.2f}", f"{100 * fused:.2f}"]
+        against = tree["rows"][name].get("against")
+        if against in rows and row.figures.keys() & rows[against].figures.keys():
+            value, drawn, of_seeds = change(row, rows[against], share, "clean")
+            spread = f"{100 * np.std(of_seeds, ddof=1):.1f} %" if len(of_seeds) > 1 else ""
+            line += [against, told(value, drawn), spread, f"{100 * POWER * np.std(drawn):.1f} %"]
+            if len(tree["rows"][name]["members"]) == len(tree["rows"][against]["members"]):
+                found = exchange(row, rows[against], share)
+                # No correlation removed: there is nothing to pay for.
+                r = f"{found['r']:.2f}" if found["removed"] > 0.003 else "-"
+                line += [f"{found['lost']:+.3f}", f"{found['removed']:+.3f}", r]
+                line += [f"{found['even']:.2f}"]
+        lines.append([*line, *[""] * (len(head) - len(line))])
+    note = (
+        "Means over sets, weighted by their speakers with target trials: "
+        + ", ".join(f"{name} {weight:.2f}" for name, weight in share.items())
+        + f". *sees*: {POWER} standard errors, the effect that this comparison would find in 80 of "
+        "100 cases."
+    )
+    return markdown(head, lines) + "\n\n" + note
+
+
+def condition_table(tree, rows: dict[str, Row], share: dict[str, float], part: str) -> str:
+    conditions = SCREENED if part == "dev" else list(CONDITIONS)
+    lines = []
+    for name, row in rows.items():
+        against = tree["rows"][name].get("against")
+        if against in rows and row.figures.keys() & rows[against].figures.keys():
+            changes = [change(row, rows[against], share, c)[:2] for c in conditions]
+            lines.append([name, against, *(told(*found) for found in changes)])
+    return markdown(["row", "against", *conditions], lines)
+
+
+def set_table(rows: dict[str, Row], part: str) -> str:
+    lines = []
+    for name, row in rows.items():
+        keys = [f"{n}, clean" for n in SETS[part]]
+        means = [np.mean([f[key]["fused"] for f in row.figures.values()]) for key in keys]
+        lines.append([name, *(f"{100 * mean:.2f}" for mean in means)])
+    return markdown(["row", *SETS[part]], lines)
+
+
+def mean_eer(row: Row, share: dict[str, float], what: str) -> float:
+    def of(figures: dict) -> float:
+        return figures["fused"] if what == "fused" else figures["members"][-1]
+
+    return float(
+        np.mean(
+            [sum(w * of(f[f"{n}, clean"]) for n, w in share.items()) for f in row.figures.values()]
+        )
+    )
+
+
+def told(value: float, drawn: np.ndarray) -> str:
+    """A log ratio as a relative change with its 95 % interval."""
+    low, high = interval(drawn)
+    shown = [100 * np.expm1(x) for x in (value, low, high)]
+    return f"{shown[0]:+.1f} % [{shown[1]:+.1f}, {shown[2]:+.1f}]"

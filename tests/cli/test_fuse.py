@@ -1,0 +1,491 @@
+"""``fuse.py`` from the command line: every way in, every file out, every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fuse
+from acorl_sb import metrics
+from acorl_sb.data.embeddings import Embeddings, write_embeddings
+from acorl_sb.data.manifest import Utterance, write_manifest
+from acorl_sb.data.scorefiles import read_scores, write_scores
+from acorl_sb.data.trials import TrialList, write_trials
+from acorl_sb.fusion import fuse_options
+from acorl_sb.fusion import models as fusion
+from acorl_sb.utils.errors import UserError, run_cli
+from acorl_sb.utils.option_kinds import markdown_table
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ["ecapa", "resnet", "xvector"]
+STRENGTH = (2.6, 2.2, 1.5)
+UTTERANCES = 5
+
+
+def make_part(seed, prefix, speakers=16):
+    """Trials among the utterances ``prefix<speaker>-<n>`` and three systems' scores of them."""
+    rng = np.random.default_rng(seed)
+    ids = [f"{prefix}{s:02d}-{n}" for s in range(speakers) for n in range(UTTERANCES)]
+    enrol, test = np.triu_indices(len(ids), 1)
+    labels = enrol // UTTERANCES == test // UTTERANCES
+    kept = labels | (rng.random(len(enrol)) < 0.4)
+    trials = TrialList(ids, enrol[kept], test[kept], labels[kept])
+    common = 0.7 * rng.standard_normal(len(trials))
+    return trials, {
+        name: 0.1 * (common + rng.standard_normal(len(trials)) + d * trials.labels)
+        for name, d in zip(NAMES, STRENGTH, strict=True)
+    }
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Score files ``<system>/<part>.txt`` in the working folder, a manifest for each part."""
+    monkeypatch.chdir(tmp_path)
+    for part, seed in (("dev", 1), ("test", 2)):
+        trials, scores = make_part(seed, part)
+        for name in NAMES:
+            write_scores(tmp_path / name / f"{part}.txt", trials, scores[name])
+        rng = np.random.default_rng(seed)
+        write_manifest(
+            tmp_path / f"{part}.csv",
+            [Utterance(u, rng.uniform(1, 9), f"{u}.wav", 0, 16000, u[:-2]) for u in trials.ids],
+        )
+        write_trials(tmp_path / f"{part}_trials.txt", trials)
+    return tmp_path
+
+
+def arguments(*more, systems=NAMES):
+    """A command line over the files of the fixture, quick."""
+    dev, test = ([f"{name}/{part}.txt" for name in systems] for part in ("dev", "test"))
+    return ["--dev", *dev, "--test", *test, "--output_folder", "out", "--replicates", "50", *more]
+
+
+def clear(argv) -> None:
+    """Take the results of an earlier command away, which ``fuse.py`` would not overwrite."""
+    if "--output_folder" in argv:
+        shutil.rmtree(argv[argv.index("--output_folder") + 1], ignore_errors=True)
+
+
+def run(monkeypatch, *argv) -> dict:
+    """Run ``fuse.py`` and return its results."""
+    clear(argv)
+    monkeypatch.setattr(sys, "argv", ["fuse.py", *map(str, argv)])
+    assert fuse.main() == 0
+    out = Path(argv[argv.index("--output_folder") + 1])
+    return json.loads((out / "results.json").read_text()) if "--apply" not in argv else {}
+
+
+def fails(monkeypatch, capsys, *argv) -> str:
+    """Run ``fuse.py`` the way the shell does and return its one sentence."""
+    clear(argv)
+    monkeypatch.setattr(sys, "argv", ["fuse.py", *map(str, argv)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        run_cli(fuse.main)
+    assert stop.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def scores_of(part):
+    return np.stack([read_scores(f"{name}/{part}.txt").scores for name in NAMES])
+
+
+def test_development_and_test_files(files, monkeypatch, capsys):
+    results = run(monkeypatch, *arguments("--speakers", "dev.csv", "test.csv", "--prior", "0.1"))
+    made = {path.relative_to("out").as_posix() for path in Path("out").rglob("*") if path.is_file()}
+    assert {"fused_dev.txt", "fused_test.txt", "fusion_model.json", "results.json"} <= made
+    assert {"results.md", "curves.json", "report.html", "figures/det.svg"} <= made
+
+    # The fused scores are those of the model, fitted on the development trials.
+    dev, fused = read_scores("ecapa/dev.txt"), read_scores("out/fused_test.txt")
+    model = fusion.LogisticFusion(0.1).fit(scores_of("dev"), dev.trials.labels)
+    np.testing.assert_allclose(fused.scores, model(scores_of("test")), atol=1e-9)
+    weights = results["fusion"]["parameters"]["weights"]
+    assert list(weights) == NAMES
+    np.testing.assert_allclose(list(weights.values()), model.weights)
+
+    # The table says what the files say.
+    rows = {row["name"]: row for row in results["table"]}
+    assert list(rows) == [
+        *NAMES,
+        "best single (by development)",
+        "mean of z-norm",
+        "logistic fusion",
+    ]
+    labels = fused.trials.labels
+    row = rows["logistic fusion"]
+    assert row["eer"] == pytest.approx(metrics.eer(fused.scores, labels))
+    assert row["act_dcf"]["0.05"] == pytest.approx(metrics.act_dcf(fused.scores, labels, 0.05))
+    assert row["cllr"] == pytest.approx(metrics.cllr(fused.scores, labels))
+    low, high = row["intervals"]["eer"]
+    assert low < row["eer"] < high
+    for name, scores in zip(NAMES, scores_of("test"), strict=True):
+        assert rows[name]["eer"] == pytest.approx(metrics.eer(scores, labels))
+        assert rows[name]["min_dcf"]["0.01"] == pytest.approx(metrics.min_dcf(scores, labels, 0.01))
+    assert results["protocol"]["kind"] == "dev_test"
+    assert results["protocol"]["shared_speakers"] == 0
+    assert results["decisions"][0]["llr_threshold"] == pytest.approx(np.log(99))
+    assert len(results["contributions"]["subsets"]) == 7
+    assert len([s for s in results["contributions"]["steps"] if s["leave_one_out"]]) == 3
+    assert results["made"]["command"].startswith("python fuse.py --dev ecapa/dev.txt")
+
+    screen, markdown = capsys.readouterr().out, Path("out/results.md").read_text()
+    for text in (screen, markdown):
+        assert "| logistic fusion |" in text and "No speaker is in both" in text
+    assert "fitted on" in markdown and "Does adding a member help?" in markdown
+
+
+def test_one_set_is_cross_validated_and_says_so(files, monkeypatch, capsys):
+    results = run(
+        monkeypatch, *[f"{n}/dev.txt" for n in NAMES], "--speaker_pattern", r"^(\w+)-",
+        "--output_folder", "out", "--replicates", "0", "--no-report", "--folds", "4",
+    )  # fmt: skip
+    assert results["protocol"]["kind"] == "cross_validation"
+    assert results["systems"] == NAMES
+    assert "cross-validated on one set" in capsys.readouterr().out
+    assert (
+        "4 folds of 16 speakers, both sides' speakers held out"
+        in Path("out/results.md").read_text()
+    )
+    fused = read_scores("out/fused.txt")
+    assert len(fused.trials) == len(read_scores("ecapa/dev.txt").trials)
+    row = next(row for row in results["table"] if row["name"] == "logistic fusion")
+    assert row["eer"] == pytest.approx(metrics.eer(fused.scores, fused.trials.labels))
+    assert row["intervals"] == {} and results["intervals"]["method"] == "none: switched off"
+    assert not Path("out/report.html").exists()
+
+
+def test_files_in_any_order_give_the_same_scores(files, monkeypatch):
+    run(monkeypatch, *arguments("--no-report"))
+    before = Path("out/fused_test.txt").read_text()
+    for part in ("dev", "test"):
+        lines = Path(f"resnet/{part}.txt").read_text().splitlines(keepends=True)
+        np.random.default_rng(0).shuffle(lines)
+        Path(f"resnet/{part}.txt").write_text("".join(lines))
+    run(monkeypatch, *arguments("--no-report"))
+    assert Path("out/fused_test.txt").read_text() == before
+
+
+def test_large_files_are_read_side_by_side(files, monkeypatch, capsys):
+    run(monkeypatch, *arguments("--no-report"))
+    before = Path("out/fused_test.txt").read_text()
+    monkeypatch.setattr("acorl_sb.fusion.score_inputs._PARALLEL_BYTES", (0, 1e9))
+    run(monkeypatch, *arguments("--no-report"))
+    assert Path("out/fused_test.txt").read_text() == before
+    Path("resnet/dev.txt").write_text("a b 1 x\n")
+    message = fails(monkeypatch, capsys, *arguments("--no-report"))
+    assert "resnet/dev.txt line 1: not a score" in message
+
+
+def test_yaml_and_command_line(files, monkeypatch):
+    entries = "".join(f"  {n}: {{dev: {n}/dev.txt, test: {n}/test.txt}}\n" for n in NAMES)
+    Path("my.yaml").write_text(
+        f"systems:\n{entries}prior: 0.2\nfusion: mean_znorm\nreport: False\nreplicates: 0\n"
+        "where: here\noutput_folder: !ref out/<where>\n"
+    )
+    results = run(monkeypatch, "my.yaml", "--output_folder", "out/there", "--fusion", "logistic")
+    assert results["systems"] == NAMES and results["fusion"]["prior"] == 0.2
+    assert results["fusion"]["kind"] == "logistic"
+    Path("my.yaml").write_text(f"systems:\n{entries}priors: 0.2\n")
+    with pytest.raises(UserError, match=r"my.yaml: the key 'priors' .*'prior'"):
+        fuse_options.read_options(["my.yaml"])
+    Path("my.yaml").write_text("systems:\n  a: {dev: x, tset: y}\n")
+    with pytest.raises(UserError, match=r"systems.a: .*'tset'.*'test'"):
+        fuse_options.find_systems(fuse_options.read_options(["my.yaml"]))
+
+
+def test_the_shipped_yaml_holds_every_default():
+    options = fuse_options.read_options([str(ROOT / "hparams" / "fuse.yaml")])
+    assert options == fuse_options.read_options([])
+
+
+def test_the_documentation_names_every_key():
+    text = (ROOT / "docs" / "fusion.md").read_text()
+    assert markdown_table(fuse_options.FuseOptions) in text
+    code = re.search(r"```python\n(.*?)```", text, re.S)[1]
+    exec(compile(code, "docs/fusion.md", "exec"), {})
+
+
+def make_run_folder(files):
+    """The output of a training run, as far as fusion looks at it."""
+    for name in NAMES:
+        for part in ("dev", "test"):
+            target = Path("run/scores") / name / f"{part}.txt"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(Path(f"{name}/{part}.txt").read_text())
+        Path("run/members", name).mkdir(parents=True)
+        epochs = [{"epoch": n, "task_loss": 3 / n, "dev_eer": 0.2 / n} for n in range(1, 5)]
+        log = "".join(json.dumps(epoch) + "\n" for epoch in epochs)
+        Path("run/members", name, "train_log.jsonl").write_text(log)
+    Path("run/scores/score-mean").mkdir()  # a fusion of the run itself is no member
+    Path("run/manifest").mkdir()
+    for part in ("dev", "test"):
+        Path(f"run/manifest/{part}.csv").write_text(Path(f"{part}.csv").read_text())
+
+
+def test_run_folder(files, monkeypatch):
+    make_run_folder(files)
+    results = run(
+        monkeypatch, "--run_folder", "run", "--output_folder", "out", "--replicates", "50"
+    )
+    assert results["systems"] == NAMES
+    assert results["intervals"]["replicates"] == 50  # speakers from the run's manifests
+    page = Path("out/report.html").read_text()
+    assert 'data-figure="training-dev-eer"' in page and 'data-figure="training-task-loss"' in page
+    results = run(
+        monkeypatch, "--run_folder", "run", "--names", "xvector", "ecapa", "--no-report",
+        "--output_folder", "out", "--replicates", "0",
+    )  # fmt: skip
+    assert results["systems"] == ["xvector", "ecapa"]
+
+
+def test_labels_from_trial_lists(files, monkeypatch):
+    run(monkeypatch, *arguments("--no-report"))
+    before = read_scores("out/fused_test.txt").scores
+    for name in NAMES:
+        for part in ("dev", "test"):
+            scored = read_scores(f"{name}/{part}.txt")
+            write_scores(f"{name}/{part}.txt", scored.trials, scored.scores, form="kaldi")
+    results = run(
+        monkeypatch,
+        *arguments(
+            "--dev_trials", "dev_trials.txt", "--test_trials", "test_trials.txt", "--no-report"
+        ),
+    )
+    np.testing.assert_array_equal(read_scores("out/fused_test.txt").scores, before)
+    assert len(results["table"]) == 6
+    # Without labels for the test trials there is nothing to measure, but they are fused.
+    results = run(monkeypatch, *arguments("--dev_trials", "dev_trials.txt"))
+    np.testing.assert_array_equal(read_scores("out/fused_test.txt").scores, before)
+    assert results["table"] == [] and "nothing to measure" in Path("out/results.md").read_text()
+
+
+def test_saved_model_is_applied_to_other_files(files, monkeypatch, capsys):
+    for more in ([], ["--calibration", "pav", "--fusion", "mean_znorm"]):
+        run(monkeypatch, *arguments("--no-report", *more))
+        before = Path("out/fused_test.txt").read_text()
+        capsys.readouterr()
+        tests = [f"{name}/test.txt" for name in NAMES]
+        run(
+            monkeypatch,
+            "--apply",
+            "out/fusion_model.json",
+            "--test",
+            *tests,
+            "--output_folder",
+            "new",
+        )
+        assert Path("new/fused_test.txt").read_text() == before
+        assert "accept where the LLR is at least 4.5951" in capsys.readouterr().out
+    message = fails(
+        monkeypatch, capsys, "--apply", "out/fusion_model.json", "--test", "ecapa/test.txt"
+    )
+    assert "fuses 3 systems (ecapa, resnet, xvector), in this order, but 1 score files" in message
+    message = fails(monkeypatch, capsys, "--apply", "ecapa/test.txt", "--test", "ecapa/test.txt")
+    assert "ecapa/test.txt" in message
+
+
+def test_quality_columns(files, monkeypatch, capsys):
+    more = ["--quality", "duration", "--speakers", "dev.csv", "test.csv", "--no-report"]
+    results = run(monkeypatch, *arguments(*more))
+    names = ["log duration (smaller side)", "log duration (larger side)"]
+    assert list(results["fusion"]["parameters"]["weights"]) == NAMES + names
+    tests = [f"{name}/test.txt" for name in NAMES]
+    before = Path("out/fused_test.txt").read_text()
+    run(
+        monkeypatch, "--apply", "out/fusion_model.json", "--test", *tests,
+        "--speakers", "test.csv", "--output_folder", "new",
+    )  # fmt: skip
+    assert Path("new/fused_test.txt").read_text() == before
+    # One system and its quality: both with and without it are in the table.
+    results = run(monkeypatch, *arguments(*more, systems=["ecapa"]))
+    assert [row["name"] for row in results["table"]] == ["ecapa", "logistic fusion"]
+    message = fails(monkeypatch, capsys, *arguments("--quality", "duration"))
+    assert "80 utterances have no duration (no manifest was given)" in message
+    assert "'size'" in fails(monkeypatch, capsys, *arguments("--quality", "size"))
+
+
+def test_embeddings_are_concatenated_and_scored(files, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    speakers = {}
+    for part in ("dev", "test", "train"):
+        ids = [f"{part}{s:02d}-{n}" for s in range(16) for n in range(UTTERANCES)]
+        for name in NAMES[:2]:
+            voices = rng.standard_normal((16, 6)).repeat(UTTERANCES, 0)
+            vectors = voices + 0.5 * rng.standard_normal(voices.shape)
+            write_embeddings(f"{name}/{part}.npz", Embeddings(ids, vectors.astype(np.float32)))
+        speakers.update({u: u[:-2] for u in ids})
+    Path("utt2spk").write_text("".join(f"{u} {s}\n" for u, s in speakers.items()))
+    more = ["--no-report", "--speakers", "utt2spk", "--quality", "magnitude", "cohort"]
+    for part in ("dev", "test", "train"):
+        more += [f"--{part}_embeddings", *(f"{name}/{part}.npz" for name in NAMES[:2])]
+    more += ["--cohorts", *(f"{name}/train.npz" for name in NAMES[:2]), "--cohort_top", "20"]
+    results = run(monkeypatch, *arguments(*more, systems=NAMES[:2]))
+    rows = {row["name"]: row for row in results["table"]}
+    assert rows["embedding concatenation, cosine"]["eer"] < 0.1  # these embeddings are good
+    assert rows["embedding concatenation, PLDA"]["eer"] < 0.1
+    assert len(results["fusion"]["parameters"]["weights"]) == 2 + 2 * 2 * 2
+    assert len(results["quality"]) == 8
+    # Training on speakers of the trials is refused.
+    swapped = [a.replace("/train.npz", "/test.npz") if "train" in a else a for a in more]
+    assert "16 of their speakers are in the trials" in fails(
+        monkeypatch, capsys, *arguments(*swapped, systems=NAMES[:2])
+    )
+
+
+def test_greedy_beyond_the_limit_and_best_single(files, monkeypatch):
+    results = run(monkeypatch, *arguments("--exhaustive", "2", "--fusion", "best_single"))
+    made = results["contributions"]
+    assert made["search"] == "greedy" and made["fusion"] == "logistic"
+    assert results["fusion"]["parameters"]["chosen"] == "ecapa"
+    assert results["fused_name"] == "best single (by development)"
+
+
+def test_separable_development_data_warn(files, monkeypatch, capsys):
+    for name in NAMES:
+        scored = read_scores(f"{name}/dev.txt")
+        write_scores(f"{name}/dev.txt", scored.trials, scored.scores + 9.0 * scored.trials.labels)
+    results = run(monkeypatch, *arguments())
+    assert any("separable" in warning for warning in results["warnings"])
+    assert "separable" in capsys.readouterr().err
+    assert "separable" in Path("out/report.html").read_text()
+    assert results["fusion"]["parameters"]["l2_used"] > 0
+
+
+def test_shared_speakers_are_pointed_out(files, monkeypatch, capsys):
+    tests = [f"{n}/dev.txt" for n in NAMES]
+    run(
+        monkeypatch, "--dev", *tests, "--test", *tests, "--names", *NAMES, "--speakers", "dev.csv",
+        "--output_folder", "out", "--replicates", "0",
+    )  # fmt: skip
+    assert "CAUTION: 16 speakers are in both" in capsys.readouterr().out
+    assert "CAUTION: 16 speakers are in both" in Path("out/report.html").read_text()
+
+
+# ------------------------------------------------------------------------------------------------
+# Bad input
+
+
+def edit(path, change):
+    scored = read_scores(path)
+    write_scores(path, *change(scored.trials, scored.scores))
+
+
+def part_of(trials, keep):
+    labels = None if trials.labels is None else trials.labels[keep]
+    return TrialList(trials.ids, trials.enrol[keep], trials.test[keep], labels)
+
+
+def test_differing_trials(files, monkeypatch, capsys):
+    count = len(read_scores("resnet/test.txt").trials)
+    edit("resnet/test.txt", lambda t, s: (part_of(t, slice(5, None)), s[5:]))
+    message = fails(monkeypatch, capsys, *arguments())
+    assert f"resnet/test.txt: 5 of the {count} trials of ecapa/test.txt are missing" in message
+    assert "'test00-0 test00-1'" in message and "and 2 more" in message
+    assert not Path("out").exists()
+
+
+def test_constant_scores(files, monkeypatch, capsys):
+    edit("resnet/dev.txt", lambda t, s: (t, np.full(len(s), 0.25)))
+    message = fails(monkeypatch, capsys, *arguments())
+    assert "system 'resnet'" in message and "development scores are 0.25" in message
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "-inf", "x"])
+def test_scores_that_are_no_finite_numbers(files, monkeypatch, capsys, bad):
+    lines = Path("resnet/dev.txt").read_text().splitlines(keepends=True)
+    lines[6] = " ".join([*lines[6].split()[:3], bad]) + "\n"
+    Path("resnet/dev.txt").write_text("".join(lines))
+    message = fails(monkeypatch, capsys, *arguments())
+    assert f"resnet/dev.txt line 7: the score must be a finite number, not '{bad}'" in message
+
+
+def test_labels_missing_for_fitting(files, monkeypatch, capsys):
+    for name in NAMES:
+        scored = read_scores(f"{name}/dev.txt")
+        write_scores(f"{name}/dev.txt", scored.trials, scored.scores, form="kaldi")
+    assert "development trials have no labels" in fails(monkeypatch, capsys, *arguments())
+
+
+@pytest.mark.parametrize("kind", [True, False])
+def test_one_class_only(files, monkeypatch, capsys, kind):
+    for name in NAMES:
+        edit(f"{name}/dev.txt", lambda t, s: (part_of(t, t.labels == kind), s[t.labels == kind]))
+    message = fails(monkeypatch, capsys, *arguments())
+    assert f"development trials are {'' if kind else 'non-'}target trials" in message
+
+
+def test_one_class_only_in_the_test_trials(files, monkeypatch, capsys):
+    for name in NAMES:
+        edit(f"{name}/test.txt", lambda t, s: (part_of(t, t.labels), s[t.labels]))
+    message = fails(monkeypatch, capsys, *arguments())
+    assert "test trials are target trials" in message
+
+
+def test_labels_that_contradict_each_other(files, monkeypatch, capsys):
+    def flip(trials, scores):
+        labels = trials.labels.copy()
+        labels[:2] ^= True
+        return TrialList(trials.ids, trials.enrol, trials.test, labels), scores
+
+    edit("xvector/test.txt", flip)
+    message = fails(monkeypatch, capsys, *arguments())
+    assert "xvector/test.txt: 2 labels contradict those of ecapa/test.txt" in message
+
+
+@pytest.mark.parametrize(
+    "argv, message",
+    [
+        ([], "no score files are given"),
+        (["nowhere.yaml"], "nowhere.yaml"),
+        (["ecapa/dev.txt", "--dev", "ecapa/dev.txt", "--test", "ecapa/test.txt"], "are both given"),
+        (["--dev", "ecapa/dev.txt"], "--dev files are given, but no --test files"),
+        (["--dev", "ecapa/dev.txt", "--test", "ecapa/test.txt", "resnet/test.txt"], "--test has 2"),
+        (["ecapa/dev.txt", "ecapa/dev.txt"], "ecapa/dev.txt is given more than once"),
+        (["ecapa/dev.txt", "none.txt"], "none.txt"),
+        (["ecapa/dev.txt", "resnet/dev.txt"], "their speakers must be known"),
+        (["ecapa/dev.txt", "--speaker_pattern", "^(x)"], "80 ids do not match"),
+        (["ecapa/dev.txt", "--speaker_pattern", "^(..)"], "contradict the labels"),
+        (["ecapa/dev.txt", "--speakers", "test.csv"], "80 utterances have no speaker"),
+        (["ecapa/dev.txt", "--speakers", "dev.csv", "--folds", "17"], "17 folds of 16 speakers"),
+        (["ecapa/dev.txt", "--prior", "1.5"], "'prior'"),
+        (["ecapa/dev.txt", "--prior", "many"], "'prior'"),
+        (["ecapa/dev.txt", "--folds", "2.5"], "'folds'"),
+        (["ecapa/dev.txt", "--l2", "-1", "--speakers", "dev.csv"], "'l2'"),
+        (["ecapa/dev.txt", "--c_miss", "0"], "'c_miss'"),
+        (["ecapa/dev.txt", "--replicates", "3"], "at least 20 replicates"),
+        (["ecapa/dev.txt", "--fusion", "logistics"], "did you mean 'logistic'?"),
+        (["ecapa/dev.txt", "--priors", "0.1"], "'priors'"),
+        (["--run_folder", "nowhere"], "nowhere: no members with scores"),
+        (["ecapa/dev.txt", "--names", "best single (by development)"], "is taken"),
+        (["ecapa/dev.txt", "--trials", "ecapa/dev.txt"], "ecapa/dev.txt line 1: not a trial"),
+    ],
+)  # fmt: skip
+def test_bad_commands(files, monkeypatch, capsys, argv, message):
+    assert message in fails(monkeypatch, capsys, *argv, "--output_folder", "out")
+    assert not Path("out").exists()
+
+
+def test_lists_in_differing_orders(files, monkeypatch, capsys):
+    message = fails(
+        monkeypatch, capsys, "--dev", "ecapa/dev.txt", "resnet/dev.txt",
+        "--test", "resnet/test.txt", "ecapa/test.txt",
+    )  # fmt: skip
+    assert "--dev names ecapa, resnet but --test names resnet, ecapa" in message
+
+
+def test_from_the_shell_there_is_one_sentence_and_no_traceback(files):
+    command = [sys.executable, str(ROOT / "fuse.py"), "missing.txt", "--speakers", "dev.csv"]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert made.returncode == 2 and made.stdout == ""
+    assert "error: missing.txt" in made.stderr
+    assert "Traceback" not in made.stderr

@@ -1,0 +1,314 @@
+"""The front door as a user meets it: a whole run on a few voices, and what people bring wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from sklearn.metrics import roc_curve
+
+from acorl_sb.data.scorefiles import read_scores
+from acorl_sb.utils.errors import UserError
+from tests import tiny
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = [
+    *("--channels", "8", "--embedding_dim", "16", "--crop_seconds", "0.5", "--batch_size", "8"),
+    *("--epochs", "2", "--epoch_steps", "3", "--dev_seconds", "0.5", "--score_seconds", "0.5"),
+    *("--device", "cpu"),
+]
+
+
+def train(*args, yaml="hparams/acorl_ecapa.yaml"):
+    return subprocess.run(
+        [sys.executable, ROOT / "train.py", ROOT / yaml, *map(str, args)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def refused(done):
+    """The one sentence of a run that ended over bad input."""
+    assert done.returncode == 2, done.stderr[-2000:]
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    return line
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """The front door on its own default corpus, as small as it gets."""
+    folder = tmp_path_factory.mktemp("front") / "out"
+    options = "{n_voices: 12, sessions: 2, utterances_per_session: 3}"
+    args = ["--data_folder", folder.parent / "voices", "--prepare_options", options]
+    args = [*TINY, *args, "--output_folder", folder]
+    done = train(*args)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, args, done
+
+
+def test_results_agree_with_the_score_files_and_with_scikit_learn(run):
+    folder, _, done = run
+    systems = json.loads((folder / "results.json").read_text())["systems"]
+    names = [system["name"] for system in systems]
+    assert names == ["first", "second", "embedding-concatenation", "score-mean", "score-logistic"]
+    for system in systems:
+        assert f"| {system['name']} |" in done.stdout
+        for part in ("dev", "test"):
+            file = read_scores(folder / "scores" / system["name"] / f"{part}.txt")
+            fpr, tpr, _ = roc_curve(file.trials.labels, file.scores, drop_intermediate=False)
+            at = np.argmin(np.abs(fpr - (1 - tpr)))
+            nearest = (fpr[at] + 1 - tpr[at]) / 2
+            # The hull lies below the staircase, by no more than its steps at so few trials.
+            assert system[part]["eer"] <= nearest + 1e-9
+            assert system[part]["eer"] >= nearest - 0.12
+            for p in (0.01, 0.05):
+                dcf = (p * (1 - tpr) + (1 - p) * fpr).min() / p
+                assert system[part]["min_dcf"][str(p)] == pytest.approx(dcf, abs=1e-6)
+    alone = [system["parameters"] for system in systems[:2]]
+    assert systems[2]["parameters"] == sum(alone) and min(alone) > 10_000
+    assert all(s["train_seconds"] > 0 and s["real_time_factor"] > 0 for s in systems)
+    assert (folder / "results.md").read_text().count("\n| ") >= 5
+
+
+def test_the_log_says_what_happened(run):
+    folder, _, _ = run
+    log = (folder / "train_log.txt").read_text()
+    assert "checked to be disjoint" in log
+    for member in ("first", "second"):
+        assert log.count(f"{member}: epoch") == 2
+    of_parts = ("adversarial.adversary_loss", "adversarial.push", "nontarget.push")
+    for figure in ("loss", "task_loss", *of_parts, "dev_eer"):
+        assert f" {figure} " in log
+    assert "\x1b" not in log
+
+
+def test_a_second_run_trains_nothing_and_says_the_same(run):
+    folder, args, first = run
+    weights = folder / "members" / "second" / "embedding_model.ckpt"
+    stamp = weights.stat().st_mtime_ns
+    again = train(*args)
+    assert again.returncode == 0 and weights.stat().st_mtime_ns == stamp
+    assert "not trained again" in again.stderr
+    rows = [
+        [line.split("|")[1:6] for line in out.splitlines() if line.startswith("| s")]
+        for out in (first.stdout, again.stdout)
+    ]
+    assert rows[0] == rows[1] and rows[0]
+
+
+def test_an_override_shows_in_the_saved_yaml(run):
+    folder, _, _ = run
+    text = (folder / "hyperparams.yaml").read_text()
+    said = "\n".join(line.split("#")[0] for line in text.splitlines())
+    assert "crop_seconds: 0.5" in said and "!ref" not in said and "!include" not in said
+
+
+def test_changed_settings_leave_finished_work_alone(run):
+    folder, args, _ = run
+    before = {p: p.stat().st_mtime_ns for p in (folder / "members").rglob("*") if p.is_file()}
+    assert "training.lr_schedule.lr = 0.002, now 0.1" in refused(train(*args, "--lr", "0.1"))
+    assert before == {
+        p: p.stat().st_mtime_ns for p in (folder / "members").rglob("*") if p.is_file()
+    }
+
+
+def test_members_load_in_plain_speechbrain(run):
+    from speechbrain.inference.speaker import SpeakerRecognition
+
+    from acorl_sb.encoders.member_folder import load_member
+
+    folder, _, _ = run
+    member = folder / "members" / "second"
+    theirs = SpeakerRecognition.from_hparams(source=str(member), savedir=str(folder / "sb"))
+    ours = load_member(member)
+    torch.manual_seed(0)
+    waves = torch.randn(3, 8000) * 0.1
+    with torch.no_grad():
+        torch.testing.assert_close(
+            theirs.encode_batch(waves).squeeze(1), ours(waves), atol=1e-5, rtol=0
+        )
+    score, decision = theirs.verify_batch(waves[:1], waves[:1])
+    assert float(score) == pytest.approx(1, abs=1e-5) and bool(decision)
+    labels = theirs.hparams.label_encoder
+    assert len(labels.lab2ind) == theirs.mods.classifier.weight.shape[0] > 2
+    *_, name = theirs.classify_batch(waves)
+    assert set(name) <= set(labels.lab2ind)
+
+
+def test_a_verifier_of_the_run_gives_the_llrs_of_its_score_file(run):
+    from acorl_sb.data.manifest import read_manifest
+    from acorl_sb.inference import Verifier
+
+    folder, _, _ = run
+    verifier = Verifier.from_run(folder)
+    file = read_scores(folder / "scores" / "score-logistic" / "test.txt")
+    assert verifier.score_seconds == 0.5
+    waves = {u.id: u.wav for u in read_manifest(folder / "manifest" / "test.csv")}
+    for i in range(0, len(file.scores), len(file.scores) // 5):
+        enrol, test = (file.trials.ids[side[i]] for side in (file.trials.enrol, file.trials.test))
+        verifier.enrol(enrol, [waves[enrol]])
+        assert verifier.verify(enrol, waves[test]).llr == pytest.approx(file.scores[i], abs=1e-3)
+
+
+def folder_corpus(tmp_path, **changes):
+    """speaker/utterance.wav for six speakers; ``changes`` name files to write otherwise."""
+    tiny.hums(tmp_path / "speech")
+    for name, (samples, rate) in changes.items():
+        soundfile.write(
+            tmp_path / "speech" / name.replace("__", "/"), samples, rate, subtype="FLOAT"
+        )
+    return tmp_path / "speech"
+
+
+def on_folder(speech, tmp_path, *args):
+    options = "{dev_speakers: 2, test_speakers: 2}"
+    return train(
+        *TINY,
+        "--corpus",
+        "folder",
+        "--data_folder",
+        speech,
+        "--prepare_options",
+        options,
+        "--output_folder",
+        tmp_path / "out",
+        *args,
+    )
+
+
+def test_a_wrong_sample_rate_is_resampled_and_said_once(tmp_path):
+    speech = folder_corpus(tmp_path)
+    for path in sorted(speech.rglob("*.wav")):
+        wave, _ = soundfile.read(path)
+        soundfile.write(path, np.repeat(wave, 2), 32000)
+    done = on_folder(speech, tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    log = (tmp_path / "out" / "train_log.txt").read_text()
+    assert log.count("resampling 32000 Hz") == 1
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.zeros(0), "s3/u9.wav: the audio has zero length"),
+        (np.full(9000, np.nan), "s3/u9.wav: the audio holds NaN or infinity"),
+    ],
+)
+def test_bad_audio_is_named(tmp_path, samples, message):
+    speech = folder_corpus(tmp_path, **{"s3__u9.wav": (samples, 16000)})
+    assert message in refused(on_folder(speech, tmp_path))
+
+
+def test_unreadable_audio_is_named(tmp_path):
+    speech = folder_corpus(tmp_path)
+    (speech / "s0" / "u0.wav").write_text("not audio")
+    assert "s0/u0.wav: not readable as audio" in refused(on_folder(speech, tmp_path))
+
+
+def test_bad_audio_is_named_from_a_loader_process_too(tmp_path):
+    speech = folder_corpus(
+        tmp_path,
+        **{
+            f"s{i}__u{u}.wav": (np.full(9000, np.nan), 16000)
+            for i in range(6)
+            for u in (0, 1, 2, 3)
+        },
+    )
+    line = refused(on_folder(speech, tmp_path, "--workers", "1", "--cache_mb", "0"))
+    assert "the audio holds NaN or infinity" in line and "Caught" not in line
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--lamda", "3"], "the key 'lamda' is not in"),
+        (["--corpus", "voxcelebb"], "voxcelebb"),
+        (["--corpus", "librispeech", "--data_folder", "nowhere"], "nowhere"),
+        (["--noise_folder", "nowhere"], "noise folder nowhere: no such folder"),
+        (["--view", "all"], "'view'"),
+        (["--references", "[{name: mine, folder: nowhere}]"], "nowhere"),
+        (["--members", "[]"], "'members'"),
+        (["--prepare_options", "{n_voice: 3}"], "n_voice"),
+    ],
+)
+def test_bad_keys_and_paths_are_named(tmp_path, args, message):
+    options = ["--prepare_options", "{n_voices: 12, sessions: 2, utterances_per_session: 3}"]
+    if "--prepare_options" in args:
+        options = []
+    done = train(
+        *TINY, "--data_folder", tmp_path / "v", *options, "--output_folder", tmp_path / "out", *args
+    )
+    assert message in refused(done)
+
+
+def test_an_unknown_yaml_key_and_a_missing_file(tmp_path):
+    text = (ROOT / "hparams" / "acorl_ecapa.yaml").read_text()
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"inherit: {ROOT}/hparams/acorl_ecapa.yaml\nbatchsize: 3\n")
+    line = refused(train(yaml=mine))
+    assert "'batchsize'" in line and "did you mean 'batch_size'" in line
+    mine.write_text(text.replace("!include:", f"!include:{ROOT}/hparams/") + "\nbatchsize: 3\n")
+    assert "'batchsize' is not read by this script" in refused(train(yaml=mine))
+    mine.write_text("a: [1\n")
+    assert "not readable as YAML" in refused(train(yaml=mine))
+    assert "no such YAML file" in refused(train(yaml=tmp_path / "none.yaml"))
+
+
+def test_a_members_own_module_needs_no_trust_in_its_own_run(tmp_path):
+    """The run's YAML has said the class; whoever loads the folder elsewhere has to say it again."""
+    from acorl_sb.encoders.member_folder import load_member
+    from acorl_sb.inference import Verifier
+
+    (tmp_path / "my_net.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Sequential):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(torch.nn.Conv1d(24, 16, 5), torch.nn.ReLU())\n"
+        "    def forward(self, x):\n"
+        "        return super().forward(x.transpose(1, 2)).mean(2)\n"
+    )
+    encoder = (
+        "{embedding_dim: 16, embedding_model: !new:my_net.Net {}, compute_features: "
+        "!new:speechbrain.lobes.features.Fbank {n_mels: 24}}"
+    )
+    members = f"[{{name: a, encoder: {encoder}}}, {{name: b, encoder: {encoder}}}]"
+    speech = folder_corpus(tmp_path)
+    code = "import sys, runpy; sys.path.insert(0, sys.argv.pop(1)); runpy.run_path('train.py', "
+    for _ in range(2):  # the second run keeps both
+        done = subprocess.run(
+            [sys.executable, "-c", f"{code}run_name='__main__')", tmp_path]
+            + ["hparams/acorl_ecapa.yaml", *TINY, "--corpus", "folder", "--data_folder", speech]
+            + ["--prepare_options", "{dev_speakers: 2, test_speakers: 2}", "--members", members]
+            + ["--output_folder", tmp_path / "out"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    sys.path.insert(0, str(tmp_path))
+    try:
+        with pytest.raises(UserError, match="trust"):
+            load_member(tmp_path / "out" / "members" / "a")
+        with pytest.raises(UserError, match="trust"):
+            Verifier.from_run(tmp_path / "out")
+        assert len(Verifier.from_run(tmp_path / "out", trust=True).ensemble) == 2
+    finally:
+        sys.path.remove(str(tmp_path))
+
+
+def test_a_missing_gpu_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # also where there is one
+    done = train("--output_folder", tmp_path, "--device", "cuda:0")
+    assert "no CUDA device here; use --device cpu" in refused(done)

@@ -1,0 +1,38 @@
+"""Where an experiment is kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from acorl_sb.cli.train import named
+from acorl_sb.training.train_options import DECISIVE, TrainingKeys, TrainingRun, TrainOptions
+from acorl_sb.utils.options import read
+
+HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
+
+
+@pytest.mark.parametrize("name", ["acorl_ecapa", "acorl_paper", "acorl_ge2e", "independent_ecapa"])
+def test_the_default_output_folder_tells_data_folders_apart(name, tmp_path):
+    def default(*args):
+        path = str(HPARAMS / f"{name}.yaml")
+        hparams = read(TrainOptions, [path, *args], "", TrainingRun).hparams
+        return named(hparams["output_folder"], hparams["corpus"], hparams["data_folder"])
+
+    assert default() == Path(f"results/voices_{name}_1")
+    assert default("--data_folder", "anywhere") == default()
+    of_folder = [
+        default("--corpus", "folder", "--data_folder", str(tmp_path / mine))
+        for mine in ("one", "two", "two words")
+    ]
+    assert len({*of_folder, default()}) == 4
+    assert of_folder[1].name == f"folder_two_{name}_1"
+    assert not set(of_folder[2].name) & set(" /\\")
+
+
+def test_what_decides_weights_is_all_but_how_fast_training_goes():
+    tree = YAML().load((HPARAMS / "acorl_ecapa.yaml").read_text(encoding="utf-8"))
+    assert set(TrainingKeys.model_fields) <= set(tree)
+    assert set(TrainingKeys.model_fields) - set(DECISIVE) == {"workers", "cache_mb"}

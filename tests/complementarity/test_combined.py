@@ -1,0 +1,40 @@
+"""Several objectives at once: added up, and each with figures of its own."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+
+from acorl_sb.complementarity import CKA, Adversarial, Combined, Nontarget, WeightSchedule
+
+
+def test_figures_of_every_part_are_told_apart():
+    torch.manual_seed(0)
+    strengths = (1.0, 0.5, 0.25)
+    parts = [
+        functools.partial(kind, schedule=WeightSchedule(weight))
+        for kind, weight in zip((Adversarial, Nontarget, Nontarget), strengths, strict=True)
+    ]
+    objective = Combined(4, [4], 3, parts)
+    z, reference = torch.randn(8, 4, requires_grad=True), torch.randn(8, 4)
+    labels = torch.arange(8) % 3
+    term = objective(z, [reference], labels, 0.5)
+    alone = [part(z, [reference], labels, 0.5) for part in objective.parts]
+    names = ("adversarial", "nontarget1", "nontarget2")
+    wanted = {
+        f"{name}.{figure}": value
+        for name, part in zip(names, alone, strict=True)
+        for figure, value in part.logs.items()
+    }
+    assert term.logs == wanted
+    assert [term.logs[f"{name}.schedule"] for name in names] == list(strengths)
+    torch.testing.assert_close(term.loss, sum(part.loss for part in alone))
+
+
+def test_a_combination_of_combinations_keeps_all():
+    inner = functools.partial(Combined, parts=[CKA, Nontarget])
+    objective = Combined(4, [4], 3, [inner, CKA])
+    z, reference = torch.randn(8, 4), torch.randn(8, 4)
+    logs = objective(z, [reference], torch.arange(8) % 3, 0.5).logs
+    assert {"combined.cka.schedule", "combined.nontarget.schedule", "cka.schedule"} < set(logs)

@@ -1,0 +1,63 @@
+"""Pushes: equation (5) in closed form, and what the other forms promise."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from acorl_sb.complementarity import MarginRamp, Ramp, TaskGatedRamp, WeightSchedule
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
+def test_ramp_is_equation_5(p):
+    # 2 / (1 + exp(-x)) - 1 = tanh(x / 2)
+    assert Ramp(weight=3.0)(p) == pytest.approx(3.0 * math.tanh(5 * p), abs=1e-12)
+
+
+def test_ramp_starts_late():
+    ramp = Ramp(weight=1.0, start=0.5)
+    assert ramp(0.5) == 0.0 and ramp(0.2) == 0.0
+    assert ramp(0.75) == pytest.approx(math.tanh(2.5))
+
+
+def test_bad_values_are_refused():
+    with pytest.raises(ValueError, match="weight"):
+        WeightSchedule(-1.0)
+    with pytest.raises(ValueError, match="weight"):
+        WeightSchedule(float("nan"))
+    with pytest.raises(ValueError, match="fraction"):
+        Ramp(1.0, start=1.0)
+    with pytest.raises(ValueError, match="relax"):
+        MarginRamp(relax=1.0)
+
+
+def test_gated_ramp_waits_for_the_task_and_stops_when_it_is_forgotten():
+    schedule = TaskGatedRamp(weight=1.0, threshold=1.0, smoothing=0.0)
+    assert schedule(1.0) == 0.0
+    schedule.observe(task_loss=0.9)
+    assert schedule(1.0) == pytest.approx(math.tanh(5))
+    schedule.observe(task_loss=1.1)
+    assert schedule(1.0) == 0.0
+
+
+def test_margin_ramp_gives_way_and_comes_back():
+    schedule = MarginRamp(weight=2.0, margin=1.5, relax=0.5)
+    schedule.set_baseline(0.10)
+    full = schedule(1.0)
+    schedule.observe(dev_error=0.16)
+    schedule.observe(dev_error=0.16)
+    assert schedule(1.0) == pytest.approx(full / 4)
+    schedule.observe(dev_error=0.15)
+    assert schedule(1.0) == pytest.approx(full / 2)
+    schedule.observe(dev_error=0.10)
+    schedule.observe(dev_error=0.10)
+    assert schedule(1.0) == pytest.approx(full)
+
+
+@pytest.mark.parametrize("schedule", [TaskGatedRamp(), MarginRamp(baseline=0.1, margin=1.0)])
+def test_state_survives(schedule):
+    schedule.observe(task_loss=0.5, dev_error=0.2)
+    other = type(schedule)()
+    other.load_state_dict(schedule.state_dict())
+    assert other.state_dict() == schedule.state_dict() != {}

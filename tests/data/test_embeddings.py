@@ -1,0 +1,159 @@
+"""Embedding files, in every format, and what is wrong with them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from acorl_sb.data import embeddings
+from acorl_sb.data.embeddings import Embeddings, read_embeddings, write_embeddings
+from acorl_sb.utils.errors import UserError
+
+RNG = np.random.default_rng(0)
+EXAMPLE = Embeddings(["b/2", "a/1", "ü"], RNG.normal(size=(3, 5)).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["folder", "e.npz", "e.scp", "e.ark"])
+def test_what_is_written_is_read_back(tmp_path, name):
+    path = tmp_path / name
+    embeddings.write_embeddings(path, EXAMPLE)
+    found = embeddings.read_embeddings(path)
+    assert found.ids == EXAMPLE.ids
+    assert found.vectors.dtype == np.float32
+    assert (found.vectors == EXAMPLE.vectors).all()
+    assert not [p.name for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_kaldiio_reads_what_is_written_and_the_other_way_round(tmp_path):
+    kaldiio = pytest.importorskip("kaldiio")
+    embeddings.write_embeddings(tmp_path / "x.scp", EXAMPLE)
+    theirs = kaldiio.load_scp(str(tmp_path / "x.scp"))
+    assert list(theirs) == EXAMPLE.ids
+    assert (theirs["a/1"] == EXAMPLE.vectors[1]).all()
+    vectors = dict(zip(EXAMPLE.ids, EXAMPLE.vectors, strict=True))
+    for text in (False, True):
+        ark, scp = str(tmp_path / f"y{text}.ark"), str(tmp_path / f"y{text}.scp")
+        kaldiio.save_ark(ark, vectors, scp=scp, text=text)
+        for path in (ark, scp):
+            found = embeddings.read_embeddings(path)
+            assert found.ids == EXAMPLE.ids
+            np.testing.assert_allclose(found.vectors, EXAMPLE.vectors, rtol=1e-5)
+
+
+def test_an_npz_of_one_vector_per_id(tmp_path):
+    np.savez(tmp_path / "e.npz", **{"u1": np.arange(3.0), "u2": np.ones(3)})
+    found = embeddings.read_embeddings(tmp_path / "e.npz")
+    assert found.ids == ["u1", "u2"]
+    assert found.vectors.tolist() == [[0, 1, 2], [1, 1, 1]]
+
+
+def test_ids_are_looked_up_with_and_without_the_audio_suffix():
+    found = Embeddings(["a/1", "a/2"], np.zeros((2, 3), np.float32))
+    assert found.index(["a/2.wav", "a/1"]).tolist() == [1, 0]
+    named = Embeddings(["a/1.wav", "a/2.flac"], np.zeros((2, 3), np.float32))
+    assert named.index(["a/2", "a/1.wav"]).tolist() == [1, 0]
+    # No guessing where two utterances differ by the suffix alone.
+    twins = Embeddings(["a.wav", "a.flac"], np.zeros((2, 3), np.float32))
+    assert twins.index(["a.flac"]).tolist() == [1]
+    with pytest.raises(UserError, match="1 ids have no embedding: 'a'"):
+        twins.index(["a"])
+
+
+def test_unknown_ids_are_named():
+    with pytest.raises(UserError, match="set: 5 ids have no embedding: 'x0', 'x1', 'x2' and 2 mor"):
+        EXAMPLE.index([f"x{k}" for k in range(5)], "set")
+
+
+def test_damaged_files_are_refused(tmp_path):
+    def refused(path, words):
+        with pytest.raises(UserError, match=words):
+            embeddings.read_embeddings(path)
+
+    refused(tmp_path / "none", "no such embeddings")
+    refused(tmp_path, r"no embeddings\.npy")
+    (tmp_path / "e.txt").write_text("x")
+    refused(tmp_path / "e.txt", "a folder, .npz, .scp or .ark")
+    folder = tmp_path / "folder"
+    embeddings.write_embeddings(folder, EXAMPLE)
+    (folder / "ids.txt").write_text("a\nb\n")
+    refused(folder, "2 ids, but 3 embeddings")
+    (folder / "ids.txt").write_text("a\nb\na\n")
+    refused(folder, "more than once: 'a'")
+    (folder / "ids.txt").write_text("a\nb\nc\n")
+    np.save(folder / "embeddings.npy", np.array([[1.0], [np.nan], [np.inf]]))
+    refused(folder, "not finite: 'b', 'c'")
+    np.save(folder / "embeddings.npy", np.zeros(3))
+    refused(folder, r"must be \(M, D\)")
+    (folder / "embeddings.npy").write_bytes(b"junk")
+    refused(folder, "not readable as a numpy file")
+    np.savez(tmp_path / "e.npz", a=np.zeros(3), b=np.zeros(4))
+    refused(tmp_path / "e.npz", "'b' has shape")
+    np.savez(tmp_path / "o.npz", ids=np.array(["a"], object), embeddings=np.zeros((1, 2)))
+    refused(tmp_path / "o.npz", "not readable")
+    pytest.importorskip("kaldiio")
+    (tmp_path / "e.scp").write_text("a /nowhere.ark:5\n")
+    refused(tmp_path / "e.scp", "nowhere.ark")
+
+
+def test_kaldi_files_without_kaldiio_say_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "kaldiio", None)
+    (tmp_path / "e.scp").write_text("a x:1\n")
+    with pytest.raises(UserError, match="pip install kaldiio"):
+        embeddings.read_embeddings(tmp_path / "e.scp")
+
+
+def test_a_failed_write_leaves_nothing(tmp_path):
+    bad = Embeddings(["a", "a"], np.zeros((2, 3), np.float32))
+    for name in ("folder", "e.npz", "e.scp"):
+        with pytest.raises(UserError, match="more than once"):
+            embeddings.write_embeddings(tmp_path / name, bad)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_concatenation_is_of_unit_vectors_in_one_order():
+    other = Embeddings(["ü", "b/2", "a/1"], RNG.normal(size=(3, 4)).astype(np.float32))
+    joined = embeddings.concatenate([EXAMPLE, other])
+    assert joined.ids == EXAMPLE.ids
+    assert joined.vectors.shape == (3, 9)
+    assert np.linalg.norm(joined.vectors[:, :5], axis=1) == pytest.approx(np.ones(3))
+    expected = other.vectors[2] / np.linalg.norm(other.vectors[2])
+    assert joined.vectors[1, 5:] == pytest.approx(expected)
+    with pytest.raises(UserError, match="member 2: 1 ids have no embedding"):
+        embeddings.concatenate([EXAMPLE, Embeddings(["ü", "b/2"], other.vectors[:2])])
+
+
+def test_kaldi_files_run_nothing(tmp_path):
+    """A script's commands are not run, and an archive's pickles are not loaded."""
+    pytest.importorskip("kaldiio")
+    marker = tmp_path / "marker"
+    script = tmp_path / "a.scp"
+    for line in (f"a touch {marker}; cat x.ark |", f"a | touch {marker}", "a -", "a"):
+        script.write_text(f"{line}\n")
+        with pytest.raises(UserError, match=r"a.scp line 1"):
+            read_embeddings(script)
+
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {marker}",)
+
+    archive = tmp_path / "a.ark"
+    archive.write_bytes(b"a PKL" + pickle.dumps(Evil()))
+    script.write_text(f"a {archive}:2\n")
+    for path in (archive, script):
+        with pytest.raises(UserError, match=r"a.ark.*pickle"):
+            read_embeddings(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("line", ["a nowhere.ark:3", "a a.ark:999999", "a a.ark:1"])
+def test_kaldi_scripts_that_lead_nowhere_are_named(tmp_path, line, monkeypatch):
+    pytest.importorskip("kaldiio")
+    monkeypatch.chdir(tmp_path)
+    write_embeddings("a.ark", Embeddings(["a"], np.ones((1, 3), np.float32)))
+    Path("a.scp").write_text(f"{line}\n")
+    with pytest.raises(UserError, match=r"a.scp"):
+        read_embeddings("a.scp")

@@ -1,0 +1,89 @@
+"""A manifest comes back as it was written; every fault is named with its line."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from speechbrain.dataio.dataio import load_data_csv
+
+from acorl_sb.data.manifest import FIELDS, Utterance, read_manifest, write_manifest
+from acorl_sb.utils.errors import UserError
+
+UTTERANCES = [
+    Utterance("a/1.wav", 1.5, "/data/with, comma/1.wav", 0, 24000, "anna", "kitchen", "f"),
+    Utterance("b-2", 0.25, '/data/"quoted"/ü.flac', 100, 4100, "bob"),
+]
+HEADER = ",".join(FIELDS)
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "new" / "train.csv"
+    write_manifest(path, UTTERANCES)
+    assert path.read_text(encoding="utf-8").splitlines()[0] == HEADER
+    assert read_manifest(path) == UTTERANCES
+
+
+def test_speechbrain_reads_it(tmp_path):
+    write_manifest(tmp_path / "a.csv", UTTERANCES)
+    data = load_data_csv(tmp_path / "a.csv")
+    assert list(data) == ["a/1.wav", "b-2"]
+    assert data["a/1.wav"]["duration"] == 1.5
+    assert data["b-2"]["wav"] == UTTERANCES[1].wav
+
+
+def test_speechbrains_own_manifests_are_read(tmp_path):
+    path = tmp_path / "a.csv"
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["ID", "duration", "wav", "start", "stop", "spk_id", "note"])
+        writer.writerow(["x", 2.0, "/x.wav", 0, 32000, "s", "ignored"])
+    assert read_manifest(path) == [Utterance("x", 2.0, "/x.wav", 0, 32000, "s")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ([], "line 1: the column ID, duration, wav, start, stop, spk_id is missing"),
+        (["ID,duration,wav,start,stop"], "line 1: the column spk_id is missing"),
+        ([HEADER], "the manifest has no utterances"),
+        ([HEADER, "a,1,/a.wav,0,16000,s,,", "b,1,/b.wav"], "line 3: fewer values than columns"),
+        ([HEADER, "a,one,/a.wav,0,16000,s,,"], "line 2: .* must be numbers .* got 'one'"),
+        ([HEADER, "a,1,/a.wav,0.5,16000,s,,"], "line 2: .* must be numbers"),
+        ([HEADER, "a,1,/a.wav,16000,0,s,,"], "line 2: .* start < stop, got"),
+        ([HEADER, "a,0,/a.wav,0,16000,s,,"], "line 2: duration must be positive"),
+        ([HEADER, "a,nan,/a.wav,0,16000,s,,"], "line 2: duration must be positive"),
+        ([HEADER, "a,1,/a.wav,-5,16000,s,,"], "line 2: .* start -5"),
+        ([HEADER, "a,1,/a.wav,0,16000,,,"], "line 2: spk_id and wav must not be empty"),
+        ([HEADER, "a,1,,0,16000,s,,"], "line 2: spk_id and wav must not be empty"),
+        ([HEADER, "a b,1,/a.wav,0,16000,s,,"], "line 2: an ID must be one word .* 'a b'"),
+        ([HEADER, ",1,/a.wav,0,16000,s,,"], "line 2: an ID must be one word"),
+        (
+            [HEADER, "a,1,/a.wav,0,16000,s,,", "a,1,/b.wav,0,16000,s,,"],
+            "line 3: the ID 'a' is already on line 2",
+        ),
+    ],
+)
+def test_faults_are_named(tmp_path, lines, sentence):
+    path = tmp_path / "bad.csv"
+    path.write_text("\n".join(lines))
+    with pytest.raises(UserError, match=f"bad.csv.*{sentence}"):
+        read_manifest(path)
+
+
+def test_missing_or_binary_files_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"none.csv: no such manifest"):
+        read_manifest(tmp_path / "none.csv")
+    (tmp_path / "b.csv").write_bytes(b"ID,\xff\xfe\x00")
+    with pytest.raises(UserError, match=r"b.csv"):
+        read_manifest(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"), [("a/1.wav", "'a/1.wav' is given twice"), ("a b", "one word")]
+)
+def test_writing_refuses_bad_ids_and_leaves_nothing(tmp_path, name, sentence):
+    bad = Utterance(name, 1.0, "/z.wav", 0, 16000, "z")
+    with pytest.raises(UserError, match=rf"m.csv: .*{sentence}"):
+        write_manifest(tmp_path / "m.csv", [*UTTERANCES, bad])
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,137 @@
+"""The study of the term: what is trained, once each; pooled changes and exchange rates by hand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ruamel.yaml
+import torch
+from hyperpyyaml import resolve_references
+from scipy.stats import norm
+
+from acorl_sb.complementarity import Objective
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import build, dump, read_tree
+
+RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "Complementarity"
+sys.path.insert(0, str(RECIPE))
+
+from terms import jobs, member, sets, tables  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def tree():
+    text = resolve_references(dump(read_tree(RECIPE / "study.yaml"))).getvalue()
+    return ruamel.yaml.YAML().load(text)
+
+
+def test_every_member_can_be_built(tree):
+    for spec in tree["members"].values():
+        assert spec["encoder"] in tree["encoders"]
+        if "objective" not in spec:
+            continue
+        factory = build({"made": member.objective(tree, spec)}, "study.yaml")["made"]
+        objective = factory(dim=8, reference_dims=[8], n_classes=6)
+        assert isinstance(objective, Objective)
+        term = objective(
+            torch.randn(12, 8, requires_grad=True),
+            [torch.randn(12, 8)],
+            torch.arange(12) % 6,
+            0.9,
+        )
+        assert torch.isfinite(term.loss) and term.loss.requires_grad
+        assert term.limit == spec.get("limit")
+
+
+def test_second_members_differ_from_the_baseline_in_the_term_alone(tree):
+    for name, row in tree["rows"].items():
+        if "against" in row and "heterogeneous" in row["against"] and name != "heterogeneous_3":
+            pair = (row, tree["rows"][row["against"]])
+            own, other = (tree["members"][r["members"][-1]] for r in pair)
+            assert (own["encoder"], own["seed"]) == (other["encoder"], other["seed"]), name
+
+
+def test_each_member_is_trained_once_and_after_what_it_needs(tree):
+    wanted = [(row, seed, "dev") for row in tree["rows"] for seed in (1, 2)]
+    made = jobs.plan(tree, wanted)
+    order = list(made)
+    trained = {job[1] for job in made if job[-1] == "train"}
+    assert {"first@0", "first@1", "oof_nontarget@1"} <= trained
+    assert not any(job[2] == "test" for job in made)
+    for job, needs in made.items():
+        assert all(order.index(need) < order.index(job) for need in needs)
+    assert made["1", "oof_nontarget", "train"] == {
+        ("1", name, "train") for name in ("first", "first@0", "first@1")
+    }
+    assert order[0] == ("1", "first", "train")
+
+
+def test_a_failure_stops_what_needs_it_alone(tmp_path, monkeypatch):
+    a, b, c, d = (("1", name, "train") for name in "abcd")
+    runner = jobs.Runner(tmp_path, {a: set(), b: {a}, c: set(), d: {c}}, None)
+    ran = []
+    monkeypatch.setattr(runner, "work", lambda job: (ran.append(job), job != a)[1])
+    with pytest.raises(UserError, match=r"1 a train$"):
+        runner.run(2)
+    assert sorted(ran) == [a, c, d]
+    assert "failed: 1 a train" in (tmp_path / "progress.txt").read_text()
+
+
+def figures(first, last, correlation, fused):
+    return {
+        "a, clean": {"members": [first, last], "correlation": correlation, "fused": fused},
+        "b, clean": {"members": [first, last], "correlation": correlation, "fused": 2 * fused},
+    }
+
+
+def test_pooled_change_and_exchange_rate():
+    rng = np.random.default_rng(0)
+    drawn = {k: 0.1 * np.exp(0.1 * rng.standard_normal(1000)) for k in ("a, clean", "b, clean")}
+    lower = {"a, clean": 0.9 * drawn["a, clean"], "b, clean": 0.8 * drawn["b, clean"]}
+    reference = tables.Row(
+        {1: figures(0.08, 0.08, [0.7, 0.8], 0.07), 2: figures(0.08, 0.08, [0.7, 0.8], 0.07)},
+        {1: drawn, 2: drawn},
+    )
+    row = tables.Row(
+        {1: figures(0.08, 0.09, [0.6, 0.7], 0.063), 2: figures(0.08, 0.09, [0.6, 0.7], 0.07)},
+        {1: lower, 2: lower},
+    )
+    share = {"a": 0.25, "b": 0.75}
+    value, replicates, of_seeds = tables.change(row, reference, share, "clean")
+    assert of_seeds == pytest.approx([np.log(0.9), 0.0])
+    assert value == pytest.approx(np.log(0.9) / 2)
+    assert replicates == pytest.approx(0.25 * np.log(0.9) + 0.75 * np.log(0.8))
+    found = tables.exchange(row, reference, share)
+    before, after = -2 * norm.ppf(0.08), -2 * norm.ppf(0.09)
+    assert found["removed"] == pytest.approx(0.1)
+    assert found["r"] == pytest.approx((before - after) / 0.1)
+    assert found["even"] == pytest.approx(2 * before / (2 * 1.75))
+
+
+def test_a_room_delays_nothing_before_its_direct_sound_and_fades():
+    response = sets.room_response(np.random.default_rng(3))
+    assert np.abs(response).max() == 1
+    peak = int(np.abs(response).argmax())
+    assert not response[:peak].any()  # nothing is faster than the straight way
+    energy = np.cumsum(response[::-1].astype(float) ** 2)[::-1]
+    assert 0 < energy[peak + 3200] < 0.1 * energy[peak]
+
+
+def test_noise_has_the_ratio_that_was_asked_for(tmp_path):
+    import soundfile
+
+    rng = np.random.default_rng(0)
+    (tmp_path / "noise" / "dev").mkdir(parents=True)
+    soundfile.write(tmp_path / "noise" / "dev" / "n.wav", 0.1 * rng.standard_normal(80000), 16000)
+    hear = sets.hearing(tmp_path, "dev", sets.Condition(snr=10))
+    wave = 0.2 * np.sin(np.arange(32000) / 7).astype(np.float32)
+
+    class Named:
+        id = "x"
+
+    noise = hear(wave, Named) - wave
+    assert 10 * np.log10(np.mean(wave**2) / np.mean(noise**2)) == pytest.approx(10, abs=0.01)
+    assert np.array_equal(hear(wave, Named), hear(wave, Named))

@@ -1,0 +1,343 @@
+"""Training of members: order, freezing, repetition, interruption."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import pytest
+import ruamel.yaml
+import torch
+
+from acorl_sb.encoders.member_folder import load_member
+from acorl_sb.training import members as training
+from acorl_sb.training.brain import SpeakerBrain
+from acorl_sb.utils.errors import UserError
+from tests import tiny
+
+ACORL = """
+objective: !name:acorl_sb.complementarity.Adversarial
+    schedule: !new:acorl_sb.complementarity.Ramp
+        weight: 2.0
+    target: !name:acorl_sb.complementarity.ResidualTarget
+    adversary_steps: 2
+    hidden: 16
+"""
+
+
+def spec(name, objective=None, encoder="ecapa", **more):
+    tree = ruamel.yaml.YAML().load(objective) if objective else {"objective": None}
+    return {"name": name, "encoder": tiny.encoder_tree(encoder), **tree, **more}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    utterances = tiny.hums(tmp_path_factory.mktemp("hums"))
+    return training.TrainingSet(utterances, fake_error)
+
+
+def fake_error(encoder):
+    """A development error that falls with every look at an encoder that still changes."""
+    with torch.no_grad():
+        return 0.1 + 0.1 * float(encoder(torch.ones(1, 8000)).tanh().mean())
+
+
+def train(folder, data, specs, references=(), **changes):
+    return training.train_members(
+        specs,
+        list(references),
+        data,
+        tiny.settings(**changes),
+        tiny.CPU,
+        torch.device("cpu"),
+        folder,
+    )
+
+
+def weights(folder):
+    return torch.load(folder / "embedding_model.ckpt", weights_only=True)
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, data):
+    """An ECAPA, then an ECAPA and a ResNet that each complement what came before."""
+    folder = tmp_path_factory.mktemp("trained")
+    specs = [spec("a"), spec("b", ACORL), spec("c", ACORL, "resnet")]
+    ensemble = train(folder, data, specs)
+    return folder, specs, ensemble
+
+
+def test_members_train_in_order_and_priors_keep_every_bit(trained, data, tmp_path):
+    folder, _, ensemble = trained
+    assert ensemble.names == ["a", "b", "c"]
+    record = json.loads((folder / "c" / "member.json").read_text())
+    assert record["settings"]["references"] == ["a", "b"]
+    before = {k: v.clone() for k, v in ensemble.members[0].encoder.state_dict().items()}
+    brains = []
+
+    class Watched(training.ComplementaryBrain):
+        def fit_batch(self, batch):
+            result = super().fit_batch(batch)
+            brains.append(self)
+            return result
+
+    original, training.ComplementaryBrain = training.ComplementaryBrain, Watched
+    try:
+        training.train_member(
+            spec("d", ACORL),
+            3,
+            ensemble,
+            [0.1],
+            data,
+            tiny.settings(),
+            tiny.CPU,
+            torch.device("cpu"),
+            tmp_path / "d",
+        )
+    finally:
+        training.ComplementaryBrain = original
+    brain = brains[-1]
+    optimizers = [
+        p for o in brain.optimizers_dict.values() for g in o.param_groups for p in g["params"]
+    ]
+    frozen = {id(p) for m in ensemble.members for p in m.parameters()}
+    assert not frozen & {id(p) for p in optimizers}
+    assert not frozen & {id(p) for p in brain.modules.parameters()}
+    assert not any(m.encoder.training for m in ensemble.members)
+    after = ensemble.members[0].encoder.state_dict()
+    assert same(before, after)
+
+
+def test_a_finished_member_is_not_trained_again(trained, data, caplog):
+    folder, specs, _ = trained
+    stamps = {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+    ensemble = train(folder, data, specs)
+    assert ensemble.names == ["a", "b", "c"]
+    assert stamps == {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+
+
+def test_changed_settings_are_refused_and_named(trained, data):
+    folder, specs, _ = trained
+    with pytest.raises(UserError, match=r"a: trained with training\.lr = None, now 3"):
+        train(folder, data, specs, plain={"lr": 3})
+
+
+def test_one_seed_repeats_and_two_differ(trained, data, tmp_path):
+    folder, specs, _ = trained
+    train(tmp_path / "again", data, specs[:2])
+    for name in "ab":
+        assert same(weights(folder / name), weights(tmp_path / "again" / name))
+    train(tmp_path / "other", data, specs[:1], seed=2)
+    assert not same(weights(folder / "a"), weights(tmp_path / "other" / "a"))
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4, 6])
+@pytest.mark.parametrize("view", ["crop", "utterance"])
+def test_stop_and_resume_equals_the_uninterrupted_run(trained, data, tmp_path, stop_at, view):
+    folder, specs, _ = trained
+    specs = specs[:2]
+    opts = tiny.RunOptions(
+        device="cpu", ckpt_interval_steps=1, overridden_args={"device", "ckpt_interval_steps"}
+    )
+    device = torch.device("cpu")
+    whole = tmp_path / "whole"
+    ensemble = training.FrozenEnsemble()
+    ensemble.add("a", load_member(folder / "a"))
+    args = (ensemble, [0.1], data, tiny.settings(view=view), opts, device)
+    training.train_member(specs[1], 1, *args, whole)
+
+    class Stopped(Exception):
+        pass
+
+    def stopping(self, batch):
+        # Progress that is not in a checkpoint yet must be done again, from the same state.
+        if self.global_step == stop_at and not stopping.done:
+            stopping.done = True
+            raise Stopped
+        return original(self, batch)
+
+    stopping.done = False
+    original = SpeakerBrain.fit_batch
+    SpeakerBrain.fit_batch = stopping
+    try:
+        with pytest.raises(Stopped):
+            training.train_member(specs[1], 1, *args, tmp_path / "cut")
+        training.train_member(specs[1], 1, *args, tmp_path / "cut")
+    finally:
+        SpeakerBrain.fit_batch = original
+    assert same(weights(whole), weights(tmp_path / "cut"))
+    logs = [(p / "train_log.jsonl").read_text() for p in (whole, tmp_path / "cut")]
+    assert logs[0] == logs[1] and len(logs[0].splitlines()) == 2
+
+
+def test_the_log_has_a_line_per_epoch_with_every_figure(trained):
+    folder, *_ = trained
+    lines = [
+        json.loads(line) for line in (folder / "b" / "train_log.jsonl").read_text().splitlines()
+    ]
+    assert [line["epoch"] for line in lines] == [1, 2] and [line["step"] for line in lines] == [
+        3,
+        6,
+    ]
+    for line in lines:
+        assert {"loss", "task_loss", "adversary_loss", "weight", "dev_eer"} <= line.keys()
+        assert line["loss"] == pytest.approx(line["task_loss"] + line["adversary_loss"], rel=1e-5)
+    assert 0 < lines[0]["weight"] < lines[1]["weight"] <= 2.0
+
+
+def test_the_best_epoch_is_kept_not_the_last(data, tmp_path):
+    errors = iter([0.1, 0.3])
+    seen = []
+
+    def dev_error(encoder):
+        seen.append({k: v.clone() for k, v in encoder.embedding_model.state_dict().items()})
+        return next(errors)
+
+    chosen = training.TrainingSet(data.utterances, dev_error)
+    train(tmp_path, chosen, [spec("a")])
+    assert same(weights(tmp_path / "a"), seen[0]) and not same(seen[0], seen[1])
+    assert json.loads((tmp_path / "a" / "member.json").read_text())["best_epoch"] == 1
+
+
+def test_nan_loss_stops_in_one_sentence_and_keeps_the_last_checkpoint(data, tmp_path):
+    class Breaking(tiny.AAMHead):
+        calls = 0
+
+        def forward(self, z, labels):
+            Breaking.calls += 1
+            return super().forward(z, labels) * (float("nan") if Breaking.calls == 5 else 1)
+
+    with pytest.raises(UserError, match=r"member 'a': the loss is nan at step 5; the last good"):
+        train(tmp_path, data, [spec("a")], head=Breaking)
+    kept = list((tmp_path / "a" / "save").glob("CKPT*"))
+    assert len(kept) == 1 and not (tmp_path / "a" / "member.json").exists()
+    train(tmp_path, data, [spec("a")])  # and goes on from there
+    lines = (tmp_path / "a" / "train_log.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+
+
+def test_a_prior_that_the_user_owns(trained, data, tmp_path):
+    folder, *_ = trained
+    references = [{"name": "mine", "folder": str(folder / "c")}]
+    ensemble = train(tmp_path, data, [spec("a", ACORL)], references)
+    assert ensemble.names == ["mine", "a"]
+    missing = [{"name": "mine", "folder": str(tmp_path / "nowhere")}]
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        train(tmp_path / "x", data, [spec("a", ACORL)], missing)
+
+
+def test_a_prior_of_any_kind(trained, data, tmp_path, monkeypatch):
+    folder, specs, ensemble = trained
+    kept = torch.load(folder / "a" / "embedding_model.ckpt", weights_only=True)
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda source, **_: {"you/b": folder / "b"}[source]
+    )
+    references = [
+        {"name": "hub", "source": "you/b"},
+        {"name": "local", "source": str(folder / "b")},
+        {
+            "name": "built",
+            "encoder": specs[0]["encoder"],
+            "weights": str(folder / "a" / "embedding_model.ckpt"),
+        },
+    ]
+    made = train(tmp_path, data, [spec("x", ACORL)], references)
+    assert made.names == ["hub", "local", "built", "x"]
+    assert same(made.members[0].encoder.state_dict(), ensemble.members[1].encoder.state_dict())
+    assert same(made.members[1].encoder.state_dict(), ensemble.members[1].encoder.state_dict())
+    assert same(made.members[2].encoder.embedding_model.state_dict(), kept)
+    with pytest.raises(UserError, match=r"references\[0\]: 'you/c' is no folder here, and the Hug"):
+        train(tmp_path / "n", data, [spec("x", ACORL)], [{"name": "p", "source": "you/c"}])
+
+
+def test_training_goes_on_from_a_members_weights_by_speaker(data, tmp_path):
+    faster = training.TrainingSet(data.utterances, fake_error, (1.1, 1.0))
+    assert len(faster.speakers) == 12 and faster.speakers[:1] == ["s0 x1.1"]
+    train(tmp_path / "one", faster, [spec("a")], speeds=[1.1, 1.0])
+    start = tmp_path / "one" / "a"
+    head = tiny.AAMHead(12, 6)
+    encoder = training.build_encoder(tiny.encoder_tree(), "x")
+    training.load_start(start, encoder, head.classifier, data.speakers)
+    assert same(encoder.embedding_model.state_dict(), weights(start))
+    old = torch.load(start / "classifier.ckpt", weights_only=True)["weight"]
+    assert torch.equal(head.classifier.weight, old[6:])
+    still = functools.partial(torch.optim.SGD, lr=0.0)
+    train(
+        tmp_path / "two",
+        data,
+        [spec("a", start=str(start))],
+        optimizer=still,
+        lr_schedule=lambda optimizer, step: None,
+    )
+    for name, tensor in weights(tmp_path / "two" / "a").items():
+        if name.endswith(("weight", "bias")):
+            assert torch.equal(tensor, weights(start)[name]), name
+    strangers = ["s0", "nobody"]
+    with pytest.raises(UserError, match="1 training speakers are not its own, first nobody"):
+        training.load_start(start, encoder, head.classifier, strangers)
+
+
+def test_a_member_may_train_in_its_own_way(data, tmp_path):
+    own = {"speeds": [0.9, 1.1], "crop_seconds": 0.3}
+    specs = [spec("a"), {**spec("b"), "training": own}]
+    train(tmp_path / "own", data, specs)
+    all_alike = training.TrainingSet(data.utterances, fake_error, own["speeds"])
+    train(tmp_path / "all", all_alike, [spec("a"), spec("b")], **own)
+    assert same(weights(tmp_path / "own" / "b"), weights(tmp_path / "all" / "b"))
+    assert not same(weights(tmp_path / "own" / "a"), weights(tmp_path / "all" / "a"))
+    specs[1]["training"] = {"speeds": [9]}
+    with pytest.raises(UserError, match=r"members\[1\].training.*speeds"):
+        train(tmp_path / "fast", data, specs)
+    assert not (tmp_path / "fast" / "a").exists()
+    specs[1]["training"] = {**own, "lr": 1}
+    with pytest.raises(UserError, match=r"members\[1\].training: .*'lr'"):
+        train(tmp_path / "lr", data, specs)
+
+
+@pytest.mark.parametrize(
+    ("members", "references", "message"),
+    [
+        ([], [], "members"),
+        ([{"name": "a"}], [], r"members\[0\].encoder"),
+        ([{"name": "a", "encoder": {}, "lamda": 1}], [], r"members\[0\]: unknown key 'lamda'"),
+        ([{"name": "a", "encoder": {}}] * 2, [], r"members\[1\]: .*'a'"),
+        ([{"name": n, "encoder": {}} for n in "aA"], [], r"members\[1\].*'A'"),
+        ([{"name": "score-mean", "encoder": {}}], [], "score-mean"),
+        *(
+            ([{"name": name, "encoder": {}}], [], r"members\[0\].name")
+            for name in ("a/b", "..", ".a", "", " ", "a\n", "-a", "a" * 101)
+        ),
+        (
+            [{"name": "a", "encoder": {}, "training": {"lr": 1}}],
+            [],
+            r"members\[0\].training: .*'lr'",
+        ),
+        ([{"name": "a", "encoder": {}, "objective": print}], [], "no reference to complement"),
+        ([{"name": "a", "encoder": {}, "objective": 1}], [], r"members\[0\].objective"),
+        (
+            [{"name": "a", "encoder": {}}],
+            [{"name": "p"}],
+            r"references\[0\]: one of the keys folder",
+        ),
+    ],
+)
+def test_specs_that_make_no_sense(members, references, message):
+    with pytest.raises(UserError, match=message):
+        training.check_specs(members, references)
+
+
+def test_one_speaker_is_not_enough(data):
+    with pytest.raises(UserError, match="at least two"):
+        training.TrainingSet(data.utterances[:4], fake_error)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("view", "whole"), ("epochs", 0), ("crop_seconds", -1.0)]
+)
+def test_bad_settings_name_the_key(key, value):
+    with pytest.raises(UserError, match=f"'{key}'"):
+        tiny.settings(**{key: value})

@@ -1,0 +1,125 @@
+"""A term on its own batches and with out-of-fold references, trained to a member folder."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import ruamel.yaml
+import torch
+from torch import nn
+
+from acorl_sb.complementarity import deal_folds
+from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldPriors
+from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.training import members as training
+from acorl_sb.training.batchnorm import fixed_batch_statistics
+from tests import tiny
+
+OBJECTIVE = """
+objective: !name:acorl_sb.complementarity.Bounded
+    part: !name:acorl_sb.complementarity.Adversarial
+        hidden: 8
+        adversary_steps: 2
+    limit: 0.3
+"""
+
+
+def test_statistics_are_held_and_gradients_flow():
+    net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+    x = torch.randn(8, 3)
+    net(x)
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    with fixed_batch_statistics(net):
+        assert net.training and net[2].training and not net[1].training
+        torch.manual_seed(0)
+        one = net(x[:1])
+        torch.manual_seed(0)
+        assert torch.equal(one, net(x[:1]))
+        one.sum().backward()
+    assert net[1].training and net[0].weight.grad.abs().sum() > 0
+    assert all(torch.equal(before[k], v) for k, v in net.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    utterances = tiny.hums(tmp_path_factory.mktemp("hums"), speakers=8)
+    return training.TrainingSet(utterances, lambda encoder: 0.1, [1.0, 0.9])
+
+
+def ensemble(seed):
+    torch.manual_seed(seed)
+    made = FrozenEnsemble()
+    made.add("a", build_encoder(tiny.encoder_tree(), "test"))
+    return made
+
+
+def term(data, own, honest):
+    made = training.TermSettings()
+    if own:
+        made.data = training.TrainingSet(data.utterances, data.dev_error, [0.8])
+        made.batch_size, made.each = 8, 2
+    if honest:
+        repeats = len((made.data or data).speeds)
+        made.copies = OutOfFoldPriors([ensemble(1), ensemble(2)], deal_folds(8, 2, repeats))
+    return made
+
+
+def train(data, folder, changes, **more):
+    tree = ruamel.yaml.YAML().load(OBJECTIVE)
+    training.train_member(
+        {"name": "b", "encoder": tiny.encoder_tree(), **tree},
+        1,
+        ensemble(0),
+        [0.1],
+        data,
+        tiny.settings(batch_size=10, speeds=data.speeds, **more),
+        tiny.RunOptions(
+            device="cpu", ckpt_interval_steps=1, overridden_args={"device", "ckpt_interval_steps"}
+        ),
+        torch.device("cpu"),
+        folder,
+        changes,
+    )
+    return torch.load(folder / "embedding_model.ckpt", weights_only=True)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("honest", [False, True])
+def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, own, honest):
+    whole = train(data, tmp_path / "whole", term(data, own, honest))
+    plain = train(data, tmp_path / "plain", None)
+    assert not all(torch.equal(plain[k], v) for k, v in whole.items()) or not (own or honest)
+
+    class Stopped(Exception):
+        pass
+
+    original, calls = training.ComplementaryBrain.fit_batch, []
+
+    def stopping(self, batch):
+        calls.append(self.global_step)
+        if len(calls) == 4:
+            raise Stopped
+        return original(self, batch)
+
+    training.ComplementaryBrain.fit_batch = stopping
+    try:
+        with pytest.raises(Stopped):
+            train(data, tmp_path / "cut", term(data, own, honest))
+        again = train(data, tmp_path / "cut", term(data, own, honest))
+    finally:
+        training.ComplementaryBrain.fit_batch = original
+    assert calls[4] > 1  # it went on, and did not begin anew
+    assert all(torch.equal(again[k], v) for k, v in whole.items())
+
+
+def test_only_the_copies_are_asked_and_each_about_its_own_fold(data, tmp_path):
+    made = term(data, False, True)
+    asked = {0: set(), 1: set()}
+    for f, copy in enumerate(made.copies.copies):
+        member = copy.members[0]
+        member.forward = functools.partial(
+            lambda f, forward, x: (asked[f].add(len(x)), forward(x))[1], f, member.forward
+        )
+    train(data, tmp_path / "b", made)
+    assert asked[0] and asked[1] and max(asked[0] | asked[1]) < 10

@@ -1,0 +1,114 @@
+"""YAMLs: inheritance, includes, overrides, and keys that nobody knows."""
+
+from __future__ import annotations
+
+import pytest
+
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import build, load_hparams, plain
+
+BASE = """
+start: 1
+b: !ref <start> + 1
+made: !new:collections.Counter
+    x: !ref <b>
+spare:
+    n: !include:part.yaml
+"""
+
+
+@pytest.fixture()
+def base(tmp_path):
+    (tmp_path / "part.yaml").write_text("size: 3\ntwice: !ref <size> * 2\n")
+    path = tmp_path / "base.yaml"
+    path.write_text(BASE)
+    return path
+
+
+def load(path, *args, lazy=("spare",)):
+    return load_hparams([str(path), *args], ["b", "made"], lazy)
+
+
+def test_references_includes_and_overrides(base):
+    loaded = load(base, "--start", "4")
+    assert loaded.hparams["b"] == 5 and loaded.hparams["made"]["x"] == 5
+    assert plain(loaded.lazy["spare"]) == {"n": {"size": 3, "twice": 6}}
+    assert "start: 4" in loaded.text and "b: 5" in loaded.text
+    assert loaded.plain(["b", "made"]) == {
+        "b": 5,
+        "made": {"!tag": "!new:collections.Counter", "x": 5},
+    }
+
+
+def test_run_options_of_speechbrain_are_apart(base):
+    loaded = load(base, "--device", "cuda:1")
+    assert loaded.run_opts.device == "cuda:1" and "device" not in loaded.hparams
+
+
+def test_inheritance_from_another_folder_keeps_includes(base, tmp_path):
+    child = tmp_path / "deep" / "child.yaml"
+    child.parent.mkdir()
+    child.write_text("inherit: ../base.yaml\nstart: 10\n")
+    loaded = load(child)
+    assert loaded.hparams["b"] == 11
+    assert plain(loaded.lazy["spare"])["n"]["twice"] == 6
+    grandchild = tmp_path / "grandchild.yaml"
+    grandchild.write_text("inherit: deep/child.yaml\nb: 7\n")
+    assert load(grandchild).hparams["b"] == 7
+
+
+def test_lazy_trees_build_a_new_object_each_time(base):
+    loaded = load_hparams([str(base)], ["b"], ["made", "spare"])
+    one, two = (build(loaded.lazy["made"], "made") for _ in range(2))
+    assert one == two and one is not two
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("b: 2\nmade: 3\nspare: 4\nother: 5\n", "'other' is not read by this script"),
+        ("b: 2\nmade: 3\nspares: 4\n", "did you mean 'spare'"),
+        ("b: 2\nmade: 3\n", "the key 'spare' is missing"),
+        ("b: [\n", "not readable as YAML"),
+        ("just text\n", "a YAML of keys and values"),
+        ("b: !ref <nowhere>\nmade: 1\nspare: 2\n", "nowhere"),
+        ("b: 1\nmade: !new:collections.Count {}\nspare: 2\n", "Count"),
+        ("b: 1\nmade: !new:nowhere.At {}\nspare: 2\n", "nowhere"),
+        ("b: !PLACEHOLDER\nmade: 1\nspare: 2\n", "PLACEHOLDER"),
+        ("inherit: none.yaml\n", "no such YAML file"),
+    ],
+)
+def test_each_fault_is_one_sentence_with_the_file(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        load(path)
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert "none.yaml" in str(error.value) or "mine.yaml" in str(error.value)
+
+
+def test_a_child_may_not_bring_keys_that_its_parent_lacks(base, tmp_path):
+    child = tmp_path / "child.yaml"
+    child.write_text("inherit: base.yaml\nlr: 10\n")
+    with pytest.raises(UserError, match=r"child.yaml: the key 'lr' is not in base.yaml"):
+        load(child)
+
+
+def test_an_included_file_takes_only_its_own_keys(base, tmp_path):
+    child = tmp_path / "child.yaml"
+    child.write_text("inherit: base.yaml\nspare:\n    - n: !include:part.yaml\n        size: 5\n")
+    assert plain(load(child).lazy["spare"]) == [{"n": {"size": 5, "twice": 10}}]
+    child.write_text(child.read_text().replace("size", "siz"))
+    sentence = r"child.yaml: the key 'siz' is not in part.yaml, included; did you mean 'size'\?"
+    with pytest.raises(UserError, match=sentence):
+        load(child)
+
+
+def test_an_unknown_override_is_named(base):
+    with pytest.raises(UserError, match="the command line: the key 'mad' is not in"):
+        load(base, "--mad", "3")
+
+
+def test_words_without_a_key(base):
+    with pytest.raises(UserError, match="'4' is not of the form --key value"):
+        load(base, "4")
