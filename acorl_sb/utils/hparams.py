@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,8 @@ from acorl_sb.utils.packaged import find_yaml
 if TYPE_CHECKING:  # importing SpeechBrain takes longer than fusing some score files
     from speechbrain.utils.run_opts import RunOptions
 
-_LARGEST = 100_000  # values in a YAML, its aliases written out
+# Bounds of a YAML: bytes, brackets within each other, and values with its aliases written out.
+_LARGEST_FILE, _DEEPEST, _LARGEST = 1_000_000, 200, 100_000
 _INCLUDE = re.compile(r"!include:([^/\s][^\s,{}\[\]]*)")
 
 
@@ -204,14 +206,17 @@ def _read(
     if path.resolve() in chain:
         raise UserError(f"{path}: the file inherits or includes itself")
     if not path.is_file():
-        raise UserError(f"{path}: no such YAML file" if not path.exists() else f"{path}: no file")
+        raise UserError(f"{path}: no such YAML file")
     chain = (*chain, path.resolve())
     beside = path.resolve().parent
     with in_words(str(path)):
-        text = _INCLUDE.sub(
-            lambda found: f"!include:{find_yaml(found[1], beside)}",
-            path.read_text(encoding="utf-8"),
-        )
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ValueError("too large for a file of settings")
+        text = path.read_text(encoding="utf-8")
+        depths = itertools.accumulate((c in "[{") - (c in "]}") for c in text)
+        if max(depths, default=0) > _DEEPEST:  # the parser would take minutes over thousands
+            raise ValueError("nested too deeply")
+        text = _INCLUDE.sub(lambda found: f"!include:{find_yaml(found[1], beside)}", text)
         tree = ruamel.yaml.YAML().load(text)
         if not isinstance(tree, dict):
             raise UserError(f"{path}: a YAML of keys and values is needed")
@@ -223,7 +228,10 @@ def _read(
         return tree, referred
     if not isinstance(parent, str):
         raise UserError(f"{path}: the key 'inherit' must be the name of a file, not {parent!r}")
-    inherited, referred_before = _read(find_yaml(parent, path.parent), known, chain)
+    inherits = find_yaml(parent, path.parent)
+    if not inherits.is_file():
+        raise UserError(f"{path}: inherits {parent}: no such YAML file")
+    inherited, referred_before = _read(inherits, known, chain)
     allowed = {*inherited, *referred, *known}
     _check_keys(path, set(tree), allowed, f"in {parent}, which it inherits")
     inherited.update(tree)
