@@ -34,9 +34,9 @@ class Sides:
         scores = row_products(self.left, self.right, enrol, test, block)
         return scores.add_(self.left_bias[enrol]).add_(self.right_bias[test])
 
-    def matrix(self, rows: torch.Tensor) -> torch.Tensor:
-        """Scores (R, T) of the models ``rows`` (R,) against every test utterance."""
-        scores = torch.addmm(self.right_bias, self.left[rows], self.right.T)  # (R, T)
+    def matrix(self, rows: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Scores (R, T) of the models ``rows`` (R,) against every test utterance, in ``out``."""
+        scores = torch.addmm(self.right_bias, self.left[rows], self.right.T, out=out)  # (R, T)
         return scores.add_(self.left_bias[rows, None])
 
     def swapped(self) -> Sides:
