@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import torch
 
-from acorl_sb.scoring.backends.backend import Backend, Sides
+from acorl_sb.scoring.backends.backend import Backend, PreparedSides
 from acorl_sb.scoring.backends.rows import as_rows
 
 DEFAULT_TOP = 300
@@ -82,7 +82,9 @@ class Normalisation:
         normalised = [(scores - mean.to(scores)) / std.to(scores) for mean, std in parts]
         return sum(normalised) / len(normalised)
 
-    def _statistics(self, sides: Sides, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _statistics(
+        self, sides: PreparedSides, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and deviation of the cohort scores of ``rows``: (E,) each, NaN for other rows."""
         rows = torch.unique(as_rows(rows, sides.left))
         found = cohort_statistics(sides, rows, self.count(len(sides.right)), self.memory)
@@ -147,7 +149,7 @@ class AdaptiveSNorm(Normalisation):
 
 
 def cohort_statistics(
-    sides: Sides, rows: torch.Tensor, top_k: int | None = None, memory: int = 1 << 28
+    sides: PreparedSides, rows: torch.Tensor, top_k: int | None = None, memory: int = 1 << 28
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and sample deviation of the cohort scores of each of ``rows``, (R,) float64 each.
 
