@@ -103,7 +103,7 @@ def load(
             if value is not ABSENT:
                 tree.setdefault(key, copy.deepcopy(value))
         _check_includes(Path(where), tree)
-        check(untagged(tree))
+        check({key: _whole(untagged(value)) for key, value in tree.items()})
         text = resolve_references(dump(tree)).getvalue()
         resolved = ruamel.yaml.YAML().load(text)
         check(untagged(resolved))
@@ -170,6 +170,19 @@ def untagged(tree: Any) -> Any:
     if isinstance(tree, list):
         return [untagged(value) for value in tree]
     return plain(tree) if isinstance(tree, bool | int | float | str) else tree
+
+
+def _whole(value: Any) -> Any:
+    """``Tagged`` for a value with references inside, which cannot be looked at before those."""
+
+    def tags(part: Any) -> Iterator[Tagged]:
+        if isinstance(part, Tagged):
+            yield part
+        elif isinstance(part, dict | list):
+            for inner in part.values() if isinstance(part, dict) else part:
+                yield from tags(inner)
+
+    return next(tags(value), value)
 
 
 def plain(tree: Any) -> Any:

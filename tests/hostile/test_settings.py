@@ -21,7 +21,7 @@ from tests.commands import ROOT, checksums, refused, run
 RECIPES = ROOT / "recipes"
 NAN = ["x", "null", "[]", "{}", ".nan", ".inf", "true", "2.5", "-1", "1e30"]
 NOT_NUMBERS = ["x", "null", "[]", "{}", ".nan", ".inf", "true", "!apply:os.getcwd []"]
-NO_TEXT = ['""', "' '", "!apply:int [3]"]
+NO_TEXT = ['""', "' '", "!apply:abs [-3]"]
 
 
 def cases(table: dict[str, list[str]]) -> list[tuple[str, str]]:
@@ -41,7 +41,7 @@ TRAIN = cases(
         "dev_seconds": ["x", "-1", "0", ".nan", "[]"],
         "score_seconds": ["long", "-1", "0", ".nan", "[]"],
         "speeds": ["[]", "null", "[1, x]", "[9]", "[1.0, 1.0]", "{}", "x", "[null]"],
-        "view": ["all", "null", "[crop]", "!apply:int [3]"],
+        "view": ["all", "null", "[crop]", "!apply:abs [-3]"],
         "channels": ["0", "x", "null", "2.5"],
         "embedding_dim": ["0", "x", "null", "2.5"],
         "optimizer": ["null", "x", "3", "!new:collections.Counter {}", "!name:torch.optim.Adm"],
@@ -59,7 +59,7 @@ TRAIN = cases(
         ],
         "members": ["[]", "null", "x", "{}", "[x]", "[{name: a}]", "!new:collections.Counter {}"],
         "prepare_options": ["null", "x", "[]", "{n_voice: 3}", "{n_voices: x}", "{sessions: 2.5}"],
-        "corpus": ["null", "voicess", '""', "!apply:int [3]"],
+        "corpus": ["null", "voicess", '""', "!apply:abs [-3]"],
         "output_folder": [*NO_TEXT, "null"],
         "data_folder": NO_TEXT,
         "noise_folder": ["''", "nowhere"],

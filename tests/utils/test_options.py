@@ -93,21 +93,21 @@ def test_values_defaults_references_and_objects(load):
 
 
 def test_an_object_is_built_only_where_all_values_are_good(load, tmp_path):
-    touched = tmp_path / "touched"
-    text = f"thing: !apply:pathlib.Path.touch [!apply:pathlib.Path [{touched}]]\n"
+    made = tmp_path / "made"
+    text = f"thing: !apply:os.mkdir [{made}]\n"
     with pytest.raises(UserError, match="'count'"):
         load(f"count: 0\n{text}")
-    assert not touched.exists()
+    assert not made.exists()
     load(f"count: 1\n{text}")
-    assert touched.exists()
+    assert made.exists()
 
 
 def test_a_plain_value_that_is_computed_is_checked_too(load):
-    assert load("count: !apply:int [3]\n").hparams["count"] == 3
+    assert load("count: !apply:abs [-3]\n").hparams["count"] == 3
     with pytest.raises(UserError, match="'count'"):
-        load("count: !apply:int [30]\n")
+        load("count: !apply:abs [-30]\n")
     with pytest.raises(UserError, match=r"'parts\[0\].size'"):
-        load("count: 1\nparts: [{name: a, size: !apply:int [3]}]\n")  # would be built too late
+        load("count: 1\nparts: [{name: a, size: !apply:abs [-3]}]\n")  # would be built too late
 
 
 def test_a_number_with_an_exponent_stays_a_number(load):
@@ -213,9 +213,12 @@ def test_every_key_is_explained_and_stands_in_a_yaml(declaration):
     assert len(listing(declaration)) >= 2 * len(declaration.model_fields)
     paths = DECLARED[declaration]
     present = set().union(*(read_tree(path) for path in paths))
+    declared = set(declaration.model_fields)
+    if declaration is RecipeOptions:  # its encoders say the size themselves
+        declared -= {"embedding_dim"}
     if declaration is StudyOptions:  # the pieces that its candidates share have free names
-        present &= set(declaration.model_fields)
-    assert not paths or present == set(declaration.model_fields)
+        present &= declared
+    assert not paths or present == declared
 
 
 @pytest.mark.parametrize(
@@ -292,7 +295,7 @@ def as_yaml(value: Any) -> str:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+    max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
 @given(data=strategies.data())
 def test_nothing_but_a_user_error_leaves_a_front_door(data):
