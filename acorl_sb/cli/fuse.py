@@ -40,10 +40,10 @@ def main() -> int:
 
 def fuse(options: dict[str, Any], folder: Path) -> int:
     """Fit, judge, write, and print the table."""
-    training = None
+    systems, training = fuse_options.find_systems(options), None
     if options["report"] and options["run_folder"]:
         training = read_training(options["run_folder"])
-    made = fuse_run.fit(options, folder, sys.argv, say)
+    made = fuse_run.fit(options, systems, folder, sys.argv, say)
     results = made.results
     write_text(folder / "results.md", tables.page(results))
     if options["report"] and results["table"]:

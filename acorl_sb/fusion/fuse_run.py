@@ -32,7 +32,11 @@ MODEL = "fusion_model.json"
 
 
 def fit(
-    options: dict[str, Any], folder: Path, command: Sequence[str], progress: Callable[[str], None]
+    options: dict[str, Any],
+    systems: list[System],
+    folder: Path,
+    command: Sequence[str],
+    progress: Callable[[str], None],
 ) -> Evaluated:
     """Fit and judge what ``options`` describe; write scores, model and ``results.json``.
 
@@ -40,6 +44,8 @@ def fit(
     ---------
     options : dict[str, Any]
         The keys of ``acorl_sb.fusion.fuse_options``.
+    systems : list[System]
+        What is fused.
     folder : Path
         Where the files go.
     command : Sequence[str]
@@ -60,7 +66,7 @@ def fit(
     started = time.perf_counter()
     record = record_of(options, folder)
     settings = fuse_options.find_settings(options)
-    inputs = read_inputs(options, fuse_options.find_systems(options), progress)
+    inputs = read_inputs(options, systems, progress)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FusionWarning)
         made = evaluate(inputs, settings, options["report"], progress)

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 from sklearn.metrics import det_curve
 
 from acorl_sb import metrics
@@ -26,7 +27,7 @@ def test_det_points_lie_on_the_curve_and_span_it():
     drawn = set(zip(made["p_fa"], made["p_miss"], strict=True))
     assert drawn <= whole and 100 < len(drawn) <= 200
     # Even along the line: no step of the drawn curve is long, so none of it is missing.
-    x, y = curves.probit(np.array(made["p_fa"])), curves.probit(np.array(made["p_miss"]))
+    x, y = ndtri(np.array(made["p_fa"])), ndtri(np.array(made["p_miss"]))
     inner = (np.abs(x) < 2.5) & (np.abs(y) < 2.5)  # beyond, single trials are that far apart
     assert np.hypot(np.diff(x[inner]), np.diff(y[inner])).max() < 0.15
     assert (np.diff(x) <= 0).all() and (np.diff(y) >= 0).all()
@@ -35,7 +36,7 @@ def test_det_points_lie_on_the_curve_and_span_it():
 def test_det_of_gaussian_scores_is_a_straight_line():
     scores, labels = scored(400_000)
     made = curves.det_curve(scores, labels)
-    x, y = curves.probit(np.array(made["p_fa"])), curves.probit(np.array(made["p_miss"]))
+    x, y = ndtri(np.array(made["p_fa"])), ndtri(np.array(made["p_miss"]))
     inner = (np.abs(x) < 2) & (np.abs(y) < 2)
     np.testing.assert_allclose((x + y)[inner], -2.0, atol=0.06)
 
