@@ -132,7 +132,7 @@ def attribute_members(
     return Attributed(results, made, sides)
 
 
-def _telling_trial(made: dict[str, trials.MemberMaps], sides: CropTrials, target: bool) -> int:
+def telling_trial(made: dict[str, trials.MemberMaps], sides: CropTrials, target: bool) -> int:
     """The enrolment row of the trial whose mean score over members is the median of its class."""
     rows = np.flatnonzero(sides.labels[: len(sides.labels) // 2] == target)
     score = np.mean([maps.found.score.numpy()[rows] for maps in made.values()], axis=0)
