@@ -30,8 +30,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import fuse
-from acorl_sb.cli import score
+from acorl_sb.cli import fuse, score
 from acorl_sb.corpora import prepare
 from acorl_sb.data.audio import read_audio
 from acorl_sb.data.embeddings import Embeddings, write_embeddings

@@ -90,7 +90,7 @@ def test_the_back_end_scores(run):
         folder=run.parent,
     )
     scores = read_scores(run.parent / "scored/scores/first/euclidean-none.txt")
-    table = read_embeddings(run / "embeddings/first/test.npz")
+    table = read_embeddings(run / "embeddings/first/test")
     rows = {name: row for row, name in enumerate(table.ids)}
     ids = scores.trials.ids
     enrol, test = (

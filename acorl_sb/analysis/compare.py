@@ -1,4 +1,4 @@
-"""All measures of similarity for one pair, all attribute readings of one member, as plain numbers."""
+"""All measures of similarity of a pair, all attribute readings of a member, as plain numbers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from acorl_sb import metrics
-from acorl_sb.analysis import decisions, probes
+from acorl_sb.analysis import attribute_probes, decisions, probes
 from acorl_sb.analysis import representations as similarity
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.fusion.models import MeanZNorm
-from acorl_sb.fusion.subsets import error_overlap, score_correlations
+from acorl_sb.fusion.subsets import error_overlap, score_correlations, wrong_decisions
 
 
 def compare_embeddings(
@@ -70,15 +70,17 @@ def compare_scores(first: np.ndarray, second: np.ndarray, labels: np.ndarray) ->
     stacked = np.stack([first, second])
     correlation = score_correlations(stacked, labels)
     pooled = error_overlap(stacked, labels)
-    wrong = [decisions.wrong_decisions(row, labels) for row in stacked]
+    wrong = [wrong_decisions(row, labels) for row in stacked]
     fused = MeanZNorm().fit(stacked)(stacked)
     return {
         "correlation": {kind: float(table[0, 1]) for kind, table in correlation.items()},
         "error_overlap": {
             "share": float(pooled["share"][0, 1]),
             "expected": float(pooled["expected"][0, 1]),
-            "misses": decisions.error_overlap(wrong[0][labels], wrong[1][labels])._asdict(),
-            "false_alarms": decisions.error_overlap(wrong[0][~labels], wrong[1][~labels])._asdict(),
+            "misses": decisions.errors_of_class(wrong[0][labels], wrong[1][labels])._asdict(),
+            "false_alarms": decisions.errors_of_class(
+                wrong[0][~labels], wrong[1][~labels]
+            )._asdict(),
         },
         "eer": {
             "first": metrics.eer(first, labels),
@@ -111,13 +113,13 @@ def read_out_attributes(
         if reading:
             made[name] = reading
     sessions = np.array([u.session for u in utterances])
-    session = probes.session_probe(vectors, sessions, speakers, folds, seed=seed)
+    session = attribute_probes.session_probe(vectors, sessions, speakers, folds, seed=seed)
     if session:
         known = sessions != ""
         made["session"] = _reading("auc", session, speakers[known])
     seconds = np.log([u.duration for u in utterances])
     if np.ptp(seconds) > 0:
-        duration = probes.value_probe(vectors, seconds, speakers, folds, seed)
+        duration = attribute_probes.value_probe(vectors, seconds, speakers, folds, seed)
         made["log duration"] = _reading("r2", duration, speakers)
     return made
 
@@ -131,11 +133,13 @@ def _read_out(vectors, values, speakers, folds, seed) -> dict[str, Any] | None:
     rows = vectors[torch.from_numpy(np.flatnonzero(known)).to(vectors.device)]
     numbers = as_numbers(values)
     if numbers is not None:
-        return _reading("r2", probes.value_probe(rows, numbers, speakers, folds, seed), speakers)
+        return _reading(
+            "r2", attribute_probes.value_probe(rows, numbers, speakers, folds, seed), speakers
+        )
     if len(kinds) > 2:
         raise ValueError(f"values must be numbers or of two kinds, not {', '.join(kinds[:3])} ...")
     try:
-        reading = probes.class_probe(rows, values == kinds[1], speakers, folds, seed)
+        reading = attribute_probes.class_probe(rows, values == kinds[1], speakers, folds, seed)
     except ValueError:
         return None  # too few speakers of one kind to hold any out
     return _reading("auc", reading, speakers)

@@ -14,15 +14,10 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from acorl_sb import metrics
+from acorl_sb.fusion.subsets import score_correlations, wrong_decisions
 
 
-def wrong_decisions(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which trials are decided wrongly at the scores' own EER threshold: (N,) bool."""
-    labels = np.asarray(labels, dtype=bool)
-    return (np.asarray(scores) >= metrics.eer_threshold(scores, labels)) != labels
-
-
-class ErrorOverlap(NamedTuple):
+class ClassErrors(NamedTuple):
     """How often two members err together on trials of one class; all are fractions but ``q``.
 
     ``first`` and ``second`` are the error rates, ``both`` and ``either`` those of erring together
@@ -40,8 +35,8 @@ class ErrorOverlap(NamedTuple):
     q: float
 
 
-def error_overlap(first: np.ndarray, second: np.ndarray) -> ErrorOverlap:
-    """``ErrorOverlap`` of two members' wrong decisions (N,) bool on the same trials.
+def errors_of_class(first: np.ndarray, second: np.ndarray) -> ClassErrors:
+    """``ClassErrors`` of two members' wrong decisions (N,) bool on the same trials.
 
     Meant for trials of one class: across classes of different error rates even independent
     members err together more often than the product of their rates.
@@ -50,7 +45,7 @@ def error_overlap(first: np.ndarray, second: np.ndarray) -> ErrorOverlap:
     a, b = float(first.mean()), float(second.mean())
     both, either = float((first & second).mean()), float((first | second).mean())
     chance = a * b
-    return ErrorOverlap(
+    return ClassErrors(
         a,
         b,
         both,
@@ -142,8 +137,6 @@ def gaussian_fusion_eer(eer_a: float, eer_b: float, correlation: float) -> float
 
 def _class_correlation(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> float:
     """Correlation of scores within a class: mean over target and non-target trials."""
-    from acorl_sb.fusion.subsets import score_correlations
-
     both = score_correlations(np.stack([first, second]), labels)
     return float(np.mean([both["target"][0, 1], both["nontarget"][0, 1]]))
 

@@ -1,4 +1,9 @@
-"""Rows grouped by speaker: folds that keep a speaker whole, and resampling of speakers."""
+"""Rows grouped by speaker: folds that keep a speaker whole, and resampling of speakers.
+
+scikit-learn's ``GroupKFold`` deals speakers out in the same way, but takes a seed from its version
+1.6 on only, and sorts them by an unstable sort: where speakers have equally many rows, which is the
+usual case, the folds depend on the version of numpy and on the processor.
+"""
 
 from __future__ import annotations
 

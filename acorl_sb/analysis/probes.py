@@ -3,6 +3,9 @@
 R^2 is 1 - (squared error) / (squared distance from the training mean) over held-out speakers, in
 (-inf, 1]: 1 is read perfectly, 0 no better than the mean. Embeddings are torch tensors (N, D); the
 linear work is float64, the MLP float32, both on the tensors' device.
+
+scikit-learn's ``RidgeCV`` has the same closed form, but works on the CPU alone; an MLP probe that
+starts from the linear one and stops by held-out speakers is not among its estimators.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch.nn import functional as F
 
 from acorl_sb.analysis.folds import speaker_folds, speaker_index
@@ -182,129 +184,12 @@ def _cross_validated_r2(fit, x, y, speakers, folds, seed) -> Reading:
         raise ValueError("what the probe should read does not vary")
     weights = draws(len(missed), seed=seed)  # (R, S)
     replicates = 1 - (weights @ missed) / (weights @ spread)
-    return _reading(float(1 - missed.sum() / spread.sum()), replicates)
+    return as_reading(float(1 - missed.sum() / spread.sum()), replicates)
 
 
-def _reading(value: float, replicates: np.ndarray) -> Reading:
+def as_reading(value: float, replicates: np.ndarray) -> Reading:
     try:
         low, high = interval(replicates)
     except ValueError:
         low = high = float("nan")
     return Reading(value, low, high)
-
-
-# ------------------------------------------------------------------------------------------------
-# Attributes
-
-
-def value_probe(
-    x: torch.Tensor,
-    values: Sequence[float],
-    speakers: Sequence[Hashable],
-    folds: int = 5,
-    seed: int = 0,
-) -> Reading:
-    """R^2 of a linear probe that reads a number, such as age or log duration, from x (N, D)."""
-    y = torch.as_tensor(np.asarray(values, dtype=np.float64), device=x.device)[:, None]
-    return linear_r2(x, y, speakers, folds, seed)
-
-
-def class_probe(
-    x: torch.Tensor,
-    positive: Sequence[bool],
-    speakers: Sequence[Hashable],
-    folds: int = 5,
-    seed: int = 0,
-) -> Reading:
-    """ROC AUC of a linear probe that tells two classes of rows apart, over held-out speakers.
-
-    Least squares on +-1 with the ridge penalty; 0.5 is chance. Each fold's outputs are ranked
-    within the fold and the folds' AUC averaged by their number of pairs, so that offsets between
-    folds do no harm; a fold with one class only adds nothing. The interval resamples speakers.
-
-    Raises ``ValueError`` where no fold has both classes, in training as in testing.
-    """
-    positive = np.asarray(positive, dtype=bool)
-    index = speaker_index(speakers)
-    fold = speaker_folds(index, folds, seed)
-    y = torch.from_numpy(np.where(positive, 1.0, -1.0)).to(x.device)[:, None]
-    outputs = np.empty(len(positive))
-    used = []
-    for k in range(fold.max() + 1):
-        here = fold == k
-        if len(set(positive[here])) < 2 or len(set(positive[~here])) < 2:
-            continue
-        held = torch.from_numpy(here).to(x.device)
-        probe = ridge(x[~held].double(), y[~held])
-        outputs[here] = probe(x[held].double())[:, 0].cpu().numpy()
-        used.append(k)
-    if not used:
-        raise ValueError("no fold of speakers holds both classes")
-    weights = draws(index.max() + 1, replicates=200, seed=seed)
-    value = _mean_auc(outputs, positive, fold, used, np.ones(len(outputs)))
-    replicates = [_mean_auc(outputs, positive, fold, used, row[index]) for row in weights]
-    return _reading(value, np.array(replicates))
-
-
-def _mean_auc(outputs, positive, fold, used, weight) -> float:
-    won = pairs = 0.0
-    for k in used:
-        here = fold == k
-        won_here, pairs_here = _pairs_won(outputs[here], positive[here], weight[here])
-        won, pairs = won + won_here, pairs + pairs_here
-    return won / pairs if pairs else float("nan")
-
-
-def _pairs_won(
-    outputs: np.ndarray, positive: np.ndarray, weight: np.ndarray
-) -> tuple[float, float]:
-    """Weighted number of (positive, negative) pairs in the right order, ties half, and of all."""
-    rank = rankdata(outputs, method="dense") - 1
-    above = np.bincount(rank, weights=weight * positive)  # (U,) by distinct output
-    below = np.bincount(rank, weights=weight * ~positive)
-    lower = np.cumsum(below) - below
-    return float((above * (lower + below / 2)).sum()), float(above.sum() * below.sum())
-
-
-def session_probe(
-    x: torch.Tensor,
-    sessions: Sequence[str],
-    speakers: Sequence[Hashable],
-    folds: int = 5,
-    max_pairs: int = 20_000,
-    seed: int = 0,
-) -> Reading | None:
-    """ROC AUC of a linear probe that tells whether two utterances share their session.
-
-    A session's name means nothing outside its speaker, so the probe sees pairs of one speaker's
-    utterances: |bar(x_i) - bar(x_j)| (D,), same session or not, and is tested on pairs of other
-    speakers. None where no speaker has pairs of both kinds. At most ``max_pairs`` pairs, drawn.
-    """
-    first, second, same = _session_pairs(np.asarray(sessions), speaker_index(speakers))
-    if len(first) > max_pairs:
-        keep = np.random.default_rng(seed).choice(len(first), max_pairs, replace=False)
-        first, second, same = first[keep], second[keep], same[keep]
-    if not same.any() or same.all():
-        return None
-    unit = F.normalize(x.double(), dim=1)
-    gap = (unit[torch.from_numpy(first)] - unit[torch.from_numpy(second)]).abs()  # (P, D)
-    owners = speaker_index(speakers)[first]
-    if len(set(owners)) < 2:
-        return None
-    return class_probe(gap, same, owners, folds, seed)
-
-
-def _session_pairs(sessions: np.ndarray, index: np.ndarray):
-    """Pairs within each speaker who has both kinds: rows i < j and whether sessions are equal."""
-    first, second, same = [], [], []
-    for speaker in range(index.max() + 1):
-        own = np.flatnonzero((index == speaker) & (sessions != ""))
-        i, j = np.triu_indices(len(own), k=1)
-        equal = sessions[own[i]] == sessions[own[j]]
-        if equal.any() and not equal.all():
-            first.append(own[i])
-            second.append(own[j])
-            same.append(equal)
-    if not first:
-        return (np.empty(0, dtype=np.int64),) * 2 + (np.empty(0, dtype=bool),)
-    return np.concatenate(first), np.concatenate(second), np.concatenate(same)

@@ -19,8 +19,8 @@ import logging
 from collections import defaultdict
 from pathlib import Path
 
+from acorl_sb.corpora.corpus_type import Corpus
 from acorl_sb.corpora.listing import audio_files, require_folder, utterances
-from acorl_sb.corpora.preparation import Corpus
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.utils.errors import UserError
 

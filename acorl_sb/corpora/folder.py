@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from acorl_sb.corpora.corpus_type import Corpus
 from acorl_sb.corpora.listing import (
     audio_files,
     is_folder,
@@ -16,7 +17,6 @@ from acorl_sb.corpora.listing import (
     require_folder,
     utterances,
 )
-from acorl_sb.corpora.preparation import Corpus
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import shown
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from acorl_sb.corpora.corpus_type import Corpus
 from acorl_sb.corpora.listing import audio_files, list_folder, require_folder, utterances
-from acorl_sb.corpora.preparation import Corpus
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import read_lines

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from acorl_sb.corpora.corpus_type import Corpus
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.option_kinds import hint
 
@@ -77,7 +78,7 @@ def _module(name: str) -> ModuleType:
 
 def find_corpus(
     corpus: str, data_folder: str | os.PathLike | None, options: dict[str, Any]
-) -> tuple[Callable[..., Any], Path | None]:
+) -> tuple[Callable[..., Corpus], Path | None]:
     """The corpus's ``collect`` and the folder for it."""
     module = corpus_module(corpus)
     accepted = [

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from acorl_sb.corpora.corpus_type import Corpus
 from acorl_sb.corpora.listing import audio_files, require_folder, utterances
-from acorl_sb.corpora.preparation import Corpus
 from acorl_sb.utils.errors import UserError
 
 _LAYOUT = "the layout is <speaker>/<utterance>, a speaker eight hexadecimal digits"

@@ -12,8 +12,8 @@ import glob
 import os
 from pathlib import Path
 
+from acorl_sb.corpora.corpus_type import Corpus
 from acorl_sb.corpora.listing import is_audio, require_folder, utterances
-from acorl_sb.corpora.preparation import Corpus
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import read_lines

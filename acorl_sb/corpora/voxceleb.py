@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from acorl_sb.corpora.corpus_type import Corpus
 from acorl_sb.corpora.listing import (
     is_audio,
     is_folder,
@@ -26,7 +27,6 @@ from acorl_sb.corpora.listing import (
     utterances,
     walk,
 )
-from acorl_sb.corpora.preparation import Corpus
 from acorl_sb.data.protocols import find_protocol
 from acorl_sb.data.trials import TrialList, read_trials
 from acorl_sb.utils.downloads import check_hash, download

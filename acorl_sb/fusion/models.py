@@ -34,13 +34,6 @@ from acorl_sb.fusion.logistic import LogisticFusion
 from acorl_sb.utils import files
 from acorl_sb.utils.errors import UserError
 
-# ------------------------------------------------------------------------------------------------
-# Checks shared by fusion and calibration
-
-
-# ------------------------------------------------------------------------------------------------
-# Models
-
 
 class BestSingle:
     """The system with the lowest development error, passed through unchanged: the honest floor.
@@ -158,13 +151,6 @@ class MeanZNorm:
         model.mean, model.std = np.array(state["mean"]), np.array(state["std"])
         return model
 
-
-# ------------------------------------------------------------------------------------------------
-# Quality measures (QMF) and embedding-level fusion
-
-
-# ------------------------------------------------------------------------------------------------
-# Saving
 
 LABELS = {
     "best_single": "best single (by development)",

@@ -177,6 +177,12 @@ def _correlation(scores: np.ndarray) -> np.ndarray:
     return np.clip(covariance / np.outer(spread, spread), -1.0, 1.0)
 
 
+def wrong_decisions(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which trials are decided wrongly at the scores' own EER threshold: (N,) bool."""
+    labels = np.asarray(labels, dtype=bool)
+    return (np.asarray(scores) >= metrics.eer_threshold(scores, labels)) != labels
+
+
 def error_overlap(scores: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     """Which trials members get wrong, each at its own EER threshold, and how far they agree.
 

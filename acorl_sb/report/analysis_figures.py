@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from acorl_sb.analysis.analysis_run import Attributed, telling_trial
 from acorl_sb.analysis.attributed_trials import MemberMaps
 from acorl_sb.analysis.maps import smooth
 from acorl_sb.analysis.voicing import NAMES
@@ -18,6 +19,23 @@ from acorl_sb.report.style import LIGHT, WIDTH, Picture, key_of
 
 _RAISES, _LOWERS = "#c0262d", "#1f5fbf"
 _HERTZ = (500, 1000, 2000, 4000, 7000)
+
+
+def of_attribution(
+    made: Attributed, neighbourhood: tuple[int, int], seconds: float
+) -> dict[str, list[Picture]]:
+    """The pictures of an attribution by where they stand: ``attribution`` and ``trials``."""
+    pictures: dict[str, list[Picture]] = {"attribution": [], "trials": []}
+    if made.maps:
+        summaries = made.results["members"]
+        pictures["attribution"] = [*deletion(summaries), *profiles(summaries)]
+        for kind, target in (("target", True), ("non-target", False)):
+            row = telling_trial(made.maps, made.sides, target)
+            rows = (row, int(made.sides.opposite[row]))
+            pictures["trials"] += trial_maps(
+                f"maps-{kind}", f"A {kind} trial", made.maps, rows, neighbourhood, seconds
+            )
+    return pictures
 
 
 def similarity(results: dict[str, Any]) -> list[Picture]:

@@ -1,13 +1,16 @@
-"""The content of an analysis page, from results of ``acorl_sb.cli.analyse``; nothing is computed."""
+"""The content of an analysis page, from the results of the command; nothing is computed."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from acorl_sb.analysis.voicing import NAMES
 from acorl_sb.report.page import Block, Items, Page, Pictures, Section, Table, Text
 from acorl_sb.report.style import Picture
+from acorl_sb.utils.files import write_text
 
 Rows = Sequence[tuple[str, str, Callable[[Any], str]]]
 """Rows of a table: name, where the figure is (keys joined by dots), how it is written."""
@@ -239,3 +242,14 @@ def _verdict(deletion: dict[str, Any]) -> str:
         return "no, not better than random masking"
     specific = "better than random masking"
     return specific if deletion["specific"] else f"{specific}, but not specific to the trial"
+
+
+def link_from(report: Path, target: Path) -> None:
+    """Put a link to the analysis at the end of a report page, once."""
+    html = report.read_text(encoding="utf-8")
+    if 'id="analysis"' in html or "</main>" not in html:
+        return
+    where = Path(os.path.relpath(target, report.parent)).as_posix()
+    line = f'<p id="analysis"><a href="{where}">How the members differ, and why</a></p>\n'
+    before, after = html.rsplit("</main>", 1)
+    write_text(report, f"{before}{line}</main>{after}")

@@ -1,4 +1,4 @@
-"""What is reported of scored systems: figures, intervals, one table."""
+"""What is reported of scored systems: figures and intervals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from acorl_sb import metrics
 from acorl_sb.data.trials import TrialList
 from acorl_sb.metrics.bootstrap import SpeakerBootstrap, standard_measures
 from acorl_sb.metrics.intervals import interval, paired_changes
-from acorl_sb.utils.tables import EER_NOTE, markdown, signed, with_interval
 
 
 @dataclass(frozen=True)
@@ -105,43 +104,6 @@ class Results:
             self._first = replicates
         self.rows.append(row)
         return row
-
-    def table(self) -> str:
-        """The rows as Markdown, with what the figures mean below."""
-        points = [f"{p:g}" for p in self.judge.points]
-        calibrated = any(row["llr"] for row in self.rows)
-        header = ["system", "back end", "normalisation", "EER %", "EER % minus first row"]
-        header += [f"minDCF({p})" for p in points]
-        if calibrated:
-            header += [*(f"actDCF({p})" for p in points), "Cllr", "minCllr"]
-        body = []
-        for row in self.rows:
-            spread, against = row["intervals"], row["against_first"]
-            cells = [row["system"], row["backend"], row["normalisation"]]
-            cells.append(with_interval(row["eer"], spread.get("eer"), 100, 2))
-            change = against and against["eer"]
-            cells.append(signed(change["change"], change["interval"], 100, 2) if change else "")
-            cells += [
-                with_interval(row["min_dcf"][p], spread.get(f"min_dcf({p})"), 1, 3) for p in points
-            ]
-            if calibrated:
-                named = {f"act_dcf({p})": row["act_dcf"][p] for p in points} if row["llr"] else {}
-                named |= {"cllr": row["cllr"], "min_cllr": row["min_cllr"]} if row["llr"] else {}
-                cells += [with_interval(v, spread.get(k), 1, 3) for k, v in named.items()]
-                cells += [""] * (len(points) + 2 - len(named))
-            body.append(cells)
-        return markdown(header, body) + "\n" + self.notes() + "\n"
-
-    def notes(self) -> str:
-        """What the figures mean."""
-        judge = self.judge
-        target = int(judge.labels.sum())
-        return (
-            f"{len(judge.labels)} trials, {target} of them target trials. {EER_NOTE} "
-            f"DCF(p): p the prior of a target trial, C_miss = {judge.c_miss:g}, C_fa = "
-            f"{judge.c_fa:g}, normalised by min(p C_miss, (1 - p) C_fa). "
-            + judge.note(any(row["intervals"] for row in self.rows))
-        )
 
 
 def trial_speakers(trials: TrialList, speaker_of: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from acorl_sb.encoders.member_folder import load_member
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import read_lines
 
-logger = logging.getLogger("acorl_sb.cli.score")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

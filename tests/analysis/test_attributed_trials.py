@@ -7,7 +7,9 @@ import torch
 from torch import nn
 
 from acorl_sb.analysis import attributed_trials as trials
+from acorl_sb.analysis.crop_trials import choose_trials, read_crops
 from acorl_sb.analysis.folds import trial_mean
+from acorl_sb.analysis.map_summaries import summarise_member
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.data.trials import TrialList
@@ -30,34 +32,34 @@ def side(speakers=6, each=5, short=()):
 
 def test_chosen_trials_are_half_target_and_spread_over_speakers():
     everything = side()
-    chosen = trials.choose_trials(everything, 24, 2.0, seed=0)
+    chosen = choose_trials(everything, 24, 2.0, seed=0)
     assert chosen.labels.sum() == 24 and len(chosen.labels) == 48
     targets = chosen.own[:24][chosen.labels[:24]]
     assert np.unique(targets, return_counts=True)[1].tolist() == [2] * 6
     np.testing.assert_array_equal(chosen.utterances[chosen.opposite][:24], chosen.utterances[24:])
     np.testing.assert_array_equal(chosen.own == chosen.others, chosen.labels)
-    again = trials.choose_trials(everything, 24, 2.0, seed=0)
+    again = choose_trials(everything, 24, 2.0, seed=0)
     np.testing.assert_array_equal(chosen.utterances, again.utterances)
-    other = trials.choose_trials(everything, 24, 2.0, seed=1)
+    other = choose_trials(everything, 24, 2.0, seed=1)
     assert (chosen.utterances != other.utterances).any()
 
 
 def test_short_utterances_come_last():
     short = ("s0-0", "s3-2")
-    chosen = trials.choose_trials(side(short=short), 40, 2.0, seed=0)
+    chosen = choose_trials(side(short=short), 40, 2.0, seed=0)
     names = {side().utterances[i].id for i in chosen.utterances}
     assert not names & set(short)
-    whole = trials.choose_trials(side(short=short), 10_000, 2.0, seed=0)
+    whole = choose_trials(side(short=short), 10_000, 2.0, seed=0)
     assert len(whole.labels) == 2 * len(side().enrol)  # all there are, each once
 
 
 def test_elsewhere_is_another_speaker():
-    chosen = trials.choose_trials(side(), 24, 2.0, seed=0)
+    chosen = choose_trials(side(), 24, 2.0, seed=0)
     assert (chosen.own[chosen.elsewhere] != chosen.own).all()
 
 
 def test_part_takes_both_sides_and_both_classes():
-    chosen = trials.choose_trials(side(), 24, 2.0, seed=0)
+    chosen = choose_trials(side(), 24, 2.0, seed=0)
     rows = chosen.part(6)
     assert len(rows) == 12 and chosen.labels[rows].sum() == 6
     np.testing.assert_array_equal(chosen.opposite[rows[:6]], rows[6:])
@@ -69,7 +71,7 @@ def test_crops_are_centred_and_short_ones_repeated(tmp_path):
     soundfile.write(tmp_path / "a.wav", wave, 16000, subtype="FLOAT")
     long = Utterance("a", 1.0, str(tmp_path / "a.wav"), 0, 16000, "s")
     short = Utterance("b", 0.25, str(tmp_path / "a.wav"), 4000, 8000, "s")
-    crops = trials.read_crops([long, short], 0.5, 16000)
+    crops = read_crops([long, short], 0.5, 16000)
     np.testing.assert_allclose(crops[0], wave[4000:12000])
     np.testing.assert_allclose(crops[1], np.tile(wave[4000:8000], 2))
 
@@ -99,7 +101,7 @@ class WaveNetwork(nn.Module):
 
 def test_a_network_of_waves_has_no_map():
     with pytest.raises(trials.NoMelInput, match="waves"):
-        chosen = trials.choose_trials(side(), 4, 2.0, seed=0)
+        chosen = choose_trials(side(), 4, 2.0, seed=0)
         trials.attribute_member(SpeakerEncoder(WaveNetwork(), 4), [], chosen)
 
 
@@ -114,7 +116,7 @@ def test_band_centres_of_speechbrains_filters():
 def test_a_random_map_is_reported_as_worthless():
     """The verdict follows from the drops alone."""
     rng = np.random.default_rng(0)
-    chosen = trials.choose_trials(side(), 60, 2.0, seed=0)
+    chosen = choose_trials(side(), 60, 2.0, seed=0)
     count = len(chosen.labels)
     cells = torch.randn(count, 20, 4)
     found = trials.attribution.Attribution(
@@ -130,7 +132,7 @@ def test_a_random_map_is_reported_as_worthless():
         made = trials.MemberMaps(
             cells, found, classes, None, drops, curves, np.arange(count), np.zeros(4)
         )
-        return trials.summarise_member(made, chosen)["deletion"]
+        return summarise_member(made, chosen)["deletion"]
 
     assert verdict(0.0)["worthless"] and not verdict(0.0)["specific"]
     assert not verdict(0.2)["worthless"] and verdict(0.2)["specific"]

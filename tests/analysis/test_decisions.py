@@ -9,12 +9,12 @@ from scipy.stats import norm
 from acorl_sb import metrics
 from acorl_sb.analysis.decisions import (
     best_linear_fusion,
-    error_overlap,
+    errors_of_class,
     gaussian_fusion_eer,
     oracle_bounds,
     q_statistic,
-    wrong_decisions,
 )
+from acorl_sb.fusion.subsets import error_overlap, wrong_decisions
 
 N = 40_000
 LABELS = np.arange(N) < N // 2
@@ -37,7 +37,7 @@ def test_wrong_decisions_are_as_many_as_the_eer_says():
 def test_identical_members_err_together():
     a, _ = gaussian_pair(0.0)
     wrong = wrong_decisions(a, LABELS)
-    overlap = error_overlap(wrong[LABELS], wrong[LABELS])
+    overlap = errors_of_class(wrong[LABELS], wrong[LABELS])
     assert overlap.share == 1 and overlap.q == 1
     p = overlap.first
     assert overlap.both == overlap.either == p
@@ -47,7 +47,7 @@ def test_identical_members_err_together():
 def test_independent_members_err_together_by_chance_only():
     wrong = [wrong_decisions(scores, LABELS) for scores in gaussian_pair(0.0)]
     for part in (LABELS, ~LABELS):
-        overlap = error_overlap(wrong[0][part], wrong[1][part])
+        overlap = errors_of_class(wrong[0][part], wrong[1][part])
         assert overlap.share == pytest.approx(overlap.expected, abs=0.01)
         assert overlap.q == pytest.approx(0, abs=0.08)
 
@@ -57,7 +57,7 @@ def test_half_shared_errors():
     first, second = np.zeros((2, 100), dtype=bool)
     first[:10] = True
     second[5:15] = True
-    overlap = error_overlap(first, second)
+    overlap = errors_of_class(first, second)
     assert (overlap.first, overlap.second, overlap.both, overlap.either) == (0.1, 0.1, 0.05, 0.15)
     assert overlap.share == pytest.approx(1 / 3)
     assert overlap.expected == pytest.approx(0.01 / 0.19)
@@ -69,7 +69,7 @@ def test_opposite_errors_and_undefined_cases():
     first = np.array([True, False, False, False])
     assert q_statistic(first, np.array([False, True, False, False])) == -1
     none = np.zeros(4, dtype=bool)
-    overlap = error_overlap(none, none)
+    overlap = errors_of_class(none, none)
     assert math.isnan(overlap.q) and math.isnan(overlap.share)
 
 
@@ -80,7 +80,7 @@ def test_agrees_with_the_pooled_share():
     wrong = [wrong_decisions(scores, LABELS) for scores in (a, b)]
     both = sum((wrong[0] & wrong[1])[part].sum() for part in (LABELS, ~LABELS))
     assert pooled["common"][0, 1] == both
-    parts = [error_overlap(wrong[0][part], wrong[1][part]) for part in (LABELS, ~LABELS)]
+    parts = [errors_of_class(wrong[0][part], wrong[1][part]) for part in (LABELS, ~LABELS)]
     share = sum(p.both for p in parts) / sum(p.either for p in parts)
     assert pooled["share"][0, 1] == pytest.approx(share)
 

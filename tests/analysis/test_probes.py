@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 
-from acorl_sb.analysis import probes
+from acorl_sb.analysis import attribute_probes, probes
 from tests.analysis.pairs import SPEAKERS, noise, pair
 
 
@@ -92,20 +92,20 @@ def test_class_probe(device):
     """A dimension that holds the class plus noise: AUC of two Gaussians d' apart is known."""
     male = np.arange(1200) // 20 % 2 == 0  # by speaker
     x = noise(8, 1, device)
-    assert probes.class_probe(x, male, SPEAKERS).value == pytest.approx(0.5, abs=0.06)
+    assert attribute_probes.class_probe(x, male, SPEAKERS).value == pytest.approx(0.5, abs=0.06)
     x[:, 3] += 2 * torch.from_numpy(male).double().to(device)
-    reading = probes.class_probe(x, male, SPEAKERS)
+    reading = attribute_probes.class_probe(x, male, SPEAKERS)
     assert reading.value == pytest.approx(0.921, abs=0.02)  # Phi(2 / sqrt 2)
     assert reading.low < reading.value < reading.high
     with pytest.raises(ValueError, match="both classes"):
-        probes.class_probe(x, np.ones(1200, bool), SPEAKERS)
+        attribute_probes.class_probe(x, np.ones(1200, bool), SPEAKERS)
 
 
 def test_auc_equals_scikit_learn_with_ties_and_weights():
     rng = np.random.default_rng(0)
     outputs, positive = rng.integers(0, 9, 300).astype(float), rng.random(300) < 0.4
     weight = rng.integers(0, 4, 300).astype(float)
-    won, pairs = probes._pairs_won(outputs, positive, weight)
+    won, pairs = attribute_probes._pairs_won(outputs, positive, weight)
     expected = roc_auc_score(positive, outputs, sample_weight=weight)
     assert won / pairs == pytest.approx(expected, abs=1e-12)
 
@@ -113,18 +113,20 @@ def test_auc_equals_scikit_learn_with_ties_and_weights():
 def test_value_probe_reads_a_hidden_number():
     x = noise(8, 1)
     age = 30 + 10 * x[:, 2].numpy()
-    assert probes.value_probe(x, age, SPEAKERS).value > 0.99
-    assert abs(probes.value_probe(x[:, 3:], age, SPEAKERS).value) < 0.05
+    assert attribute_probes.value_probe(x, age, SPEAKERS).value > 0.99
+    assert abs(attribute_probes.value_probe(x[:, 3:], age, SPEAKERS).value) < 0.05
 
 
 def test_session_probe():
     """Sessions 'a' and 'b' of each speaker differ by a shift of the speaker's own, or not."""
     sessions = np.tile(np.repeat(["a", "b"], 10), 60)
     plain = noise(8, 1)
-    assert probes.session_probe(plain, sessions, SPEAKERS).value == pytest.approx(0.5, abs=0.05)
+    assert attribute_probes.session_probe(plain, sessions, SPEAKERS).value == pytest.approx(
+        0.5, abs=0.05
+    )
     shift = torch.zeros(1200, 8, dtype=torch.float64)
     sign = torch.randint(0, 2, (60,), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
     shift[:, 0] = sign.repeat_interleave(20) * torch.from_numpy((sessions == "a") * 4.0)
-    assert probes.session_probe(plain + shift, sessions, SPEAKERS).value > 0.8
-    assert probes.session_probe(plain, np.full(1200, "a"), SPEAKERS) is None
-    assert probes.session_probe(plain, np.full(1200, ""), SPEAKERS) is None
+    assert attribute_probes.session_probe(plain + shift, sessions, SPEAKERS).value > 0.8
+    assert attribute_probes.session_probe(plain, np.full(1200, "a"), SPEAKERS) is None
+    assert attribute_probes.session_probe(plain, np.full(1200, ""), SPEAKERS) is None

@@ -13,6 +13,7 @@ import pytest
 from acorl_sb.analysis.run_inputs import read_inputs
 from acorl_sb.cli import analyse
 from acorl_sb.report import analysis_figures
+from acorl_sb.report.analysis_page import link_from
 from acorl_sb.utils.errors import UserError
 from tests.analysis import runs
 
@@ -149,7 +150,7 @@ def test_deletion_plot_and_table_are_of_the_same_trials(done):
 
 def test_the_report_links_to_it_once(done):
     report = done.parent / "fusion" / "report.html"
-    analyse.link_from(report, done / "analysis.html")
+    link_from(report, done / "analysis.html")
     html = report.read_text()
     assert html.count('href="../analysis/analysis.html"') == 1
     assert html.index("table") < html.index("href") < html.index("</main>")

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import fuse
 from acorl_sb import metrics
+from acorl_sb.cli import fuse
 from acorl_sb.data.embeddings import Embeddings, write_embeddings
 from acorl_sb.data.manifest import Utterance, write_manifest
 from acorl_sb.data.scorefiles import read_scores, write_scores
 from acorl_sb.data.trials import TrialList, write_trials
 from acorl_sb.fusion import fuse_options
-from acorl_sb.fusion import models as fusion
+from acorl_sb.fusion.logistic import LogisticFusion
 from acorl_sb.utils.errors import UserError, run_cli
 from acorl_sb.utils.option_kinds import markdown_table
 
@@ -107,7 +107,7 @@ def test_development_and_test_files(files, monkeypatch, capsys):
 
     # The fused scores are those of the model, fitted on the development trials.
     dev, fused = read_scores("ecapa/dev.txt"), read_scores("out/fused_test.txt")
-    model = fusion.LogisticFusion(0.1).fit(scores_of("dev"), dev.trials.labels)
+    model = LogisticFusion(0.1).fit(scores_of("dev"), dev.trials.labels)
     np.testing.assert_allclose(fused.scores, model(scores_of("test")), atol=1e-9)
     weights = results["fusion"]["parameters"]["weights"]
     assert list(weights) == NAMES

@@ -11,7 +11,7 @@ import soundfile
 
 from acorl_sb import corpora
 from acorl_sb.corpora.voices import corpus as voices
-from acorl_sb.corpora.voices import espeak
+from acorl_sb.corpora.voices import espeak, sessions
 from acorl_sb.utils.errors import UserError
 
 TINY = {"n_voices": 2, "sessions": 2, "utterances_per_session": 1}
@@ -144,11 +144,11 @@ def session(**changes):
         "tilt": 0.0,
         "level": -6.0,
     }
-    return voices.Session(**{**values, **changes})
+    return sessions.Session(**{**values, **changes})
 
 
 def test_the_room_decays_by_60_db_in_rt60():
-    response = voices.room(session(rt60=0.5, direct=0.0), np.random.default_rng(0))
+    response = sessions.room(session(rt60=0.5, direct=0.0), np.random.default_rng(0))
     assert np.isclose((response**2).sum(), 1)
     # 0 dB: the direct sound has half of the energy.
     assert np.isclose(response[0] ** 2, 0.5)
@@ -160,8 +160,8 @@ def test_the_noise_is_at_its_snr():
     rng = np.random.default_rng(0)
     wave = rng.standard_normal(32000)
     dry = np.array([1.0])
-    clean = voices.record(wave, session(snr=200), dry, np.random.default_rng(1))
-    noisy = voices.record(wave, session(snr=10), dry, np.random.default_rng(1))
+    clean = sessions.record(wave, session(snr=200), dry, np.random.default_rng(1))
+    noisy = sessions.record(wave, session(snr=10), dry, np.random.default_rng(1))
     scale = (clean @ noisy) / (clean @ clean)
     snr = 10 * np.log10((scale**2 * clean @ clean) / ((noisy - scale * clean) ** 2).sum())
     assert np.isclose(snr, 10, atol=0.5)
@@ -169,7 +169,7 @@ def test_the_noise_is_at_its_snr():
 
 def test_band_level_and_length():
     wave = np.random.default_rng(0).standard_normal(16000)
-    heard = voices.record(
+    heard = sessions.record(
         wave, session(band=(300, 3400), level=-12.0), np.array([1.0]), np.random.default_rng(1)
     )
     assert heard.shape == wave.shape and heard.dtype == np.float32
@@ -187,7 +187,7 @@ def test_sessions_stay_in_their_ranges():
         "rt60_range": [0.2, 0.3],
         "snr_range": [3, 4],
     }
-    drawn = [voices.draw_session(random.Random(i), settings) for i in range(200)]
+    drawn = [sessions.draw_session(random.Random(i), settings) for i in range(200)]
     assert {s.language for s in drawn} == {"de", "es"}
     assert all(165 <= s.rate <= 185 and 0 <= s.pitch <= 99 for s in drawn)
     assert all(0.2 <= s.rt60 <= 0.3 and 3 <= s.snr <= 4 for s in drawn)
