@@ -36,8 +36,8 @@ from acorl_sb.utils.options import Device, read
 logger = logging.getLogger("acorl_sb.cli.analyse")
 
 
-def main() -> int:
-    loaded = read(AnalyseOptions, sys.argv[1:], __doc__, Device)
+def main(argv: list[str] | None = None) -> int:
+    loaded = read(AnalyseOptions, sys.argv[1:] if argv is None else argv, __doc__, Device)
     options = loaded.hparams
     run_folder = Path(options["run_folder"])
     inputs = read_inputs(

@@ -31,9 +31,9 @@ from acorl_sb.utils.files import write_text
 from acorl_sb.utils.locks import locked
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command; its exit code."""
-    options = fuse_options.read_options(sys.argv[1:], __doc__)
+    options = fuse_options.read_options(sys.argv[1:] if argv is None else argv, __doc__)
     with locked(options["output_folder"]) as folder:
         return apply(options, folder) if options["apply"] else fuse(options, folder)
 

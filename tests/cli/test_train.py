@@ -100,7 +100,7 @@ def test_the_log_says_what_happened(run):
     assert "checked to be disjoint" in log
     for member in ("first", "second"):
         assert log.count(f"{member}: epoch") == 2
-    of_parts = ("adversarial.adversary_loss", "adversarial.push", "nontarget.push")
+    of_parts = ("adversarial.adversary_loss", "adversarial.weight", "nontarget.weight")
     for figure in ("loss", "task_loss", *of_parts, "dev_eer"):
         assert f" {figure} " in log
     assert "\x1b" not in log
