@@ -8,7 +8,8 @@ class MeanPooling(nn.Module):
 
     def __init__(self, n_mels: int, embedding_dim: int):
         super().__init__()
-        self.frames = nn.Sequential(nn.Linear(n_mels, 128), nn.ReLU(), nn.Linear(128, embedding_dim))
+        layers = nn.Linear(n_mels, 128), nn.ReLU(), nn.Linear(128, embedding_dim)
+        self.frames = nn.Sequential(*layers)
 
     def forward(self, features):  # (B, F, n_mels) -> (B, D)
         return self.frames(features).mean(dim=1)
