@@ -1,1 +1,0 @@
-"""Encoders of other projects behind our contract, one module each, to be frozen references."""

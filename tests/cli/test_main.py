@@ -1,0 +1,52 @@
+"""The command ``acorl``: finding a sub-command by its name."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from acorl_sb.cli.main import COMMANDS, main
+from acorl_sb.utils.errors import UserError
+from tests import commands
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"], []])
+def test_help_lists_every_command_with_an_example(arguments, capsys):
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        assert command.summary in text and f"acorl {name} " in text and command.example in text
+
+
+def test_help_imports_nothing_that_takes_long():
+    code = (
+        "import sys; from acorl_sb.cli.main import main; main(['--help']);"
+        "sys.exit(bool({'torch', 'numpy', 'speechbrain', 'pydantic', 'yaml'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=commands.ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("wrong", "right"), [("trian", "train"), ("analyze", "analyse")])
+def test_an_unknown_command_is_refused_and_the_nearest_named(wrong, right):
+    line = commands.refused(commands.run(["-m", "acorl_sb", wrong, "--lr", "1"]))
+    assert repr(wrong) in line and line.endswith(f"{right!r}?")
+    with pytest.raises(UserError):
+        main(["main"])  # a module beside the commands is none of them
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_takes_arguments_and_explains_its_keys(name):
+    found = importlib.import_module(f"acorl_sb.cli.{name}").main
+    inspect.signature(found).bind(["--help"])
+    done = commands.run(["-m", "acorl_sb", name, "--help"])
+    assert done.code == 0 and "\nkeys" in done.stdout, done.stderr[-2000:]
+
+
+def test_a_sub_commands_bad_input_is_refused():
+    line = commands.refused(commands.run(["-m", "acorl_sb", "export", "nowhere", "--onnx", "x"]))
+    assert "nowhere" in line
