@@ -1,6 +1,6 @@
 """Audio from disk: only the crop that is asked for, one channel, one sample rate.
 
-Reads what soundfile reads, and ``.m4a`` where ffmpeg is installed.
+Reads what soundfile reads, and ``.m4a`` through PyAV.
 
 All start, stop and length figures of this project count samples at the rate that the encoders work
 in (16 kHz unless told otherwise), whatever the rate of the file.
@@ -183,7 +183,8 @@ def _header(
 def _require_sound(path: str | os.PathLike, file: soundfile.SoundFile | M4aFile) -> None:
     """Refuse a file all of whose samples are equal; mostly its first block tells."""
     file.seek(0)
-    size = file.frames if isinstance(file, M4aFile) else _BLOCK  # each m4a block starts an ffmpeg
+    # Each read of an m4a opens the file anew.
+    size = file.frames if isinstance(file, M4aFile) else _BLOCK
     first = None
     while len(block := file.read(size, dtype="float32", always_2d=True)):
         first = block[:1] if first is None else first
