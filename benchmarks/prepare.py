@@ -3,7 +3,8 @@
     python benchmarks/prepare.py [--json FILE] [--files N]
 
 The files are tiny and made for the occasion; preparation reads a header and the first samples of a
-file, so that its length does not matter. Each preparation is a fresh Python process, measured from start to end.
+file, so that its length does not matter. Each preparation is a fresh Python process, measured from
+start to end.
 """
 
 from __future__ import annotations

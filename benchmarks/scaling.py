@@ -22,12 +22,14 @@ from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
 from torch.utils.flop_counter import FlopCounterMode
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
 from acorl_sb.data.manifest import Utterance, read_manifest, write_manifest
 from acorl_sb.encoders.member_folder import build_encoder
 from acorl_sb.training.heads import AAMHead
 from acorl_sb.utils.memory import keep_freed_memory
 
-ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes" / "VoxCeleb" / "SpeakerRec" / "ACoRL" / "hparams" / "models"
 ENCODERS = {
     "front door's ECAPA, 128 channels, 1.5 s": (ROOT / "hparams" / "encoders" / "ecapa.yaml", 1.5),

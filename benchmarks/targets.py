@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout need not be installed
 
 from acorl_sb.utils.files import write_json
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -111,7 +113,7 @@ def _bare(name: str) -> str:
     return name[: -len(path.suffix)] if path.suffix.lower() in AUDIO_SUFFIXES else name
 
 
-def _read_folder(path: Path) -> tuple[list[str], np.ndarray]:
+def _read_folder(path: Path) -> tuple[list[str], Any]:
     for name in ("embeddings.npy", "ids.txt"):
         if not (path / name).exists():
             raise UserError(f"{path}: the folder has no {name}, so it holds no embeddings")
@@ -205,9 +207,8 @@ def _checked(path: Path, ids: list[str], vectors: np.ndarray) -> Embeddings:
     if len(ids) != len(vectors):
         raise UserError(f"{path}: {len(ids)} ids, but {len(vectors)} embeddings")
     if len(set(ids)) != len(ids):
-        seen: set[str] = set()
-        twice = [name for name in ids if name in seen or seen.add(name)]
-        raise UserError(f"{path}: ids that occur more than once: {some(dict.fromkeys(twice))}")
+        twice = [name for name, times in Counter(ids).items() if times > 1]
+        raise UserError(f"{path}: ids that occur more than once: {some(twice)}")
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if bad.size:
         names = some(ids[row] for row in bad)

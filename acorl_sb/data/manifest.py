@@ -25,8 +25,8 @@ class Utterance:
     """A stretch of speech of one speaker.
 
     ``duration`` is in seconds; ``start`` and ``stop`` count samples at 16 kHz, whatever the rate of
-    the file (:func:`acorl_sb.data.audio.read_audio` takes them as they are). ``session`` and ``gender``
-    (``m`` or ``f``) are empty where unknown; sessions are only compared within one speaker.
+    the file (``acorl_sb.data.audio.read_audio`` takes them as they are). ``session`` and
+    ``gender`` (``m`` or ``f``) are empty where unknown; sessions are only compared within one speaker.
     """
 
     id: str
@@ -102,9 +102,10 @@ def _read_rows(path: str | os.PathLike, rows: csv.DictReader) -> list[Utterance]
 
 def _utterance(row: dict[str, str | None], where: str) -> Utterance:
     try:
-        if not all(map(_DIGITS.fullmatch, (row["duration"], row["start"], row["stop"]))):
+        numbers = [row[key] or "" for key in ("duration", "start", "stop")]
+        if not all(_DIGITS.fullmatch(text) for text in numbers):
             raise ValueError
-        duration, start, stop = float(row["duration"]), int(row["start"]), int(row["stop"])
+        duration, start, stop = float(numbers[0]), int(numbers[1]), int(numbers[2])
     except ValueError:
         raise UserError(
             f"{where}: duration, start and stop must be numbers (seconds, samples, samples), "
@@ -118,7 +119,7 @@ def _utterance(row: dict[str, str | None], where: str) -> Utterance:
     if not row["spk_id"] or not row["wav"]:
         raise UserError(f"{where}: spk_id and wav must not be empty")
     return Utterance(
-        row["ID"],
+        row["ID"] or "",
         duration,
         row["wav"],
         start,

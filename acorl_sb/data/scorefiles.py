@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -110,13 +111,13 @@ class _Form:
             found = fields[self.label].decode(errors="replace")
             allowed = " or ".join(f"'{word.decode()}'" for word in self.words)
             return f"the label must be {allowed} ({self.example}), not '{found}'"
-        found = fields[self.score]
+        score = fields[self.score]
         try:
-            finite = np.isfinite(float(found))
+            finite = math.isfinite(float(score))
         except ValueError:
             finite = False
-        if not finite or b"_" in found:
-            return f"the score must be a finite number, not '{found.decode(errors='replace')}'"
+        if not finite or b"_" in score:
+            return f"the score must be a finite number, not '{score.decode(errors='replace')}'"
         return None
 
 

@@ -69,7 +69,7 @@ def by_pattern(ids: Sequence[str], pattern: str) -> list[str]:
     if bad:
         raise UserError(f"speaker pattern '{pattern}': {len(bad)} ids do not match: {some(bad)}")
     group = 1 if compiled.groups else 0
-    return [hit.group(group) or "" for hit in found]
+    return [hit.group(group) or "" for hit in found if hit is not None]
 
 
 def by_folder(ids: Sequence[str]) -> list[str] | None:

@@ -57,7 +57,7 @@ class TrialSet:
 
     def counts(self) -> dict[str, int]:
         """How many trials of each class there are, and of how many speakers."""
-        target = int(self.trials.labels.sum())
+        target = int(self.trials.known_labels.sum())
         return {
             "target": target,
             "nontarget": len(self.enrol) - target,

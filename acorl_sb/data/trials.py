@@ -33,6 +33,13 @@ class TrialList:
     def __len__(self) -> int:
         return len(self.enrol)
 
+    @property
+    def known_labels(self) -> np.ndarray:
+        """``labels``, where a list without them is no longer possible; ValueError for such."""
+        if self.labels is None:
+            raise ValueError("these trials have no labels")
+        return self.labels
+
     def name(self, trial: int) -> str:
         """``enrol test`` of one trial, for messages."""
         return f"{self.ids[self.enrol[trial]]} {self.ids[self.test[trial]]}"

@@ -161,7 +161,9 @@ class PavCalibration:
 
 
 Calibration = LinearCalibration | PavCalibration
-MODELS: dict[str, type] = {m.kind: m for m in (LinearCalibration, PavCalibration)}
+MODELS: dict[str, type[LinearCalibration | PavCalibration]] = {
+    m.kind: m for m in (LinearCalibration, PavCalibration)
+}
 
 
 def make(kind: str, prior: float = 0.05, l2: float = 0.0) -> Calibration:

@@ -40,7 +40,7 @@ def check_scores(scores: np.ndarray, names: Sequence[str] | None = None) -> np.n
     return scores
 
 
-def check_labels(labels: np.ndarray, trials: int, what: str = "development") -> np.ndarray:
+def check_labels(labels: np.ndarray | None, trials: int, what: str = "development") -> np.ndarray:
     """Return ``labels`` as bool ``(N,)`` holding both classes; ``what`` trials, for messages.
 
     Raises:

@@ -61,7 +61,9 @@ def score_concatenated(
     }
     if plda is not None:
         vectors = plda.prepare(torch.from_numpy(joined.vectors))
-        scores = plda.sides(vectors, vectors).trials(*map(torch.from_numpy, (enrol, test)))
+        scores = plda.sides(vectors, vectors).trials(
+            torch.from_numpy(enrol), torch.from_numpy(test)
+        )
         made["embedding concatenation, PLDA"] = scores.numpy()
     return made
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from acorl_sb import metrics
 from acorl_sb.data.embeddings import Embeddings, write_embeddings
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.data.trial_set import TrialSet
+from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.ensemble import FrozenEnsemble, FrozenMember
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.fusion import models as fusion
@@ -109,7 +110,7 @@ def add_intervals(
 
     ``scores`` (N,) by the rows' names. Returns the entries of results.json that tell how.
     """
-    judge = Judge(test.trials.labels, test.speakers, COST_POINTS)
+    judge = Judge(test.trials.known_labels, test.speakers, COST_POINTS)
     members = [row for row in rows if row["kind"] == "member"]
     best = min(members, key=lambda row: row["dev"]["eer"])
     replicates = {name: judge.replicate(values, False) for name, values in scores.items()}
@@ -133,7 +134,7 @@ def _embed(
     started = time.perf_counter()
     embedded = {
         part: embed_utterances(
-            member.encoder,
+            cast(SpeakerEncoder, member.encoder),
             side.utterances,
             seconds,
             device=device,
@@ -165,7 +166,7 @@ def fuse_all(
         ("score-mean", fusion.MeanZNorm()),
         ("score-logistic", fusion.LogisticFusion(prior=0.05)),
     ):
-        model.fit(stacked["dev"], sides["dev"].trials.labels)
+        model.fit(stacked["dev"], sides["dev"].trials.known_labels)
         fusion.save(folder / "fusion" / f"{name}.json", model)
         fused[name] = {part: model(stacked[part]) for part in sides}
     return fused

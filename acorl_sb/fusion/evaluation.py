@@ -70,7 +70,7 @@ def evaluate(
 
     chosen = protocol.run(recipe, everyone, names)
     fused = {"scores" if protocol.kind == "cross_validation" else "test": chosen.llr}
-    if protocol.kind == "dev_test":
+    if isinstance(protocol, DevTest):
         dev = protocol.dev
         fused["dev"] = chosen.model(dev.scores, dev.quality)
     results: dict[str, Any] = {
@@ -96,13 +96,14 @@ def evaluate(
     if reported.labels is None:
         return Evaluated(results, {}, fused, chosen.model)
 
+    labels = reported.trials.known_labels
     resample, method = make_resampler(reported, settings)
     jobs = _jobs(protocol, inputs, settings, chosen)
 
     def judge(job: tuple[str, str]) -> Row:
         progress(f"judge {job[1]}")
         outcome = jobs[job]()
-        return judge_outcome(outcome, reported.labels, settings, resample, with_curves)
+        return judge_outcome(outcome, labels, settings, resample, with_curves)
 
     with ThreadPoolExecutor(_workers(inputs)) as pool:
         made = dict(zip(jobs, pool.map(judge, jobs), strict=True))

@@ -232,7 +232,9 @@ def _systems_of_yaml(entries: dict[str, SystemKeys]) -> list[System]:
     systems: list[System] = []
     for name, keys in entries.items():
         entry = {key: value for key, value in keys if value is not None}
-        scores = {part: entry[part] for part in ("dev", "test", "scores") if part in entry}
+        scores: dict[str, str] = {
+            part: entry[part] for part in ("dev", "test", "scores") if part in entry
+        }
         if set(scores) not in ({"dev", "test"}, {"scores"}):
             raise UserError(f"systems.{name}: give dev and test, or scores")
         if systems and set(scores) != set(systems[0].scores):

@@ -191,10 +191,10 @@ def _minimise(
 
     # A part of the trials is fitted first. If no threshold separates the part, none separates the
     # whole; and its optimum and curvature are so near those of the whole that few steps remain.
-    part = [c[:, :: max(1, c.shape[1] // _PART)] for c in (targets, nontargets)]
-    if part[0].shape != targets.shape or part[1].shape != nontargets.shape:
-        near = _descend(*part, prior, l2, start, spread, 1e-6)
-        curvature = _curvature(*part, prior, near)
+    few, fewer = (c[:, :: max(1, c.shape[1] // _PART)] for c in (targets, nontargets))
+    if few.shape != targets.shape or fewer.shape != nontargets.shape:
+        near = _descend(few, fewer, prior, l2, start, spread, 1e-6)
+        curvature = _curvature(few, fewer, prior, near)
         basis = _whitening(curvature + l2 * np.diag(np.append(np.ones(len(targets)), 0.0)))
         if not _is_flat(curvature, spread) and basis.shape == spread.shape:
             theta = _descend(targets, nontargets, prior, l2, near, basis)

@@ -159,7 +159,9 @@ LABELS = {
 }
 """What tables call the fusions."""
 
-MODELS: dict[str, type] = {m.kind: m for m in (BestSingle, MeanZNorm, LogisticFusion)}
+MODELS: dict[str, type[BestSingle | MeanZNorm | LogisticFusion]] = {
+    m.kind: m for m in (BestSingle, MeanZNorm, LogisticFusion)
+}
 
 
 def from_state(state: dict[str, Any]) -> BestSingle | MeanZNorm | LogisticFusion:

@@ -105,7 +105,7 @@ def quality_of_part(
                 f"quality measure 'duration': {len(unknown)} utterances have no duration "
                 f"({where}): {some(unknown)}"
             )
-        add("log duration", log_durations([durations[u] for u in trials.ids]))
+        add("log duration", log_durations(np.array([durations[u] for u in trials.ids])))
     if {"magnitude", "cohort"} & set(quality) and len(embeddings) != len(systems):
         raise UserError(
             "quality measures 'magnitude' and 'cohort' need the embeddings of every system"

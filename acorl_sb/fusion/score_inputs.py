@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -104,7 +104,9 @@ def load(
     return Inputs([s.name for s in systems], result, quality_names, source, shared, files)
 
 
-def _read_files(paths: Sequence[str], progress: Callable[[str], None]) -> Iterator[ScoreFile]:
+def _read_files(
+    paths: Sequence[str], progress: Callable[[str], None]
+) -> Generator[ScoreFile, None, None]:
     """Score files in this order; of middling size, several at a time.
 
     Small files are not worth a process, and large ones would be held twice on their way.
@@ -162,8 +164,10 @@ def _read_part(
         if len(differ):
             raise UserError(
                 f"{path}: {len(differ)} labels contradict those of {label_source}: "
-                f"{some(trials.name(trial) for trial in differ)}"
+                f"{some(trials.name(int(trial)) for trial in differ)}"
             )
+    if trials is None or scores is None:
+        raise ValueError("no systems to read")
     return ScoreSet(trials, scores)
 
 
@@ -181,8 +185,9 @@ def _with_speakers(
         found = [speakers.by_pattern(s.trials.ids, pattern) for s in sets.values()]
     else:
         source = "what stands before the first slash of an utterance id"
-        found = [speakers.by_folder(s.trials.ids) for s in sets.values()]
-        if None in found:
+        guesses = [speakers.by_folder(s.trials.ids) for s in sets.values()]
+        found = [names for names in guesses if names is not None]
+        if len(found) < len(guesses):
             return sets, "unknown: no manifest and no speaker pattern was given", None
     numbers = speakers.number(*found)
     for scored, number in zip(sets.values(), numbers, strict=True):

@@ -142,9 +142,9 @@ def change(smaller: Judged, larger: Judged, level: float) -> dict[str, dict[str,
         larger.figures, larger.replicates, smaller.figures, smaller.replicates, level
     )
     for row in changes.values():
-        low, high = row["interval"] or (None, None)
         row["verdict"] = None
-        if low is not None:
+        if row["interval"]:
+            low, high = row["interval"]
             row["verdict"] = "helps" if high < 0 else "harms" if low > 0 else "not shown"
     return changes
 

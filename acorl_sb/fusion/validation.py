@@ -68,14 +68,14 @@ class Recipe:
         names: Sequence[str] | None = None,
     ) -> FusedSystem:
         """Fit fusion and calibration: scores (S, N), labels (N,), quality (Q, N) or None."""
+        model: fusions.BestSingle | fusions.MeanZNorm | fusions.LogisticFusion
         if self.fusion == "logistic":
-            model = fusions.LogisticFusion(self.prior, self.l2)
-            model.fit(scores, labels, quality, names)
+            model = fusions.LogisticFusion(self.prior, self.l2).fit(scores, labels, quality, names)
         elif self.fusion == "mean_znorm":
             model = fusions.MeanZNorm().fit(scores, labels, names)
         elif self.fusion == "best_single":
-            model = fusions.BestSingle(self.criterion, self.p_target, self.c_miss, self.c_fa)
-            model.fit(scores, labels, names)
+            single = fusions.BestSingle(self.criterion, self.p_target, self.c_miss, self.c_fa)
+            model = single.fit(scores, labels, names)
         else:
             raise UserError(
                 f"unknown fusion '{self.fusion}'; known are {', '.join(fusions.MODELS)}"
@@ -156,10 +156,14 @@ class DevTest:
     def run(self, recipe: Recipe, subset: Sequence[int], names: Sequence[str]) -> Outcome:
         """Fit ``recipe`` on some members and apply it."""
         dev, test = self.dev.members(subset), self.reported.members(subset)
-        system = recipe.fit(dev.scores, dev.labels, dev.quality, [names[m] for m in subset])
+        system = recipe.fit(
+            dev.scores, dev.trials.known_labels, dev.quality, [names[m] for m in subset]
+        )
         score = system.fused(test.scores, test.quality)
         llr = score if system.calibration is None else system.calibration(score)
-        return Outcome(score, llr, (system.fused(dev.scores, dev.quality), dev.labels), system)
+        return Outcome(
+            score, llr, (system.fused(dev.scores, dev.quality), dev.trials.known_labels), system
+        )
 
 
 class CrossValidation:
@@ -203,7 +207,7 @@ class CrossValidation:
     def _parts(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(trials to fit on, trials held out), one pair for every two groups."""
         low, high = self._fold
-        labels = self.reported.labels
+        labels = self.reported.trials.known_labels
         for i in range(self.folds):
             for j in range(i + 1, self.folds):
                 held = (low == i) & (high == j)
@@ -228,12 +232,13 @@ class CrossValidation:
     def run(self, recipe: Recipe, subset: Sequence[int], names: Sequence[str]) -> Outcome:
         """Fit ``recipe`` on some members in every fold and apply it to what was held out."""
         trials = self.reported.members(subset)
+        labels = trials.trials.known_labels
         chosen = [names[m] for m in subset]
         score, llr = np.empty((2, len(trials.trials)))
         systems = []
         for kept, held in self._parts():
             quality = None if trials.quality is None else trials.quality[:, kept]
-            system = recipe.fit(trials.scores[:, kept], trials.labels[kept], quality, chosen)
+            system = recipe.fit(trials.scores[:, kept], labels[kept], quality, chosen)
             quality = None if trials.quality is None else trials.quality[:, held]
             score[held] = system.fused(trials.scores[:, held], quality)
             llr[held] = (
@@ -242,5 +247,5 @@ class CrossValidation:
             systems.append(system)
         if recipe.fusion == "best_single" and len({s.fusion.index for s in systems}) > 1:
             score = llr  # raw scores of different systems cannot be pooled
-        model = recipe.fit(trials.scores, trials.labels, trials.quality, chosen)
-        return Outcome(score, llr, (score, trials.labels), model)
+        model = recipe.fit(trials.scores, labels, trials.quality, chosen)
+        return Outcome(score, llr, (score, labels), model)

@@ -41,7 +41,7 @@ def paired_changes(
     ``interval`` is [low, high], or None for a figure that lacks replicates; figures that the base
     does not have are left out.
     """
-    made = {}
+    made: dict[str, dict[str, Any]] = {}
     for name in figures:
         if name in base:
             made[name] = {"change": figures[name] - base[name], "interval": None}

@@ -80,7 +80,7 @@ class Normalisation:
                 mean, std = self._statistics(sides, test)
                 parts.append((mean[test], std[test]))
         normalised = [(scores - mean.to(scores)) / std.to(scores) for mean, std in parts]
-        return sum(normalised) / len(normalised)
+        return normalised[0] if len(normalised) == 1 else (normalised[0] + normalised[1]) / 2
 
     def _statistics(
         self, sides: PreparedSides, rows: torch.Tensor
@@ -126,8 +126,8 @@ class AdaptiveSNorm(Normalisation):
     def __init__(self, top_k: int | float | None = None, memory: int = 1 << 28) -> None:
         super().__init__(memory)
         number = isinstance(top_k, int | float) and not isinstance(top_k, bool)
-        fraction = number and 0 < top_k < 1
-        if top_k is not None and not fraction and not (number and top_k >= 2 and top_k % 1 == 0):
+        fits = top_k is None or (number and (0 < top_k < 1 or (top_k >= 2 and top_k % 1 == 0)))
+        if not fits:
             raise ValueError(
                 "top_k must be a whole number from 2 on, a fraction of the cohort between 0 and 1, "
                 f"or null, not {top_k!r}"

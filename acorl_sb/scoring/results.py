@@ -56,7 +56,10 @@ class Judge:
 
     @functools.cached_property
     def _draw(self) -> SpeakerBootstrap:
-        return SpeakerBootstrap(self.labels, *self.speakers, self.replicates, self.seed)
+        if self.speakers is None:
+            raise ValueError("intervals need the speakers")
+        enrol, test = self.speakers
+        return SpeakerBootstrap(self.labels, enrol, test, self.replicates, self.seed)
 
     def note(self, any_replicates: bool) -> str:
         """What stands in brackets."""
@@ -74,7 +77,7 @@ class Judge:
 
 def flat(figures: dict[str, Any]) -> dict[str, float]:
     """Figures of ``Judge.figures`` by one name each: ``eer``, ``min_dcf(0.01)``, ..."""
-    named = {key: figures[key] for key in ("eer", "cllr") if key in figures}
+    named: dict[str, float] = {key: figures[key] for key in ("eer", "cllr") if key in figures}
     for kind in ("min_dcf", "act_dcf"):
         named |= {f"{kind}({p})": value for p, value in figures.get(kind, {}).items()}
     return named

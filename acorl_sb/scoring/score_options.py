@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,8 +12,12 @@ from acorl_sb.utils.options import Fraction, Name, Options, Seconds, Text, built
 
 CONCATENATION = "concatenation"
 Sources = dict[Name, Text] | None
-Backends = dict[Name, built("!new: of a back end", lambda v: v is not None)]
-Normalisation = built("!new: of a normalisation, or null", lambda v: v is None or callable(v))
+if TYPE_CHECKING:
+    Backends = dict[str, Any]
+    Normalisation = Any
+else:  # types made at run time, which a type checker cannot follow
+    Backends = dict[Name, built("!new: of a back end", lambda v: v is not None)]
+    Normalisation = built("!new: of a normalisation, or null", lambda v: v is None or callable(v))
 
 
 class ScoreOptions(Options):

@@ -26,6 +26,9 @@ from acorl_sb.utils.logs import log_to
 
 logger = logging.getLogger(__name__)
 
+Labelled = tuple[Embeddings, list[str] | None]
+"""Embeddings (M, D) and the names of their speakers (M,), if known."""
+
 
 def score(setup: Setup, loaded: Loaded, folder: Path) -> Results | None:
     """Score all trials, judge the scores, write score files and ``results.json``.
@@ -37,7 +40,7 @@ def score(setup: Setup, loaded: Loaded, folder: Path) -> Results | None:
     """
     options = loaded.hparams
     log_to(folder / "score_log.txt")
-    device = torch.device(loaded.run_opts.device or infer_device())
+    device = torch.device((loaded.run_opts and loaded.run_opts.device) or infer_device())
     results = None
     if setup.trials.labels is not None:
         with in_words(f"{options['trials'] or options['run_folder']}"):
@@ -82,15 +85,15 @@ def scored(
         vectors = stage.Vectors.of(setup.lineup, made["trials"][0], name, device)
         cohort = None
         if normalised:
-            read, speakers = made["cohort"]
+            members, speakers = made["cohort"]
             size, seed = options["cohort_size"], options["seed"]
-            cohort = stage.Cohort.of(read.vectors, speakers, size, seed, device)
+            cohort = stage.Cohort.of(members.vectors, speakers, size, seed, device)
         for backend_name in loaded.lazy["backends"]:
             backend = make_backend(loaded, backend_name)
             with in_words(f"{name} by {backend_name}"):
                 if backend.needs_training:
-                    read, speakers = made["training"]
-                    stage.fit(backend, read.vectors, speakers, device)
+                    learnt, speakers = made["training"]
+                    stage.fit(backend, learnt.vectors, speakers, device)
                 if isinstance(backend, PLDA):
                     backend.save(folder / "backends" / name / f"{backend_name}.safetensors")
                 found = stage.score(setup.lineup, vectors, backend, normalisations, cohort)
@@ -102,10 +105,12 @@ def scored(
 
 def read_parts(
     setup: Setup, name: str, wanted: dict[str, bool], keep: Path, device: torch.device
-) -> dict[str, tuple[Embeddings, list[str] | None]]:
+) -> dict[str, Labelled]:
     """One system's embeddings of the trials, the training set and the cohort, as wanted."""
     only = setup.lineup.utterances
-    made = {"trials": (setup.systems[name].read(keep / "trials", device, only), None)}
+    made: dict[str, Labelled] = {
+        "trials": (setup.systems[name].read(keep / "trials", device, only), None)
+    }
     for what, group in (("training", setup.training), ("cohort", setup.cohort)):
         if not wanted[what]:
             continue
@@ -117,8 +122,8 @@ def read_parts(
 
 
 def join(
-    read: list[tuple[Embeddings, list[str] | None]],
-) -> tuple[Embeddings, list[str] | None]:
+    read: list[Labelled],
+) -> Labelled:
     """Embedding-level fusion of all systems' embeddings of one set."""
     return concatenate([embeddings for embeddings, _ in read]), read[0][1]
 
@@ -137,9 +142,9 @@ def needs_training(loaded: Loaded, name: str) -> bool:
 
 
 def make_judge(setup: Setup, options: dict[str, Any]) -> Judge:
-    sides = setup.speaker_of and trial_speakers(setup.trials, setup.speaker_of)
+    sides = trial_speakers(setup.trials, setup.speaker_of) if setup.speaker_of else None
     keys = ("points", "c_miss", "c_fa", "replicates", "level", "seed")
-    return Judge(setup.trials.labels, sides, *(options[key] for key in keys))
+    return Judge(setup.trials.known_labels, sides, *(options[key] for key in keys))
 
 
 def as_json(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,7 +152,7 @@ def check_speakers(setup: Setup, allow: bool) -> None:
     test = setup.protocol or (set(setup.speaker_of) if setup.speaker_of else None)
     if test is None:
         return
-    groups = {
+    groups: dict[str, Iterable[str]] = {
         f"the {group.what} set": group.table().values()
         for group in (setup.training, setup.cohort)
         if group.speakers is not None

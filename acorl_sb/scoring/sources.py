@@ -110,5 +110,5 @@ class LabelledSet:
     def table(self) -> dict[str, str]:
         """Utterance -> speaker."""
         if self._table is None:
-            self._table = read_speakers(self.speakers)
+            self._table = read_speakers(self.speakers) if self.speakers else {}
         return self._table

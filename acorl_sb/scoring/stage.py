@@ -79,9 +79,9 @@ class Vectors:
 
 def fit(backend: Backend, vectors: np.ndarray, speakers: Sequence[str] | None, device) -> None:
     """Train a back end on vectors (M, D) and their speakers' names (M,)."""
-    if speakers is None:
-        speakers = range(len(vectors))  # enough for what needs no speakers, such as a mean
-    (numbers,) = number(list(speakers))
+    numbers = np.arange(len(vectors))  # enough for what needs no speakers, such as a mean
+    if speakers is not None:
+        (numbers,) = number(list(speakers))
     backend.fit(torch.from_numpy(vectors).to(device), torch.from_numpy(numbers).to(device))
 
 

@@ -166,13 +166,13 @@ def test_the_same_run_gives_the_same_figures(done, folders, tmp_path):
     assert first["baseline_run"] is None and first["attribution"]["against_reference"] == {}
 
 
-def test_a_prior_of_the_run_is_a_member_too(folders, tmp_path):
+def test_a_reference_of_the_run_is_a_member_too(folders, tmp_path):
     """As train.py leaves it: embeddings of the reference, weights where the YAML says."""
     main, _ = folders
     later = tmp_path / "later"
     for part in ("manifest", "embeddings", "members/second"):
         shutil.copytree(main / part, later / part)
-    with pytest.raises(UserError, match="weights of 'first'"):
+    with pytest.raises(UserError, match="'first'"):
         read_inputs(later)
     yaml = f"references:\n- {{name: first, folder: {main / 'members' / 'first'}}}\n"
     (later / "hyperparams.yaml").write_text(yaml)

@@ -13,6 +13,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy.stats import norm
 
+from acorl_sb.fusion.models import LABELS
 from acorl_sb.report import figures, fusion_page, write_pictures
 from acorl_sb.report import fusion_tables as fuse_tables
 from acorl_sb.report.page import Page, Section, Table, Text, as_html, as_markdown
@@ -126,7 +127,7 @@ def test_intervals_of_act_dcf_and_cllr_are_shown_where_they_are(made):
 def test_differences_have_true_minus_signs_and_none_is_of_a_system_with_itself(made):
     _, rows = fuse_tables.main_table(made[0])
     differences = {row[0]: row[2] for row in rows}
-    assert differences["ecapa"] == differences[fuse_tables.LABELS["best_single"]] == "–"
+    assert differences["ecapa"] == differences[LABELS["best_single"]] == "–"
     assert differences["logistic fusion"].startswith("−")
     text = as_html(fusion_page(*made))
     body = re.sub(r"<(svg|style|pre).*?</\1>", "", text, flags=re.S)

@@ -33,7 +33,7 @@ def test_figures_are_in_percent_with_intervals_and_paired_differences():
     text = table(results(["m", "n"]))
     cells = [[cell.strip() for cell in line.split("|")] for line in text.splitlines()]
     assert cells[2][1:5] == ["m", "8.34 [7.00, 10.00]", "", "0.500 [0.400, 0.600]"]
-    assert cells[3][1:4] == ["n", "8.34 [7.00, 10.00]", "-1.00 [-2.00, +0.30]"]
+    assert cells[3][1:4] == ["n", "8.34 [7.00, 10.00]", "−1.00 [−2.00, +0.30]"]
     assert cells[2][5:9] == ["0.250", "8.34", "0.54 M", "61"]
 
 

@@ -139,7 +139,7 @@ class PLDA:
 
     def prepare(self, vectors: Array) -> torch.Tensor:
         """Embeddings (M, D) centred, transformed and scaled: float64 (M, d)."""
-        if self.mean is None:
+        if self.centre is None:
             raise ValueError("this PLDA has no parameters yet: train or load it")
         vectors = as_matrix(vectors).double()
         if vectors.shape[1] != len(self.centre):
@@ -168,6 +168,8 @@ class PLDA:
         variance after n sessions,
         LLR = sum over d of log N(u; m, 1 + v) - log N(u; 0, 1 + psi).
         """
+        if self.mean is None or self.between is None or self.within is None:
+            raise ValueError("this PLDA has no parameters yet: train or load it")
         alike = enrol is test and models is None
         left, right = enrol, test
         V, psi = diagonalise(self.between.to(right), self.within.to(right))  # (d, d), (d,)
