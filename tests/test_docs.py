@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from speechbrain.utils.run_opts import RunOptions
 
+from acorl_sb.analysis.analyse_options import AnalyseOptions
 from acorl_sb.fusion.fuse_options import FuseOptions
+from acorl_sb.scoring.score_options import ScoreOptions
+from acorl_sb.utils.option_kinds import markdown_table
 
 ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = {"results", "build", "dist", "node_modules"}
@@ -177,3 +180,15 @@ def test_each_check_finds_what_is_wrong(tmp_path):
     assert found["files"] == ["docs/gone.md"]
     assert found["names"] == ["acorl_sb.metrics.eeer", "acorl_sb.skore", "acorl_sb.skore"]
     assert [key.rsplit(": ")[-1] for key in found["keys"]] == ["lamda", "tset"]
+
+
+@pytest.mark.parametrize(
+    ("page", "keys"),
+    [
+        ("analysis.md", AnalyseOptions),
+        ("fusion.md", FuseOptions),
+        ("scoring.md", ScoreOptions),
+    ],
+)
+def test_tables_of_keys_are_those_of_the_declaration(page, keys):
+    assert markdown_table(keys) in (ROOT / "docs" / page).read_text(encoding="utf-8")

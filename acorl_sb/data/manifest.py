@@ -26,7 +26,8 @@ class Utterance:
 
     ``duration`` is in seconds; ``start`` and ``stop`` count samples at 16 kHz, whatever the rate of
     the file (``acorl_sb.data.audio.read_audio`` takes them as they are). ``session`` and
-    ``gender`` (``m`` or ``f``) are empty where unknown; sessions are only compared within one speaker.
+    ``gender`` (``m`` or ``f``) are empty where unknown; sessions are only compared within one
+    speaker.
     """
 
     id: str

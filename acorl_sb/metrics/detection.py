@@ -1,6 +1,9 @@
 """Detection metrics of speaker verification: EER, DCF, Cllr and DET points; pure functions.
 
 The package's text states the conventions for scores, labels, thresholds, ties and errors.
+SpeechBrain's ``EER`` and ``minDCF`` compare every score with every threshold, in quadratic time;
+scikit-learn's ``roc_curve`` has the points, on the CPU, but neither the interpolated EER nor costs,
+Cllr and convex hull. The tests compare with it.
 """
 
 from __future__ import annotations

@@ -13,6 +13,9 @@ get with a cohort of other speakers:
 Deviations are of a sample (divided by k - 1). The cohort is best made of speaker means (the back
 end's ``average``). Cohort scores are computed once for every utterance that occurs in a trial, in
 blocks of utterances under a limit of memory.
+
+SpeechBrain has Z-, T- and S-norm in the script of its VoxCeleb recipe alone, one trial at a time on
+the CPU, and not as something that could be called.
 """
 
 from __future__ import annotations
