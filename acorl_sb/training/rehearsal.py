@@ -27,7 +27,7 @@ from acorl_sb.training.members import Settings, make_objective, own_settings
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import in_words
 
-_CLASSES = 4
+_CROPS = _CLASSES = 4  # an unbiased CKA needs four rows
 _LONGEST = 5.0  # s; longer crops fail where these do
 
 
@@ -37,7 +37,7 @@ def rehearse(
     settings: Settings,
     run_opts: RunOptions,
 ) -> None:
-    """Take one training step of each member on two crops of noise, on the CPU.
+    """Take one training step of each member on a few crops of noise, on the CPU.
 
     Arguments are those of ``acorl_sb.cli.train.run_experiment``. Raises ``UserError``, naming
     the part, such as ``members[1].objective``, that cannot be built or fails.
@@ -65,7 +65,7 @@ def _step(spec: Any, index: int, settings: Settings, ensemble: FrozenEnsemble) -
     def part(name: str) -> contextlib.AbstractContextManager:
         return in_words(f"members[{index}].{name}")
 
-    count = min(2, settings.batch_size)
+    count = min(_CROPS, settings.batch_size)
     seconds = min(settings.crop_seconds, _LONGEST)
     waves = 0.1 * torch.randn(count, max(1, round(seconds * SAMPLE_RATE)))
     labels = torch.arange(count)

@@ -17,12 +17,14 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.option_kinds import ABSENT, REQUIRED, hint
+from acorl_sb.utils.packaged import find_yaml
 
 if TYPE_CHECKING:  # importing SpeechBrain takes longer than fusing some score files
     from speechbrain.utils.run_opts import RunOptions
 
 # Bounds of a YAML: bytes, brackets within each other, and values with its aliases written out.
 _LARGEST_FILE, _DEEPEST, _LARGEST = 1_000_000, 200, 100_000
+_INCLUDE = re.compile(r"!include:([^/\s][^\s,{}\[\]]*)")
 
 
 class Loaded(NamedTuple):
@@ -76,7 +78,7 @@ def load(
 
     Arguments
     ---------
-    path : the YAML; None: there is none, only what is given
+    path : the YAML, see ``find_yaml``; None: there is none, only what is given
     given : values in place of the YAML's
     known : the keys that the script reads, with the value where the YAML leaves one out:
         ``REQUIRED`` is none, ``ABSENT`` leaves it out. A top-level key that is not known is one
@@ -88,6 +90,7 @@ def load(
     Raises ``UserError`` for a file that is missing or not YAML, an unknown or missing key, and
     an object that cannot be built.
     """
+    path = path and find_yaml(path)
     where, lazy = str(path or "the command line"), set(lazy)
     with in_words(where):
         tree, referred = _read(path, known) if path else (ruamel.yaml.CommentedMap(), set())
@@ -218,7 +221,7 @@ def _read(
     if not path.is_file():
         raise UserError(f"{path}: no such YAML file")
     chain = (*chain, path.resolve())
-    beside = f"!include:{path.resolve().parent}/"
+    beside = path.resolve().parent
     with in_words(str(path)):
         if path.stat().st_size > _LARGEST_FILE:
             raise ValueError("too large for a file of settings")
@@ -226,7 +229,7 @@ def _read(
         depths = itertools.accumulate((c in "[{") - (c in "]}") for c in text)
         if max(depths, default=0) > _DEEPEST:  # the parser would take minutes over thousands
             raise ValueError("nested too deeply")
-        text = re.sub(r"!include:(?=[^/\s])", lambda _: beside, text)
+        text = _INCLUDE.sub(lambda found: f"!include:{find_yaml(found[1], beside)}", text)
         tree = ruamel.yaml.YAML().load(text)
         if not isinstance(tree, dict):
             raise UserError(f"{path}: a YAML of keys and values is needed")
@@ -238,9 +241,10 @@ def _read(
         return tree, referred
     if not isinstance(parent, str):
         raise UserError(f"{path}: the key 'inherit' must be the name of a file, not {parent!r}")
-    if not (path.parent / parent).is_file():
+    inherits = find_yaml(parent, path.parent)
+    if not inherits.is_file():
         raise UserError(f"{path}: inherits {parent}: no such YAML file")
-    inherited, referred_before = _read(path.parent / parent, known, chain)
+    inherited, referred_before = _read(inherits, known, chain)
     allowed = {*inherited, *referred, *known}
     _check_keys(path, set(tree), allowed, f"in {parent}, which it inherits")
     inherited.update(tree)
