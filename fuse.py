@@ -29,8 +29,8 @@ from typing import Any
 from acorl_sb import __version__
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.fusion import fuse_options
+from acorl_sb.fusion.checks import FusionWarning
 from acorl_sb.fusion.evaluation import Evaluated, evaluate
-from acorl_sb.fusion.models import FusionWarning
 from acorl_sb.fusion.record import RECORD, record_of
 from acorl_sb.fusion.saved_model import read_model
 from acorl_sb.fusion.score_inputs import Inputs, System, load
