@@ -121,7 +121,7 @@ def read_part(root: Path, part: str) -> TrialSet:
 
 
 def member_names(root: Path) -> list[str]:
-    """Members with embeddings, priors too, in the order of results.json where there is one."""
+    """Members with embeddings, references too, in the order of results.json where there is one."""
     present = sorted(path.name for path in (root / "embeddings").glob("*") if path.is_dir())
     results = root / "results.json"
     if results.is_file():
@@ -160,7 +160,7 @@ def _read_member(root: Path, name: str, part: str, side: TrialSet) -> Member:
 
 
 def member_folder(root: Path, name: str) -> Path:
-    """Where a member's weights lie: in the run itself, or where its YAML says the prior is.
+    """Where a member's weights lie: in the run itself, or where its YAML says the reference is.
 
     Raises ``UserError`` where neither is the case.
     """
@@ -168,13 +168,13 @@ def member_folder(root: Path, name: str) -> Path:
     if folder.is_dir():
         return folder
     yaml = root / "hyperparams.yaml"
-    priors = (read_tree(yaml).get("priors") or []) if yaml.is_file() else []
-    for prior in priors:
-        if prior.get("name") == name and Path(str(prior.get("folder"))).is_dir():
-            return Path(str(prior["folder"]))
+    references = (read_tree(yaml).get("references") or []) if yaml.is_file() else []
+    for reference in references:
+        if reference.get("name") == name and Path(str(reference.get("folder"))).is_dir():
+            return Path(str(reference["folder"]))
     raise UserError(
         f"{root}: the weights of {name!r} are neither in members/{name} nor in the folder of a "
-        f"prior of that name in {yaml.name}"
+        f"reference of that name in {yaml.name}"
     )
 
 
