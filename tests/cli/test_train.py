@@ -247,7 +247,10 @@ def test_bad_audio_is_named_from_a_loader_process_too(tmp_path):
     [
         (["--lamda", "3"], "the key 'lamda' is not in"),
         (["--corpus", "voxcelebb"], "voxcelebb"),
-        (["--corpus", "librispeech", "--data_folder", "nowhere"], "nowhere"),
+        (
+            ["--corpus", "librispeech", "--data_folder", "nowhere", "--prepare_options", "{}"],
+            "nowhere",
+        ),
         (["--noise_folder", "nowhere"], "noise folder nowhere: no such folder"),
         (["--view", "all"], "'view'"),
         (["--references", "[{name: mine, folder: nowhere}]"], "nowhere"),
