@@ -1,10 +1,18 @@
-"""A whole experiment: corpus, members one after another, scores, fusions, one table."""
+"""Train an ensemble of speaker encoders, score it, fuse it.
+
+    acorl train hparams/acorl_ecapa.yaml [--key value ...]
+    python train.py hparams/acorl_ecapa.yaml [--key value ...]
+    torchrun --nproc_per_node=2 train.py hparams/acorl_ecapa.yaml [--key value ...]
+
+Every key of the YAML can be overridden on the command line; SpeechBrain's run options
+(``--device``, ``--precision``, ...) are taken as well.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import re
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,13 +27,46 @@ from acorl_sb.fusion.ensemble_scoring import evaluate_ensemble
 from acorl_sb.report.train_tables import table
 from acorl_sb.scoring.backends.cosine import cosine_eer
 from acorl_sb.training import members as training
-from acorl_sb.utils import distributed
-from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.files import output_path, write_text
+from acorl_sb.training.rehearsal import rehearse
+from acorl_sb.training.run_folder import check_and_prepare, named
+from acorl_sb.training.train_options import (
+    CORPUS,
+    DECISIVE,
+    TrainingKeys,
+    TrainingRun,
+    TrainOptions,
+)
+from acorl_sb.utils import distributed, options
+from acorl_sb.utils.errors import run_cli
+from acorl_sb.utils.files import write_text
 from acorl_sb.utils.locks import locked
 from acorl_sb.utils.logs import log_to, log_to_screen
+from acorl_sb.utils.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
+
+EVALUATION = ("output_folder", "dev_seconds", "score_seconds")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; ``argv`` is what follows its name, None: the process's own."""
+    keep_freed_memory()
+    loaded = options.read(
+        TrainOptions, sys.argv[1:] if argv is None else argv, __doc__, TrainingRun
+    )
+    settings = training.Settings(
+        **{key: loaded.hparams[key] for key in TrainingKeys.model_fields},
+        plain=loaded.plain([*DECISIVE, *CORPUS]),
+    )
+    rehearse(**loaded.lazy, settings=settings, run_opts=loaded.run_opts)
+    run_experiment(
+        **{key: loaded.hparams[key] for key in [*CORPUS, *EVALUATION]},
+        **loaded.lazy,
+        settings=settings,
+        run_opts=loaded.run_opts,
+        text=loaded.text,
+    )
+    return 0
 
 
 def run_experiment(
@@ -99,32 +140,5 @@ def run_experiment(
             logger.info("results are in %s", folder)
 
 
-def named(output_folder: str | Path, corpus: str, data_folder: str | Path | None) -> Path:
-    """The output folder, ``{data}`` in its name replaced by what tells data apart.
-
-    That is the name of the data folder for the corpus ``folder``, which can be anybody's
-    recordings, and nothing for the others. Raises ``UserError`` for a folder that cannot be one.
-    """
-    data = ""
-    if corpus == "folder" and data_folder is not None:
-        data = "_" + re.sub(r"[^\w.+-]+", "-", Path(data_folder).resolve().name)
-    return output_path(str(output_folder).replace("{data}", data))
-
-
-def check_and_prepare(
-    folder: Path, corpus, data_folder, prepare_options, members, references, settings, run_opts
-) -> corpora.Splits:
-    """Refuse what can be refused, then prepare the corpus; see ``run_experiment``."""
-    if (folder / "results.json").exists() and not (folder / "manifest").exists():
-        raise UserError(f"{folder}: holds results of another command; name another output_folder")
-    for key in ("corpus", "data_folder", "save_folder", "trained_on_it"):
-        if key in prepare_options:
-            raise UserError(f"prepare_options: {key!r} is not an option of it")
-    begun = training.check_members(members, references, settings, run_opts, folder / "members")
-    return corpora.prepare(
-        corpus,
-        data_folder,
-        folder / "manifest",
-        trained_on_it=begun[0] if begun else None,
-        **prepare_options,
-    )
+if __name__ == "__main__":
+    run_cli(main)

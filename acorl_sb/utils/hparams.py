@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
-import itertools
 import re
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +15,7 @@ import ruamel.yaml
 import yaml
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 
+from acorl_sb.utils import yaml_bounds
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.option_kinds import ABSENT, REQUIRED, hint
 from acorl_sb.utils.packaged import find_yaml
@@ -22,8 +23,6 @@ from acorl_sb.utils.packaged import find_yaml
 if TYPE_CHECKING:  # importing SpeechBrain takes longer than fusing some score files
     from speechbrain.utils.run_opts import RunOptions
 
-# Bounds of a YAML: bytes, brackets within each other, and values with its aliases written out.
-_LARGEST_FILE, _DEEPEST, _LARGEST = 1_000_000, 200, 100_000
 _INCLUDE = re.compile(r"!include:([^/\s][^\s,{}\[\]]*)")
 
 
@@ -223,17 +222,12 @@ def _read(
     chain = (*chain, path.resolve())
     beside = path.resolve().parent
     with in_words(str(path)):
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ValueError("too large for a file of settings")
-        text = path.read_text(encoding="utf-8")
-        depths = itertools.accumulate((c in "[{") - (c in "]}") for c in text)
-        if max(depths, default=0) > _DEEPEST:  # the parser would take minutes over thousands
-            raise ValueError("nested too deeply")
+        text = yaml_bounds.read_text(path)
         text = _INCLUDE.sub(lambda found: f"!include:{find_yaml(found[1], beside)}", text)
         tree = ruamel.yaml.YAML().load(text)
         if not isinstance(tree, dict):
             raise UserError(f"{path}: a YAML of keys and values is needed")
-        _refuse_bombs(tree)
+        yaml_bounds.check_aliases(tree)
         _check_includes(path, tree, chain)
         referred = set(_referred(tree))
     parent = tree.pop("inherit", None)
@@ -262,25 +256,6 @@ def _referred(tree: Any) -> list[str]:
     return re.findall(r"<([A-Za-z_]\w*)", dump(tree))
 
 
-def _refuse_bombs(tree: Any) -> None:
-    """UserError for aliases that hold themselves, or that grow beyond bounds when written out."""
-    sizes: dict[int, int | None] = {}
-
-    def size(node: Any) -> int:
-        if not isinstance(node, dict | list):
-            return 1
-        if id(node) not in sizes:
-            sizes[id(node)] = None
-            inner = node.values() if isinstance(node, dict) else node
-            sizes[id(node)] = 1 + sum(size(value) for value in inner)
-        found = sizes[id(node)]
-        if found is None or found > _LARGEST:
-            raise ValueError("its aliases (*) repeat themselves without end")
-        return found
-
-    size(tree)
-
-
 def _check_includes(path: Path, tree: Any, chain: tuple[Path, ...] = ()) -> None:
     """UserError for a file that includes itself, and for a key that an included one lacks."""
     tag = getattr(getattr(tree, "tag", None), "value", None) or ""
@@ -306,5 +281,8 @@ def one_line(error: BaseException) -> str:
     parts = [str(part) for part in error.args] if len(error.args) > 1 else [str(error)]
     if isinstance(error, KeyError | OSError | UnicodeError) or hasattr(error, "problem"):
         parts = [str(error.args[0] if isinstance(error, KeyError) and error.args else error)]
-    text = " ".join(": ".join(parts).split()) or type(error).__name__
+    text = " ".join(": ".join(parts).split())
+    if not text:  # as of an assertion, whose condition then says most
+        line = traceback.extract_tb(error.__traceback__)[-1:]
+        text = f"{type(error).__name__}{''.join(f', {frame.line}' for frame in line)}"
     return text if len(text) <= 300 else f"{text[:297]}..."

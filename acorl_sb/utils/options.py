@@ -9,7 +9,7 @@ only after all plain values have been found good.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -151,13 +151,9 @@ def read(
         print(explain(declaration, description or "", run))
         sys.exit(0)
     fields = declaration.model_fields
+    _refuse_run_options(argv, {*fields, *run.model_fields})
     alone, given = split_arguments(argv, {**run.model_fields, **fields})
     run_given = {key: given.pop(key) for key in run.model_fields if key in given}
-    if unknown := given.keys() - fields.keys():
-        from speechbrain.utils.run_opts import HELP_TEXTS
-
-        for key in sorted(unknown & HELP_TEXTS.keys()):
-            raise UserError(f"{WHERE}: --{key}: this script does not heed that run option")
     run_opts, instead = validate(run, run_given, lambda key: WHERE).run_options(set(run_given))
     path = _take_yaml(alone, declaration.yaml)
     if alone:
@@ -181,6 +177,16 @@ def read(
     for key in loaded.hparams.keys() & fields.keys():
         loaded.hparams[key] = getattr(valid, key)
     return loaded._replace(run_opts=run_opts)
+
+
+def _refuse_run_options(argv: Sequence[str], known: Collection[str]) -> None:
+    """UserError for a run option of SpeechBrain that the script does not heed."""
+    unknown = {word[2:].partition("=")[0] for word in argv if word.startswith("--")} - {*known}
+    if unknown:
+        from speechbrain.utils.run_opts import HELP_TEXTS  # takes seconds
+
+        for key in sorted(unknown & HELP_TEXTS.keys()):
+            raise UserError(f"{WHERE}: --{key}: this command does not heed that run option")
 
 
 def validate(

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from pairs import tables
-from pairs.candidates import read_candidates
+from pairs.candidates import Candidate, read_candidates
 from pairs.conditions import Condition, embed_conditions, read_conditions
 from pairs.jobs import run_all
 from pairs.keys import CandidateKeys, StudyOptions, check_changes
@@ -49,20 +49,20 @@ def main() -> int:
     for name, changes in loaded.lazy["candidates"].items():
         check_changes(f"candidates.{name}", changes, of_base, CandidateKeys)
     check_changes("common", loaded.lazy["common"], of_base, Options)
-    with locked(hparams["output_folder"]) as folder:
-        return study(loaded, base, folder)
-
-
-def study(loaded: Loaded, base: Path, folder: Path) -> int:
-    """Train, score and compare what is not done yet."""
-    hparams = loaded.hparams
     candidates = read_candidates(loaded.lazy["candidates"], loaded.lazy["references"])
     for name in hparams["chosen"]:
         if name not in candidates:
             raise UserError(f"chosen: {name!r} is not a candidate")
+    check_preparation(CORPUS, plain(loaded.lazy["common"].get("prepare_options", {})))
+    with locked(hparams["output_folder"]) as folder:
+        return study(loaded, base, candidates, folder)
+
+
+def study(loaded: Loaded, base: Path, candidates: dict[str, Candidate], folder: Path) -> int:
+    """Train, score and compare what is not done yet."""
+    hparams = loaded.hparams
     conditions = read_conditions(loaded.lazy["conditions"], hparams["noise_folder"])
     prepare_options = plain(loaded.lazy["common"].get("prepare_options", {}))
-    check_preparation(CORPUS, prepare_options)
     common = {**loaded.lazy["common"], "corpus": CORPUS, "data_folder": str(hparams["data_folder"])}
     corpora.prepare(CORPUS, hparams["data_folder"], folder / "manifest", **prepare_options)
     write_text(folder / "hyperparams.yaml", loaded.text)

@@ -247,7 +247,10 @@ def test_bad_audio_is_named_from_a_loader_process_too(tmp_path):
     [
         (["--lamda", "3"], "the key 'lamda' is not in"),
         (["--corpus", "voxcelebb"], "voxcelebb"),
-        (["--corpus", "librispeech", "--data_folder", "nowhere"], "nowhere"),
+        (
+            ["--corpus", "librispeech", "--data_folder", "nowhere", "--prepare_options", "{}"],
+            "nowhere",
+        ),
         (["--noise_folder", "nowhere"], "noise folder nowhere: no such folder"),
         (["--view", "all"], "'view'"),
         (["--references", "[{name: mine, folder: nowhere}]"], "nowhere"),
@@ -259,9 +262,9 @@ def test_bad_keys_and_paths_are_named(tmp_path, args, message):
     options = ["--prepare_options", "{n_voices: 12, sessions: 2, utterances_per_session: 3}"]
     if "--prepare_options" in args:
         options = []
-    done = train(
-        *TINY, "--data_folder", tmp_path / "v", *options, "--output_folder", tmp_path / "out", *args
-    )
+    if "--data_folder" not in args:
+        options += ["--data_folder", tmp_path / "v"]
+    done = train(*TINY, *options, "--output_folder", tmp_path / "out", *args)
     assert message in refused(done)
 
 
@@ -324,4 +327,4 @@ def test_a_members_own_module_needs_no_trust_in_its_own_run(tmp_path):
 def test_a_missing_gpu_is_said(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # also where there is one
     done = train("--output_folder", tmp_path, "--device", "cuda:0")
-    assert "no CUDA device here; use --device cpu" in refused(done)
+    assert "no CUDA device here" in refused(done)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from acorl_sb.cli.train import named
+from acorl_sb.training.run_folder import named
 from acorl_sb.training.train_options import DECISIVE, TrainingKeys, TrainingRun, TrainOptions
 from acorl_sb.utils.options import read
 

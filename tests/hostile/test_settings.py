@@ -8,13 +8,11 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from acorl_sb.cli import analyse, score
-from acorl_sb.encoders import onnx as export
+from acorl_sb.cli import analyse, export, score
 from acorl_sb.utils.errors import UserError
 from tests.commands import ROOT, checksums, refused, run
 
@@ -95,7 +93,7 @@ SCORE = cases(
         "level": [*NOT_NUMBERS, "0", "1", "95"],
         "seed": NAN,
         "score_form": ["kald", "[]"],
-        "top_k": [*NAN, "1"],
+        "top_k": ["x", "[]", "{}", ".nan", ".inf", "true", "2.5", "-1", "1e30", "1"],
         "memory": ["0", "x", "2.5"],
         "output_folder": [*NO_TEXT, "null"],
         "device": ["toaster"],
@@ -191,12 +189,11 @@ class Command:
 
 
 def module(path: str):
-    """A script as a module; what it would start with good settings fails the test."""
+    """A script as a module."""
     sys.path.insert(0, str(Path(ROOT, path).parent))
     spec = importlib.util.spec_from_file_location("a_script", ROOT / path)
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
-    made.run_experiment = made.run_all = lambda *args, **kwargs: pytest.fail("it went on")
     return made
 
 
@@ -234,6 +231,14 @@ def names(key: str, sentence: str) -> bool:
     return "\n" not in sentence and (key in sentence or "nowhere" in sentence)
 
 
+@pytest.fixture(autouse=True)
+def no_work(monkeypatch):
+    """What a script starts with good settings fails the test."""
+    for command in COMMANDS.values():
+        for work in ("run_experiment", "run_all"):
+            monkeypatch.setitem(command.module.main.__globals__, work, pytest.fail)
+
+
 @pytest.mark.parametrize(("name", "key", "value"), TABLE)
 def test_a_value_is_refused_by_the_name_of_its_key(tmp_path, monkeypatch, name, key, value):
     command = COMMANDS[name]
@@ -242,7 +247,7 @@ def test_a_value_is_refused_by_the_name_of_its_key(tmp_path, monkeypatch, name, 
     with pytest.raises(UserError) as error:
         command.module.main()
     assert names(key, str(error.value)), error.value
-    assert list(tmp_path.iterdir()) == []
+    assert checksums(tmp_path) == {}
 
 
 @pytest.mark.parametrize(("name", "key", "value"), FIRST)
@@ -255,9 +260,7 @@ def test_a_command_with_a_bad_value_leaves_finished_work_alone(tmp_path, name, k
     arguments = [*command.arguments(key), f"--{key}", value]
     if name not in ("export", "analyse") and key != "output_folder":
         arguments += ["--output_folder", "out"]
-    started = time.monotonic()
     refused(run([*command.script, *arguments], cwd=tmp_path, timeout=60))
-    assert time.monotonic() - started < 60
     assert checksums(tmp_path) == before
 
 
@@ -353,4 +356,4 @@ def test_a_command_line_that_makes_no_sense(tmp_path, monkeypatch, line):
     with pytest.raises(UserError) as error:
         command.module.main()
     assert "\n" not in str(error.value)
-    assert list(tmp_path.iterdir()) == []
+    assert checksums(tmp_path) == {}

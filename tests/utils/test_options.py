@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings, strategies
 from pydantic import Field
 
 from acorl_sb.analysis.analyse_options import AnalyseOptions
-from acorl_sb.encoders.onnx import ExportOptions
+from acorl_sb.cli.export import ExportOptions
 from acorl_sb.fusion.fuse_options import FuseOptions
 from acorl_sb.scoring.score_options import ScoreOptions
 from acorl_sb.training.train_options import TrainingRun, TrainOptions

@@ -1,0 +1,114 @@
+"""A step on noise before any work: it finds what does not fit, and leaves no trace."""
+
+from __future__ import annotations
+
+import functools
+import random
+
+import numpy as np
+import pytest
+import ruamel.yaml
+import torch
+from speechbrain.augment.augmenter import Augmenter
+from torch import nn
+
+from acorl_sb.training.heads import SoftmaxHead
+from acorl_sb.training.rehearsal import rehearse
+from acorl_sb.utils.errors import UserError
+from tests import tiny
+
+ACORL = """
+objective: !name:acorl_sb.complementarity.Adversarial
+    schedule: !new:acorl_sb.complementarity.Ramp {weight: 2.0}
+    hidden: 16
+"""
+
+
+class Half(nn.Module):
+    """An augmentation that loses examples."""
+
+    def forward(self, waves, lengths):
+        return waves[1:], lengths[1:]
+
+
+def lists(objective=ACORL, **encoder):
+    """Two members, the second with an objective and changes of its encoder."""
+    tree = ruamel.yaml.YAML().load(objective)
+    first = {"name": "a", "encoder": tiny.encoder_tree(), "objective": None}
+    return [first, {"name": "b", "encoder": tiny.encoder_tree(**encoder), **tree}]
+
+
+def sgd(**changes):
+    return functools.partial(torch.optim.SGD, **changes)
+
+
+def states():
+    return (
+        random.getstate(),
+        np.random.get_state()[1].tolist(),  # noqa: NPY002
+        torch.get_rng_state().tolist(),
+    )
+
+
+def test_random_states_and_settings_stay_as_they_were():
+    settings = tiny.settings()
+    before = states(), settings.augment.min_augmentations, vars(settings.lr_schedule).copy()
+    rehearse(lists(), [], settings, tiny.CPU)
+    assert states() == before[0]
+    assert settings.augment.min_augmentations == before[1]
+    assert vars(settings.lr_schedule) == before[2]
+    with pytest.raises(UserError):
+        rehearse(lists(channels=7), [], settings, tiny.CPU)
+    assert states() == before[0]
+
+
+@pytest.mark.parametrize(
+    ("part", "members", "changes"),
+    [
+        ("members[1].encoder", lists(channels=7), {}),
+        ("members[1].encoder", lists(n_mels=0), {}),
+        ("members[1].encoder", lists(embedding_dim=0), {}),
+        ("members[1].encoder", lists(win_length=50), {}),  # ms, longer than n_fft
+        ("members[1].encoder", lists(sample_rate=8000), {}),
+        ("members[1].objective", lists(ACORL.replace("16", "x")), {}),
+        ("members[1].objective", lists(ACORL.replace("2.0", "-1")), {}),
+        ("members[1].objective", lists("objective: !name:torch.nn.Linear"), {}),
+        ("members[0].encoder", lists(), {"crop_seconds": 0.01}),
+        ("members[0].encoder", lists(), {"batch_size": 1}),  # batch-norm of one example
+        ("members[0].head", lists(), {"head": nn.Linear}),
+        ("members[0].head", lists(), {"head": SoftmaxHead}),  # its classifier cannot be kept
+        ("members[0].optimizer", lists(), {"optimizer": sgd(lr=-1.0)}),
+        ("members[0].optimizer", lists(), {"optimizer": sgd(lr="abc")}),
+        ("members[0].optimizer", lists(), {"optimizer": list}),
+        ("members[0].lr_schedule", lists(), {"lr_schedule": lambda optimizer: None}),
+        ("members[1].adversary_optimizer", lists(), {"adversary_optimizer": sgd(lr=-1.0)}),
+        ("members[0].augment", lists(), {"augment": Half()}),
+        (
+            "members[0].augment",
+            lists(),
+            {"augment": Augmenter(False, False, True, 1, 1, augmentations=[nn.Identity()])},
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named(part, members, changes):
+    with pytest.raises(UserError) as error:
+        rehearse(members, [], tiny.settings(**changes), tiny.CPU)
+    assert str(error.value).startswith(part), error.value
+    assert "\n" not in str(error.value)
+
+
+def test_a_rate_that_is_not_a_number_is_found_in_a_schedule():
+    def schedule(optimizer, step):
+        for group in optimizer.param_groups:
+            group["lr"] = float("nan") if step > 1 else 0.1
+
+    with pytest.raises(UserError, match="lr_schedule"):
+        rehearse(lists(), [], tiny.settings(lr_schedule=schedule), tiny.CPU)
+
+
+def test_references_are_looked_at_and_complemented():
+    reference = {"name": "r", "encoder": tiny.encoder_tree("resnet", channels=4)}
+    members = [{**lists()[1], "name": "b"}]
+    rehearse(members, [reference], tiny.settings(), tiny.CPU)
+    with pytest.raises(UserError, match="nowhere"):
+        rehearse(members, [{"name": "r", "folder": "nowhere"}], tiny.settings(), tiny.CPU)
