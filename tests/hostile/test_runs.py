@@ -187,7 +187,7 @@ members:
         channels: 8
         embedding_dim: 16
       objective: !name:acorl_sb.complementarity.CKA
-        schedule: !new:acorl_sb.complementarity.Constant {{strength: 1.0}}
+        schedule: !new:acorl_sb.complementarity.WeightSchedule {{weight: 1.0}}
 """
     yaml = tmp_path / "mine.yaml"
     yaml.write_text(text.replace("!include:", f"!include:{root}/"))

@@ -338,15 +338,15 @@ ENCODER = "!new:images.models.SmallCNN {in_channels: 1, width: 4, embedding_dim:
 OBJECTIVES = {
     "none": "null",
     "unpushed": """!name:acorl_sb.complementarity.Adversarial
-    schedule: !new:acorl_sb.complementarity.Constant {strength: 0.0}
+    schedule: !new:acorl_sb.complementarity.WeightSchedule {weight: 0.0}
     hidden: 8""",
     "residual": """!name:acorl_sb.complementarity.Adversarial
-    schedule: !new:acorl_sb.complementarity.Ramp {strength: 1.0}
+    schedule: !new:acorl_sb.complementarity.Ramp {weight: 1.0}
     target: !name:acorl_sb.complementarity.ResidualTarget
     adversary_steps: 2
     hidden: 8""",
     "cka": """!name:acorl_sb.complementarity.CKA
-    schedule: !new:acorl_sb.complementarity.Ramp {strength: 10.0}""",
+    schedule: !new:acorl_sb.complementarity.Ramp {weight: 10.0}""",
 }
 
 

@@ -60,25 +60,26 @@ def test_strengths_make_a_candidate_of_each():
     found = candidates(
         """
         plain: {objective: null}
-        schedule:
+        alike:
             objective: !name:acorl_sb.complementarity.CKA {}
             strengths: [0.5, 2]
             crop_seconds: 1.0
         late:
             objective: !name:acorl_sb.complementarity.CKA
-                schedule: !new:acorl_sb.complementarity.Ramp {start: 0.5, strength: 9}
+                schedule: !new:acorl_sb.complementarity.Ramp {start: 0.5, weight: 9}
             strengths: [3.0]
-            against: push_2
+            against: alike_2
         """
     )
-    assert list(found) == ["plain", "push_0.5", "push_2", "late_3"]
+    assert list(found) == ["plain", "alike_0.5", "alike_2", "late_3"]
     assert [c.strength for c in found.values()] == [None, 0.5, 2, 3.0]
     assert found["plain"].against == ()
-    assert found["push_2"].family == "weight" and found["push_2"].against == ("plain",)
-    assert found["push_0.5"].changes["objective"]["weight"]["strength"] == 0.5
-    assert found["push_2"].changes["objective"]["weight"]["strength"] == 2
-    assert found["push_2"].changes["crop_seconds"] == 1.0
-    assert dict(found["late_3"].changes["objective"]["weight"]) == {"start": 0.5, "strength": 3.0}
+    assert found["alike_2"].family == "alike" and found["alike_2"].against == ("plain",)
+    assert found["alike_0.5"].changes["objective"]["schedule"]["weight"] == 0.5
+    assert found["alike_2"].changes["objective"]["schedule"]["weight"] == 2
+    assert found["alike_2"].changes["crop_seconds"] == 1.0
+    late = found["late_3"].changes["objective"]["schedule"]
+    assert dict(late) == {"start": 0.5, "weight": 3.0}
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_noise_has_its_level_and_follows_from_the_utterance(tmp_path):
 
 def test_silent_noise_is_refused(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
-    with pytest.raises(UserError, match="its files are silent"):
+    with pytest.raises(UserError, match="silent"):
         noisy(str(tmp_path), 0)(np.ones(100, np.float32), Utterance("u", 1, "x", 0, 100, "s"))
 
 

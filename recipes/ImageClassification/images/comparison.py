@@ -92,14 +92,14 @@ def candidates(method: Mapping[str, Any]) -> list[float | None]:
 
 
 def with_strength(objective: Any, strength: float | None) -> Any:
-    """The objective's YAML with ``schedule: Ramp(strength)`` put in, docs/method.md (5)."""
+    """The objective's YAML with ``schedule: Ramp(weight)`` put in, docs/method.md (5)."""
     if strength is None:
         return objective
-    pushed = copy.deepcopy(objective)
-    pushed["weight"] = ruamel.yaml.YAML().load(
-        f"!new:acorl_sb.complementarity.Ramp {{strength: {strength}}}"
+    weighed = copy.deepcopy(objective)
+    weighed["schedule"] = ruamel.yaml.YAML().load(
+        f"!new:acorl_sb.complementarity.Ramp {{weight: {strength}}}"
     )
-    return pushed
+    return weighed
 
 
 def first_of(plan: Plan, seed: int) -> Chain:

@@ -23,7 +23,7 @@ class Candidate(NamedTuple):
     whose second member it is then. ``seed`` tells apart members of one study seed. ``member``
     borrows the second member of another candidate instead of training one. ``against`` are the
     candidates whose pairs it is compared with. ``family`` and ``strength`` say where it stands
-    among candidates that differ in the strength of the push alone.
+    among candidates that differ in the weight of the complementarity loss alone.
     """
 
     name: str
@@ -86,13 +86,13 @@ def read_candidates(tree: Mapping[str, Any], references: Mapping[str, Any]) -> d
 
 
 def with_strength(name: str, objective: Any, strength: float) -> Any:
-    """The objective's YAML with the strength of its push put in, by default a ``Ramp``'s."""
+    """The objective's YAML with the weight of its complementarity loss, by default a ``Ramp``'s."""
     if objective is None:
-        raise UserError(f"candidates.{name}: strengths need an objective that pushes")
-    pushed = copy.deepcopy(objective)
-    if "weight" in pushed:
-        pushed["weight"]["strength"] = strength
+        raise UserError(f"candidates.{name}: strengths need an objective")
+    weighed = copy.deepcopy(objective)
+    if "schedule" in weighed:
+        weighed["schedule"]["weight"] = strength
     else:
-        text = f"!new:acorl_sb.complementarity.Ramp {{strength: {strength}}}"
-        pushed["weight"] = ruamel.yaml.YAML().load(text)
-    return pushed
+        text = f"!new:acorl_sb.complementarity.Ramp {{weight: {strength}}}"
+        weighed["schedule"] = ruamel.yaml.YAML().load(text)
+    return weighed

@@ -67,7 +67,7 @@ class CandidateKeys(Options):
     objective: Objective = Field(ABSENT, description="of the second member")
     encoder: dict[str, Any] = Field(ABSENT, description="of the second member")
     strengths: list[Annotated[float, Field(ge=0)]] = Field(
-        ABSENT, description="a candidate for each strength of the objective's push"
+        ABSENT, description="a candidate for each weight of the objective's complementarity loss"
     )
     start: Text = Field(ABSENT, description="member whose weights training goes on from")
     reference: Text = Field(ABSENT, description="the other member of the pair")

@@ -61,7 +61,7 @@ def correlation(results: Results) -> Figure:
 
 
 def strengths(results: Results) -> Figure | None:
-    """EER of the second member alone and of the pair against the strength of the push."""
+    """EER of the second member alone and of the pair against the loss's weight."""
     families = defaultdict(lambda: defaultdict(list))
     for row in results.rows:
         candidate = results.candidates[row["candidate"]]
@@ -98,7 +98,7 @@ def strengths(results: Results) -> Figure | None:
             axis.axhline(shown(reference, key), color="#888888", linewidth=1, label=label)
         _log(axis.xaxis, sorted({x for points in families.values() for x in points}))
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel("strength of the push λ")
+        axis.set_xlabel("weight of the complementarity loss λ")
         axis.set_ylabel("EER, %, development trials")
         axis.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=8)
