@@ -113,8 +113,10 @@ FUSE = ("--dev", "a/dev.txt", "b/dev.txt", *FILES, "--speakers", "speakers.txt")
 
 
 def run_fuse(*given: str) -> Callable[[], int]:
+    out = "applied" if "--apply" in given else "out"  # a folder keeps results of one command
+
     def door() -> int:
-        sys.argv = ["fuse.py", *given, "--replicates", "0", "--no-report", "--output_folder", "out"]
+        sys.argv = ["fuse.py", *given, "--replicates", "0", "--no-report", "--output_folder", out]
         return fuse.main()
 
     return door
