@@ -102,7 +102,7 @@ def finished_run(folder: Path) -> tuple[Path, list]:
     runs.finished(folder, speech, {"first": 1, "second": 2})
     write_text(
         folder / "hyperparams.yaml",
-        "score_seconds: 0.5\npriors: []\nmembers:\n- name: first\n- name: second\n",
+        "score_seconds: 0.5\nreferences: []\nmembers:\n- name: first\n- name: second\n",
     )
     rng = np.random.default_rng(0)
     labels = np.arange(80) % 2 == 0
