@@ -50,7 +50,8 @@ def build_encoder(tree: Any, where: str, trust: bool = True) -> SpeakerEncoder:
 
     Weights are initialised from torch's random state. ``trust`` says that the tree is the user's
     own, and may name any code; see ``acorl_sb.encoders.trusted``. Raises ``UserError``, naming
-    ``where``, when ``embedding_model`` or ``embedding_dim`` is missing or something cannot be built.
+    ``where``, when ``embedding_model`` or ``embedding_dim`` is missing or something cannot be
+    built.
     """
     made = build_keys(tree, ENCODER_KEYS, where, trust)
     for key in ("embedding_model", "embedding_dim"):
