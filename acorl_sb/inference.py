@@ -87,8 +87,8 @@ class Verifier:
         """Load the output folder of ``train.py``; ``options`` are the constructor's.
 
         ``score_seconds`` is what the run's ``results.json`` says unless it is given. No code of the
-        run's folders, nor of the references that it names, is run, unless ``trust`` says that it may
-        be; see ``acorl_sb.encoders.trusted``.
+        run's folders, nor of the references that it names, is run, unless ``trust`` says that it
+        may be; see ``acorl_sb.encoders.trusted``.
 
         Raises ``UserError`` for a run that is not finished, damaged, or has a single member, and
         for one that needs ``trust``.

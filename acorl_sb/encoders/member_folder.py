@@ -49,8 +49,9 @@ def build_encoder(tree: Any, where: str, trust: bool = True) -> SpeakerEncoder:
     """Build an encoder from the keys of ``hparams/encoders/*.yaml``, resolved.
 
     Weights are initialised from torch's random state. ``trust`` says that the tree is the user's
-    own, and may name any code; see ``acorl_sb.encoders.trusted``. Raises ``UserError``, naming ``where``,
-    when ``embedding_model`` or ``embedding_dim`` is missing or something cannot be built.
+    own, and may name any code; see ``acorl_sb.encoders.trusted``. Raises ``UserError``, naming
+    ``where``, when ``embedding_model`` or ``embedding_dim`` is missing or something cannot be
+    built.
     """
     made = build_keys(tree, ENCODER_KEYS, where, trust)
     for key in ("embedding_model", "embedding_dim"):
@@ -147,7 +148,8 @@ def load_member(folder: str | Path, trust: bool = False) -> SpeakerEncoder:
     ``hyperparams.yaml`` with ``compute_features``, ``mean_var_norm`` and ``embedding_model``,
     and the weights in ``embedding_model.ckpt``.
 
-    No code of the folder is run, unless ``trust`` says that it may be; see ``acorl_sb.encoders.trusted``.
+    No code of the folder is run, unless ``trust`` says that it may be; see
+    ``acorl_sb.encoders.trusted``.
 
     Raises ``UserError`` for a folder, YAML or weights file that is missing, damaged or does not
     fit, and for a YAML that names other code than our encoders, SpeechBrain's and torch's.

@@ -75,7 +75,7 @@ def run(tmp_path_factory):
         textwrap.dedent(
             """
             import sys
-            from acorl_sb.errors import run_cli
+            from acorl_sb.utils.errors import run_cli
             from acorl_sb.inference import Verifier
             run_cli(lambda: print(Verifier.from_run(sys.argv[1], sys.argv[2:] == ["trust"])))
             """
