@@ -21,7 +21,7 @@ import torch
 import torchaudio
 from torch.nn import functional as F
 
-from acorl_sb.data.audio import SAMPLE_RATE, read_audio, read_header
+from acorl_sb.data.audio import RATES, SAMPLE_RATE, SHORTEST, read_audio, read_header
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.extraction import centre_of
 from acorl_sb.encoders.member_folder import load_member, load_reference
@@ -34,12 +34,6 @@ from acorl_sb.utils.names import check_name
 Samples = np.ndarray | torch.Tensor
 Wave = Samples | tuple[Samples, int] | str | os.PathLike
 """A file, or samples (T,) of full scale [-1, 1] at 16 kHz, or a pair of samples and their rate."""
-
-SHORTEST = 0.1
-"""Seconds that a wave must last."""
-
-RATES = (4000, 192_000)
-"""Lowest and highest sample rate (Hz) of samples."""
 
 
 class Decision(NamedTuple):

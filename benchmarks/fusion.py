@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.data.trials import TrialList
-from acorl_sb.fusion.models import LogisticFusion
+from acorl_sb.fusion.logistic import LogisticFusion
 from benchmarks.targets import Rows
 
 SPEAKERS, UTTERANCES = 1251, 145_160

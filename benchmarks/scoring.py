@@ -31,9 +31,10 @@ from acorl_sb import metrics
 from acorl_sb.data.scorefiles import read_scores, write_scores
 from acorl_sb.data.trials import TrialList, read_trials, write_trials
 from acorl_sb.metrics import bootstrap
-from acorl_sb.scoring.backends.backend import Sides
+from acorl_sb.scoring.backends.backend import PreparedSides
 from acorl_sb.scoring.backends.cosine import Cosine, cosine_scores
-from acorl_sb.scoring.backends.plda import PLDA, log_likelihood
+from acorl_sb.scoring.backends.plda import PLDA
+from acorl_sb.scoring.backends.plda_training import log_likelihood
 from acorl_sb.scoring.normalise import AdaptiveSNorm
 from benchmarks.targets import Rows
 
@@ -239,7 +240,7 @@ def against_speechbrain_plda(rows: Rows, device: torch.device) -> None:
     plda = PLDA(whiten=False, length_norm=False)
     train = seconds(lambda: plda.fit(on_device, speakers), device, 9)
 
-    def sides() -> Sides:
+    def sides() -> PreparedSides:
         prepared = plda.prepare(on_device)
         return plda.sides(prepared, prepared)
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from acorl_sb.encoders.ensemble import FrozenEnsemble
-from acorl_sb.fusion.models import LogisticFusion
+from acorl_sb.fusion.logistic import LogisticFusion
 from acorl_sb.inference import Verifier
 from acorl_sb.utils.errors import UserError
 

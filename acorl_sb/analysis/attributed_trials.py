@@ -14,9 +14,9 @@ from acorl_sb.analysis.folds import trial_mean
 from acorl_sb.analysis.voicing import frame_classes
 from acorl_sb.data.audio import read_audio
 from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import centre
-from acorl_sb.fusion.ensemble_scoring import Side
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Parts of the cells that a deletion curve takes away."""
@@ -27,7 +27,7 @@ class NoMelInput(ValueError):
 
 
 @dataclass
-class Sides:
+class CropTrials:
     """Both sides of T trials as 2T rows: all enrolment sides, then all test sides.
 
     ``utterances`` (2T,) rows of the manifest; ``opposite`` (2T,) the row of the other side here;
@@ -49,7 +49,7 @@ class Sides:
         return np.concatenate([picked, picked + count])
 
 
-def choose_trials(side: Side, count: int, seconds: float, seed: int) -> Sides:
+def choose_trials(side: TrialSet, count: int, seconds: float, seed: int) -> CropTrials:
     """Half target, half non-target trials, spread evenly over enrolment speakers.
 
     Trials whose two utterances last at least ``seconds`` come first; others only where there are
@@ -68,7 +68,7 @@ def choose_trials(side: Side, count: int, seconds: float, seed: int) -> Sides:
     picked = np.concatenate(chosen)
     first, second = side.enrol[picked], side.test[picked]
     utterances = np.concatenate([first, second])
-    return Sides(
+    return CropTrials(
         utterances,
         np.roll(np.arange(len(utterances)), len(picked)),
         _elsewhere(utterances, speaker),
@@ -138,7 +138,7 @@ class MemberMaps:
 def attribute_member(
     encoder: SpeakerEncoder,
     utterances: Sequence[Utterance],
-    sides: Sides,
+    sides: CropTrials,
     seconds: float = 2.0,
     steps: int = 16,
     deletion_trials: int = 100,
@@ -198,7 +198,7 @@ def attribute_member(
     )
 
 
-def sides_to_do(sides: Sides, deletion_trials: int, occlusion_trials: int) -> int:
+def sides_to_do(sides: CropTrials, deletion_trials: int, occlusion_trials: int) -> int:
     """How many sides ``attribute_member`` ticks off."""
     deleted, occluded = len(sides.part(deletion_trials)), len(sides.part(occlusion_trials))
     return len(sides.labels) + 3 * deleted + occluded
@@ -211,7 +211,7 @@ def band_centres(encoder: SpeakerEncoder) -> np.ndarray | None:
     return None if centres is None else np.asarray(centres.detach().cpu(), dtype=np.float64)
 
 
-def summarise_member(made: MemberMaps, sides: Sides, seed: int = 0) -> dict[str, Any]:
+def summarise_member(made: MemberMaps, sides: CropTrials, seed: int = 0) -> dict[str, Any]:
     """One member's numbers: completeness, profiles, deletion with its verdict, occlusion check."""
     cells = made.found.maps.numpy()
     rise = (made.found.score - made.found.neutral).numpy()
@@ -275,7 +275,7 @@ def summarise_member(made: MemberMaps, sides: Sides, seed: int = 0) -> dict[str,
 def compare_maps(
     first: MemberMaps,
     second: MemberMaps,
-    sides: Sides,
+    sides: CropTrials,
     neighbourhood: tuple[int, int] = (5, 3),
     seed: int = 0,
 ) -> tuple[dict[str, Any], maps.Overlap]:
@@ -299,7 +299,7 @@ def compare_maps(
 
 
 def less_alike(
-    examined: maps.Overlap, reference: maps.Overlap, sides: Sides, seed: int = 0
+    examined: maps.Overlap, reference: maps.Overlap, sides: CropTrials, seed: int = 0
 ) -> dict[str, dict[str, float]]:
     """Overlap of the examined pair minus that of the reference pair, on the same sides."""
     everything = np.ones_like(sides.labels)
@@ -309,6 +309,6 @@ def less_alike(
     }
 
 
-def _mean(values: np.ndarray, sides: Sides, part: np.ndarray, seed: int) -> dict[str, float]:
+def _mean(values: np.ndarray, sides: CropTrials, part: np.ndarray, seed: int) -> dict[str, float]:
     figures = trial_mean(values, sides.own[part], sides.others[part], seed)
     return dict(zip(("value", "low", "high"), figures, strict=True))

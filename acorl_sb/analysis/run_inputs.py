@@ -15,9 +15,9 @@ from acorl_sb.analysis.compare import as_numbers
 from acorl_sb.data.embeddings import read_embeddings
 from acorl_sb.data.lines import read_blocks, some
 from acorl_sb.data.manifest import Utterance, read_manifest
+from acorl_sb.data.trial_set import TrialSet, read_trial_set
 from acorl_sb.encoders.member_folder import WEIGHTS
 from acorl_sb.encoders.weights import read_weights
-from acorl_sb.fusion.ensemble_scoring import Side, read_side
 from acorl_sb.scoring.backends.cosine import unit_rows
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import read_tree
@@ -53,7 +53,7 @@ class Pair:
 class Inputs:
     """Members by name, the pairs to look at, and the trials that they are compared on."""
 
-    side: Side
+    side: TrialSet
     members: dict[str, Member]
     pairs: list[Pair]
 
@@ -110,14 +110,14 @@ def read_inputs(
     return Inputs(side, found, pairs)
 
 
-def read_part(root: Path, part: str) -> Side:
+def read_part(root: Path, part: str) -> TrialSet:
     """Utterances and labelled trials of ``part`` of a run."""
     if part not in ("dev", "test"):
         raise UserError(f"part must be dev or test, not {part!r}")
     if not (root / "manifest").is_dir():
         raise UserError(f"{root}: no output folder of train.py (it has no manifest/ in it)")
     manifest = root / "manifest" / f"{part}.csv"
-    return read_side(read_manifest(manifest), root / "manifest" / f"{part}_trials.txt")
+    return read_trial_set(read_manifest(manifest), root / "manifest" / f"{part}_trials.txt")
 
 
 def member_names(root: Path) -> list[str]:
@@ -151,7 +151,7 @@ def _choose(root: Path, members: Sequence[str] | None) -> list[str]:
     return chosen
 
 
-def _read_member(root: Path, name: str, part: str, side: Side) -> Member:
+def _read_member(root: Path, name: str, part: str, side: TrialSet) -> Member:
     where = root / "embeddings" / name / part
     embeddings = read_embeddings(where)
     rows = embeddings.index([u.id for u in side.utterances], str(where))

@@ -1,1 +1,1 @@
-"""The commands: one file each."""
+"""The commands: ``main`` finds the others, which are one file each."""

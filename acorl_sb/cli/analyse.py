@@ -33,6 +33,7 @@ from acorl_sb.encoders.member_folder import load_member
 from acorl_sb.report import Picture, analysis_figures, write_pictures
 from acorl_sb.report.analysis_page import analysis_page
 from acorl_sb.report.page import as_html, as_markdown
+from acorl_sb.scoring.backends.cosine import cosine_trial_scores
 from acorl_sb.utils.errors import UserError, run_cli
 from acorl_sb.utils.files import write_json, write_text
 from acorl_sb.utils.locks import locked
@@ -129,7 +130,10 @@ def compare_members(inputs: Inputs, extra: dict[str, list[str]], options) -> dic
         chosen = np.sort(rng.choice(len(chosen), options["max_utterances"], replace=False))
     rows = torch.from_numpy(chosen)
     vectors = {name: member.vectors[rows].double() for name, member in inputs.members.items()}
-    scores = {name: inputs.side.scores(m.vectors.numpy()) for name, m in inputs.members.items()}
+    scores = {
+        name: cosine_trial_scores(inputs.side, m.vectors.numpy())
+        for name, m in inputs.members.items()
+    }
     speakers, labels = inputs.speakers[chosen], inputs.side.trials.labels
     utterances = [inputs.side.utterances[i] for i in chosen]
     extra = {name: [texts[i] for i in chosen] for name, texts in extra.items()}
@@ -224,7 +228,9 @@ def attribute_members(
     }, pictures
 
 
-def _telling_trial(made: dict[str, trials.MemberMaps], sides: trials.Sides, target: bool) -> int:
+def _telling_trial(
+    made: dict[str, trials.MemberMaps], sides: trials.CropTrials, target: bool
+) -> int:
     """The enrolment row of the trial whose mean score over members is the median of its class."""
     rows = np.flatnonzero(sides.labels[: len(sides.labels) // 2] == target)
     score = np.mean([maps.found.score.numpy()[rows] for maps in made.values()], axis=0)

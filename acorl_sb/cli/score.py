@@ -25,11 +25,11 @@ from speechbrain.utils.distributed import infer_device
 from acorl_sb.data import speakers as speaker_lists
 from acorl_sb.data.embeddings import Embeddings, concatenate
 from acorl_sb.data.lines import some
+from acorl_sb.data.protocols import Protocol, check_training, find_protocol, read_protocol
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.data.trials import TrialList, read_enrolment, read_trials
 from acorl_sb.scoring import stage
 from acorl_sb.scoring.backends.plda import PLDA
-from acorl_sb.scoring.protocols import Protocol, check_training, find_protocol, read_protocol
 from acorl_sb.scoring.results import Judge, Results, trial_speakers
 from acorl_sb.scoring.score_options import CONCATENATION, KEYS, ScoreOptions
 from acorl_sb.scoring.sources import LabelledSet, Source

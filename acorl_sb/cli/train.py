@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from speechbrain.utils.distributed import if_main_process, run_on_main
 from speechbrain.utils.run_opts import RunOptions
 
 from acorl_sb import corpora
+from acorl_sb.data.trial_set import read_trial_set
 from acorl_sb.encoders.member_folder import read_record
-from acorl_sb.fusion.ensemble_scoring import evaluate_ensemble, read_side
+from acorl_sb.fusion.ensemble_scoring import evaluate_ensemble
 from acorl_sb.report.train_tables import table
+from acorl_sb.scoring.backends.cosine import cosine_eer
 from acorl_sb.training import members as training
 from acorl_sb.utils import distributed
 from acorl_sb.utils.errors import UserError
@@ -68,11 +71,13 @@ def run_experiment(
         log_to(folder / "train_log.txt")
         if if_main_process():
             write_text(folder / "hyperparams.yaml", text)
-        dev = read_side(corpora.read_manifest(splits.dev), splits.dev_trials)
-        test = read_side(corpora.read_manifest(splits.test), splits.test_trials)
+        dev = read_trial_set(corpora.read_manifest(splits.dev), splits.dev_trials)
+        test = read_trial_set(corpora.read_manifest(splits.test), splits.test_trials)
         data = training.TrainingSet(
             corpora.read_manifest(splits.train),
-            training.dev_error_function(dev.utterances, dev.eer, dev_seconds, device),
+            training.dev_error_function(
+                dev.utterances, partial(cosine_eer, dev), dev_seconds, device
+            ),
             settings.speeds,
         )
         ensemble = training.train_members(
@@ -89,6 +94,7 @@ def run_experiment(
             device,
         )
         if results is not None:
+            write_text(folder / "results.md", table(results))
             print(table(results))
             logger.info("results are in %s", folder)
 

@@ -1,6 +1,7 @@
 """Corpora: a folder of speech becomes manifests and trial lists."""
 
-from acorl_sb.corpora.preparation import Corpus, Splits, known_corpora, prepare
+from acorl_sb.corpora.preparation import Corpus, Splits, prepare
+from acorl_sb.corpora.registry import corpus_module, known_corpora
 from acorl_sb.corpora.splits import check_disjoint, make_trials, split_speakers
 from acorl_sb.data.manifest import Utterance, read_manifest, write_manifest
 
@@ -9,6 +10,7 @@ __all__ = [
     "Splits",
     "Utterance",
     "check_disjoint",
+    "corpus_module",
     "known_corpora",
     "make_trials",
     "prepare",

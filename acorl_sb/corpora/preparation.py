@@ -1,25 +1,17 @@
 """From a corpus folder to three manifests and two trial lists, once.
 
-A corpus is one module of this package with one function,
-
-    collect(data_folder, **its own options) -> Corpus
-
-that checks the folder's layout and lists the utterances of the corpus's own splits. All else, such
-as choosing development and test speakers where the corpus does not say, is done here. ``collect``
-may also take ``save_folder``, where it may keep what it needs again. A corpus that can do without a
-data folder also has ``default_folder(**its own options) -> Path``.
+A corpus (see ``registry``) lists the utterances of its own splits. All else, such as choosing
+development and test speakers where the corpus does not say, is done here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import inspect
 import json
 import logging
 import os
-import pkgutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from acorl_sb.corpora.listing import walk
+from acorl_sb.corpora.registry import find_corpus
 from acorl_sb.corpora.splits import (
     by_speaker,
     check_disjoint,
@@ -72,13 +65,6 @@ class Splits(NamedTuple):
     test_trials: Path
 
 
-def known_corpora() -> list[str]:
-    """Names of the corpora: the modules of this package that define ``collect``."""
-    package = importlib.import_module("acorl_sb.corpora")
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    return [name for name in names if hasattr(_module(name), "collect")]
-
-
 def prepare(
     corpus: str,
     data_folder: str | os.PathLike | None,
@@ -96,9 +82,9 @@ def prepare(
 ) -> Splits:
     """Write ``train.csv dev.csv test.csv dev_trials.txt test_trials.txt`` to ``save_folder``.
 
-    ``corpus`` is the name of a module of this package and ``options`` are its own. Where the corpus
-    has no development (test) split, ``dev_speakers`` (``test_speakers``) are held out of training;
-    by default a sixth (a quarter) of the speakers with two utterances or more, at most 40 (80);
+    ``corpus`` is a name that :func:`corpus_module` knows and ``options`` are its own. Where it has
+    no development (test) split, ``dev_speakers`` (``test_speakers``) are held out of training; by
+    default a sixth (a quarter) of the speakers with two utterances or more, at most 40 (80);
     ``utterances_per_speaker`` limits what is kept of them. Trials are those of :func:`make_trials`
     unless the corpus brings its own; where it brings several lists, the others are written beside
     the first as ``test_trials_<name>.txt``.
@@ -118,10 +104,10 @@ def prepare(
     Raises ``UserError`` for an unknown corpus or option, a missing or empty folder, a layout or
     audio file that cannot be read, too few speakers, and files that ``trained_on_it`` protects.
     """
-    collect, data_folder = _find(corpus, data_folder, options)
+    collect, data_folder = find_corpus(corpus, data_folder, options)
     if segment_seconds is not None and not segment_seconds > 0:
         raise UserError(f"segment_seconds must be above 0 or null, not {segment_seconds}")
-    more = {name: _find(name, folder, {}) for name, folder in (more_training or {}).items()}
+    more = {name: find_corpus(name, folder, {}) for name, folder in (more_training or {}).items()}
     folders = {
         name: None if path is None else str(path.resolve()) for name, (_, path) in more.items()
     }
@@ -203,34 +189,6 @@ def _check(corpus: str, done: dict[str, Any]) -> None:
 
 
 _FILES = ("train.csv", "dev.csv", "test.csv", "dev_trials.txt", "test_trials.txt")
-
-
-def _module(name: str):
-    return importlib.import_module(f"acorl_sb.corpora.{name}")
-
-
-def _find(
-    corpus: str, data_folder: str | os.PathLike | None, options: dict[str, Any]
-) -> tuple[Callable[..., Corpus], Path | None]:
-    """The corpus's ``collect`` and the folder for it."""
-    known = known_corpora()
-    if corpus not in known:
-        raise UserError(f"unknown corpus {corpus!r}; known are {', '.join(known)}")
-    module = _module(corpus)
-    accepted = [
-        name
-        for name in inspect.signature(module.collect).parameters
-        if name not in ("data_folder", "save_folder")
-    ]
-    for name in options:
-        if name not in accepted:
-            raise UserError(
-                f"corpus {corpus}: unknown option {name!r}; "
-                f"known are {', '.join(accepted) or 'none'}"
-            )
-    if data_folder is None and hasattr(module, "default_folder"):
-        return module.collect, module.default_folder(**options)
-    return module.collect, None if data_folder is None else Path(data_folder)
 
 
 def _complete(

@@ -27,8 +27,8 @@ from acorl_sb.corpora.listing import (
     walk,
 )
 from acorl_sb.corpora.preparation import Corpus
+from acorl_sb.data.protocols import find_protocol
 from acorl_sb.data.trials import TrialList, read_trials
-from acorl_sb.scoring.protocols import find_protocol
 from acorl_sb.utils.downloads import check_hash, download
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import read_lines

@@ -37,6 +37,16 @@ def read_speakers(path: str | os.PathLike) -> dict[str, str]:
     return table
 
 
+def read_speaker_files(paths: Sequence[str]) -> dict[str, str]:
+    """Utterance -> speaker from several files; ``UserError`` where two of them disagree."""
+    table: dict[str, str] = {}
+    for path in paths:
+        for utterance, speaker in read_speakers(path).items():
+            if table.setdefault(utterance, speaker) != speaker:
+                raise UserError(f"{path}: '{utterance}' has two speakers")
+    return table
+
+
 def by_table(ids: Sequence[str], table: dict[str, str], where: str) -> list[str]:
     """Speaker of each id; ``UserError`` naming the first few that the table lacks."""
     unknown = [utterance for utterance in ids if utterance not in table]

@@ -1,34 +1,26 @@
 """Export of a member to ONNX: waves in, embeddings out, any number and length of both.
 
-    python -m acorl_sb.encoders.onnx MEMBER_FOLDER --onnx model.onnx
-
 The graph takes ``waves`` (B, T) float32 at the member's sample rate, full scale [-1, 1], all B of
 one length, and gives ``embeddings`` (B, D). Features and their normalisation are part of it, so
-that nothing of the front-end has to be rebuilt around it. MEMBER_FOLDER is a member's folder, or
-any that SpeechBrain's ``EncoderClassifier.from_hparams`` reads.
+that nothing of the front-end has to be rebuilt around it.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-import sys
 import warnings
 from pathlib import Path
-from typing import ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
 from speechbrain.processing.features import STFT
 from torch import nn
 from torch.nn import functional as F
 
 from acorl_sb.encoders.encoder import SpeakerEncoder
-from acorl_sb.encoders.member_folder import load_member
-from acorl_sb.utils.errors import UserError, run_cli
+from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import atomic_path
-from acorl_sb.utils.options import Options, Text, read
 
 TOLERANCE = 1e-4
 CHECK_SECONDS = (0.6, 1.0, 3.3)
@@ -160,26 +152,3 @@ def _write(model: Graph, path: Path) -> None:
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"this encoder cannot be exported to ONNX ({reason})") from None
-
-
-class ExportOptions(Options):
-    """All keys of ``python -m acorl_sb.encoders.onnx``."""
-
-    yaml: ClassVar[Literal["none"]] = "none"
-    positional: ClassVar[str] = "member"
-
-    member: Text = Field(description="folder of a member")
-    onnx: Text = Field(description="file to write")
-    trust: bool = Field(False, description="build whatever the folder names, docs/trust.md")
-
-
-def main() -> int:
-    arguments = read(ExportOptions, sys.argv[1:], __doc__).hparams
-    member, path = arguments["member"], arguments["onnx"]
-    worst = export_onnx(load_member(member, arguments["trust"]), path)
-    print(f"{path}: equal to the encoder within {worst:.1e}")
-    return 0
-
-
-if __name__ == "__main__":
-    run_cli(main)

@@ -27,7 +27,7 @@ from acorl_sb.utils.hparams import build
 
 HOMES = (
     "acorl_sb.encoders.encoder",
-    "acorl_sb.foreign",
+    "acorl_sb.encoders.ge2e",
     "speechbrain.lobes.features",
     "speechbrain.lobes.models.ECAPA_TDNN",
     "speechbrain.lobes.models.ResNet",

@@ -22,7 +22,8 @@ import numpy as np
 from scipy.special import logit
 
 from acorl_sb import metrics
-from acorl_sb.fusion.models import LogisticFusion, check_labels, check_scores
+from acorl_sb.fusion.checks import check_labels, check_scores
+from acorl_sb.fusion.logistic import LogisticFusion
 from acorl_sb.metrics.pav import pav, tied_counts
 from acorl_sb.utils.errors import UserError
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,102 +13,30 @@ from speechbrain.utils.distributed import if_main_process
 
 from acorl_sb import metrics
 from acorl_sb.data.embeddings import Embeddings, write_embeddings
-from acorl_sb.data.manifest import Utterance
 from acorl_sb.data.scorefiles import write_scores
-from acorl_sb.data.trials import TrialList, read_trials
+from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.encoders.ensemble import FrozenEnsemble, FrozenMember
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.fusion import models as fusion
+from acorl_sb.fusion.concatenation import concatenate
 from acorl_sb.metrics.intervals import interval, paired_changes
-from acorl_sb.report.train_tables import table
-from acorl_sb.scoring.backends.cosine import cosine_scores
+from acorl_sb.scoring.backends.cosine import cosine_trial_scores
 from acorl_sb.scoring.results import Judge, flat
-from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.files import write_json, write_text
+from acorl_sb.utils.files import write_json
 
 COST_POINTS = (0.01, 0.05)
-
-
-@dataclass
-class Side:
-    """One side, development or test: its utterances and trials on them.
-
-    ``enrol`` and ``test`` (N,) are rows of ``utterances``; ``trials.labels`` (N,) bool.
-    """
-
-    utterances: Sequence[Utterance]
-    trials: TrialList
-    enrol: np.ndarray
-    test: np.ndarray
-
-    @classmethod
-    def of(cls, utterances: Sequence[Utterance], trials: TrialList) -> Side:
-        """Join trials to the utterances that they name; KeyError for one that is not there."""
-        rows = {u.id: i for i, u in enumerate(utterances)}
-        row = np.array([rows[name] for name in trials.ids], dtype=np.int64)
-        return cls(utterances, trials, row[trials.enrol], row[trials.test])
-
-    @property
-    def speakers(self) -> tuple[np.ndarray, np.ndarray]:
-        """Names of the speakers of both sides of all trials, (N,) each."""
-        names = np.array([u.spk_id for u in self.utterances])
-        return names[self.enrol], names[self.test]
-
-    def counts(self) -> dict[str, int]:
-        """How many trials of each class there are, and of how many speakers."""
-        target = int(self.trials.labels.sum())
-        return {
-            "target": target,
-            "nontarget": len(self.enrol) - target,
-            "speakers": len(np.union1d(*self.speakers)),
-        }
-
-    def scores(self, vectors: np.ndarray) -> np.ndarray:
-        """Cosine scores of all trials, (N,), from embeddings (M, D) of the utterances."""
-        return np.asarray(cosine_scores(torch.from_numpy(vectors), self.enrol, self.test))
-
-    def eer(self, vectors: np.ndarray) -> float:
-        """EER of the cosine scores, the figure that checkpoints are chosen by."""
-        return metrics.eer(self.scores(vectors), self.trials.labels)
-
-
-def read_side(utterances: Sequence[Utterance], trials_path: str | Path) -> Side:
-    """Join a trial list to the utterances that it names.
-
-    Raises ``UserError`` for a trial of an unknown utterance, trials without labels, trials of one
-    class only, and labels that the speakers of the manifest contradict.
-    """
-    trials = read_trials(trials_path)
-    known = {u.id for u in utterances}
-    unknown = [name for name in trials.ids if name not in known]
-    if unknown:
-        raise UserError(
-            f"{trials_path}: {len(unknown)} utterances are not in the manifest, "
-            f"first {', '.join(unknown[:3])}"
-        )
-    if trials.labels is None or trials.labels.all() or not trials.labels.any():
-        raise UserError(f"{trials_path}: target and non-target trials are both needed")
-    side = Side.of(utterances, trials)
-    enrol, test = side.speakers
-    wrong = np.flatnonzero((enrol == test) != trials.labels)
-    if len(wrong):
-        raise UserError(
-            f"{trials_path}: the speakers of the manifest contradict the labels of {len(wrong)} "
-            f"trials, first {trials.name(wrong[0])}"
-        )
-    return side
 
 
 def evaluate_ensemble(
     ensemble: FrozenEnsemble,
     records: dict[str, dict[str, Any]],
-    dev: Side,
-    test: Side,
+    dev: TrialSet,
+    test: TrialSet,
     folder: Path,
     seconds: float | None,
     device: torch.device | str,
 ) -> dict[str, Any] | None:
-    """Score all members and fusions; write embeddings, score files, results.json, results.md.
+    """Score all members and fusions; write embeddings, score files and results.json.
 
     The ranks of a distributed run share the extraction of embeddings, so all must call this;
     the first scores and writes, the others get None.
@@ -133,7 +60,7 @@ def evaluate_ensemble(
             ids = [u.id for u in sides[part].utterances]
             write_embeddings(folder / "embeddings" / member.name / part, Embeddings(ids, z))
             vectors[part].append(z)
-            scores[part].append(sides[part].scores(z))
+            scores[part].append(cosine_trial_scores(sides[part], z))
         record = records.get(member.name, {})
         rows.append(
             {
@@ -172,12 +99,11 @@ def evaluate_ensemble(
         "systems": rows,
     }
     write_json(folder / "results.json", results)
-    write_text(folder / "results.md", table(results))
     return results
 
 
 def add_intervals(
-    rows: Sequence[dict[str, Any]], scores: dict[str, np.ndarray], test: Side
+    rows: Sequence[dict[str, Any]], scores: dict[str, np.ndarray], test: TrialSet
 ) -> dict[str, Any]:
     """Give each row its intervals and its paired changes to the best member, on the test trials.
 
@@ -201,7 +127,7 @@ def add_intervals(
 
 
 def _embed(
-    member: FrozenMember, sides: dict[str, Side], seconds: float | None, device
+    member: FrozenMember, sides: dict[str, TrialSet], seconds: float | None, device
 ) -> tuple[dict[str, np.ndarray], float]:
     """A member's embeddings of each side, and the seconds that they took."""
     started = time.perf_counter()
@@ -222,7 +148,7 @@ def _embed(
 def fuse_all(
     vectors: dict[str, list[np.ndarray]],
     scores: dict[str, list[np.ndarray]],
-    sides: dict[str, Side],
+    sides: dict[str, TrialSet],
     folder: Path,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Every fusion of the members: name -> {"dev", "test"} scores; none for a single member."""
@@ -231,7 +157,7 @@ def fuse_all(
     stacked = {part: np.stack(rows) for part, rows in scores.items()}  # (K, N)
     fused = {
         "embedding-concatenation": {
-            part: side.scores(fusion.concatenate(vectors[part]).astype(np.float32))
+            part: cosine_trial_scores(side, concatenate(vectors[part]).astype(np.float32))
             for part, side in sides.items()
         }
     }
@@ -245,7 +171,7 @@ def fuse_all(
     return fused
 
 
-def _figures(dev_scores, test_scores, dev: Side, test: Side) -> dict[str, Any]:
+def _figures(dev_scores, test_scores, dev: TrialSet, test: TrialSet) -> dict[str, Any]:
     made = {}
     for part, scores, side in (("dev", dev_scores, dev), ("test", test_scores, test)):
         figures = metrics.evaluate(scores, side.trials.labels, COST_POINTS)
@@ -254,7 +180,9 @@ def _figures(dev_scores, test_scores, dev: Side, test: Side) -> dict[str, Any]:
     return made
 
 
-def _write(folder: Path, name: str, sides: dict[str, Side], scores: dict[str, np.ndarray]) -> None:
+def _write(
+    folder: Path, name: str, sides: dict[str, TrialSet], scores: dict[str, np.ndarray]
+) -> None:
     for part, side in sides.items():
         write_scores(folder / "scores" / name / f"{part}.txt", side.trials, scores[part])
 

@@ -14,38 +14,17 @@ import numpy as np
 from acorl_sb import metrics
 from acorl_sb.fusion import calibration
 from acorl_sb.fusion import subsets as contribution
+from acorl_sb.fusion.judging import Resample, Row, Settings, dcf_name, judge_outcome, make_resampler
+from acorl_sb.fusion.models import LABELS
 from acorl_sb.fusion.score_inputs import Inputs
 from acorl_sb.fusion.validation import (
     CrossValidation,
     DevTest,
     FusedSystem,
     Outcome,
-    Recipe,
     ScoreSet,
 )
-from acorl_sb.metrics.bootstrap import Measure, SpeakerBootstrap
 from acorl_sb.metrics.intervals import interval
-from acorl_sb.report import curves as drawn
-from acorl_sb.report.fusion_tables import LABELS
-
-Resample = Callable[[np.ndarray, bool], dict[str, np.ndarray]]
-"""From scores (N,), and whether these are LLRs, to replicates (R,) by figure: of EER and minDCF for
-scores, of actDCF and Cllr for LLRs."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is computed: the recipe of the fused system, cost points, intervals, subsets, folds."""
-
-    recipe: Recipe
-    points: tuple[float, ...] = (0.01, 0.05)
-    c_miss: float = 1.0
-    c_fa: float = 1.0
-    replicates: int = 1000
-    level: float = 0.95
-    seed: int = 0
-    folds: int = 5
-    exhaustive: int = 8
 
 
 @dataclass(frozen=True)
@@ -59,11 +38,6 @@ class Evaluated:
     curves: dict[str, Any]
     fused: dict[str, np.ndarray]
     model: FusedSystem
-
-
-def dcf_name(p_target: float) -> str:
-    """Name of a cost point's figure: ``min_dcf(0.01)``."""
-    return f"min_dcf({p_target:g})"
 
 
 def make_protocol(inputs: Inputs, settings: Settings) -> DevTest | CrossValidation:
@@ -122,13 +96,13 @@ def evaluate(
     if reported.labels is None:
         return Evaluated(results, {}, fused, chosen.model)
 
-    resample, method = _resampler(reported, settings)
+    resample, method = make_resampler(reported, settings)
     jobs = _jobs(protocol, inputs, settings, chosen)
 
     def judge(job: tuple[str, str]) -> Row:
         progress(f"judge {job[1]}")
         outcome = jobs[job]()
-        return _judge(outcome, reported.labels, settings, resample, with_curves)
+        return judge_outcome(outcome, reported.labels, settings, resample, with_curves)
 
     with ThreadPoolExecutor(_workers(inputs)) as pool:
         made = dict(zip(jobs, pool.map(judge, jobs), strict=True))
@@ -228,78 +202,6 @@ def _jobs(
         alone = _protocol_of(parts, settings)
         jobs["fusion", label] = partial(alone.run, single, (0,), [label])
     return jobs
-
-
-@dataclass(frozen=True)
-class Row:
-    """One system judged: figures for the table, what is compared, what is drawn."""
-
-    figures: dict[str, Any]
-    judged: contribution.Judged
-    curves: dict[str, Any]
-
-
-def _judge(
-    outcome: Outcome,
-    labels: np.ndarray,
-    settings: Settings,
-    resample: Resample,
-    with_curves: bool,
-) -> Row:
-    costs = (settings.c_miss, settings.c_fa)
-    ranked = metrics.sort_trials(outcome.score, labels)
-    made = metrics.evaluate(ranked, None, settings.points, *costs)
-    llrs = ranked if outcome.llr is outcome.score else metrics.sort_trials(outcome.llr, labels)
-    figures = {
-        "eer": made["eer"],
-        "eer_hull": made["eer_hull"],
-        "min_dcf": {f"{p:g}": made["min_dcf"][p] for p in settings.points},
-        "act_dcf": {f"{p:g}": metrics.act_dcf(llrs, None, p, *costs) for p in settings.points},
-        "cllr": metrics.cllr(llrs, None),
-        "min_cllr": metrics.min_cllr(llrs),
-    }
-    named = {"eer": made["eer"], **{dcf_name(p): made["min_dcf"][p] for p in settings.points}}
-    replicates = resample(outcome.score, False) | resample(outcome.llr, True)
-    judged = contribution.Judged(metrics.eer(*outcome.selection), named, replicates)
-    curves = {}
-    if with_curves:
-        curves = {
-            "det": drawn.det_curve(outcome.score, labels),
-            "histogram": drawn.histogram(outcome.llr, labels),
-            "bayes": drawn.bayes_curve(outcome.llr, labels),
-        }
-    return Row(figures, judged, curves)
-
-
-def _resampler(reported: ScoreSet, settings: Settings) -> tuple[Resample, str]:
-    """A function from scores to bootstrap replicates by figure, and how they are made.
-
-    It draws the same speakers for every system; where there can be no replicates it returns none.
-    """
-    if settings.replicates == 0:
-        return lambda *_: {}, "none: switched off"
-    if reported.speaker is None:
-        return lambda *_: {}, "none: the speakers are not known"
-    sides = reported.speaker[reported.trials.enrol], reported.speaker[reported.trials.test]
-    draw = SpeakerBootstrap(reported.labels, *sides, settings.replicates, settings.seed)
-    if min(np.mean(draw.n_target > 0), np.mean(draw.n_nontarget > 0)) < 0.9:
-        return lambda *_: {}, "none: too few speakers, most draws of them miss a class of trials"
-    costs = (settings.c_miss, settings.c_fa)
-    ranked = {"eer": Measure("eer")}
-    ranked.update({dcf_name(p): Measure("min_dcf", p, *costs) for p in settings.points})
-    calibrated = {f"act_dcf({p:g})": Measure("act_dcf", p, *costs) for p in settings.points}
-    calibrated["cllr"] = Measure("cllr")
-
-    def resample(scores: np.ndarray, are_llrs: bool) -> dict[str, np.ndarray]:
-        measures = calibrated if are_llrs else ranked
-        made = draw(scores, measures.values())
-        return {name: made[str(measure)] for name, measure in measures.items()}
-
-    method = (
-        f"{settings.replicates} bootstrap draws of speakers, jointly on both sides of a trial, "
-        "the same draws for every system"
-    )
-    return resample, method
 
 
 def _contributions(

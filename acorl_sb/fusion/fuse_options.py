@@ -8,10 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from acorl_sb.fusion.evaluation import Settings
-from acorl_sb.fusion.score_inputs import System, from_run_folder, name_systems
+from acorl_sb.fusion.judging import Settings
+from acorl_sb.fusion.models import LABELS
+from acorl_sb.fusion.systems import System, from_run_folder, name_systems
 from acorl_sb.fusion.validation import Recipe
-from acorl_sb.report.fusion_tables import LABELS
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.options import Fraction, Options, Several, Text, read
 

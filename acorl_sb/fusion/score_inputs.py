@@ -7,43 +7,27 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from acorl_sb.data import speakers
 from acorl_sb.data.alignment import align
-from acorl_sb.data.embeddings import Embeddings, concatenate, read_embeddings
+from acorl_sb.data.embeddings import read_embeddings
 from acorl_sb.data.lines import some
-from acorl_sb.data.manifest import read_manifest
 from acorl_sb.data.scorefiles import ScoreFile, read_scores
-from acorl_sb.data.trials import TrialList, read_trials
-from acorl_sb.fusion import models as fusion
+from acorl_sb.data.trials import read_trials
+from acorl_sb.fusion.concatenation import score_concatenated, train_plda
+from acorl_sb.fusion.quality import quality_of_part, read_durations
+from acorl_sb.fusion.systems import System
 from acorl_sb.fusion.validation import ScoreSet
-from acorl_sb.scoring.backends.cosine import cosine_scores
-from acorl_sb.scoring.backends.plda import PLDA
 from acorl_sb.utils.errors import UserError
 
 _PARALLEL_BYTES = (20e6, 1e9)
 
 PARTS = ("dev", "test", "scores")
 QUALITY = ("duration", "magnitude", "cohort")
-
-
-@dataclass(frozen=True)
-class System:
-    """Where one system's files lie: by part (``dev``, ``test``; or ``scores``, the only set).
-
-    ``embeddings`` may also have the part ``train``, from which a PLDA learns.
-    """
-
-    name: str
-    scores: dict[str, str]
-    embeddings: dict[str, str] = field(default_factory=dict)
-    cohort: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,48 +51,6 @@ class Inputs:
     speaker_source: str
     shared_speakers: int | None
     files: list[dict[str, Any]]
-
-
-def name_systems(paths: Sequence[str]) -> list[str]:
-    """Short names that tell score files apart: the parts of their paths that differ.
-
-    ``runs/a/dev.txt runs/b/dev.txt`` are ``a`` and ``b``. Raises ``UserError`` for a path given
-    twice.
-    """
-    twice = [path for path in dict.fromkeys(paths) if list(paths).count(path) > 1]
-    if twice:
-        raise UserError(f"the score file {twice[0]} is given more than once")
-    parts = [Path(path).with_suffix("").parts for path in paths]
-    depth = max(len(p) for p in parts)
-    columns = [[p[-back] if back <= len(p) else "" for p in parts] for back in range(1, depth + 1)]
-    for column in columns:  # one part that tells all apart, the last such
-        if len(set(column)) == len(paths) and all(column):
-            return column
-    differing = [column for column in columns if len(set(column)) > 1]
-    return ["/".join(filter(None, reversed(names))) for names in zip(*differing, strict=True)]
-
-
-def from_run_folder(folder: str | os.PathLike) -> tuple[list[System], list[str]]:
-    """The members of a finished run of ``train.py`` and its manifests.
-
-    Raises ``UserError`` when the folder holds no members with scores.
-    """
-    root = Path(folder)
-    members = sorted(path.name for path in root.glob("members/*") if path.is_dir())
-    systems = []
-    for name in members:
-        scores = {part: str(root / "scores" / name / f"{part}.txt") for part in ("dev", "test")}
-        if not all(Path(path).is_file() for path in scores.values()):
-            continue
-        embeddings = {
-            part: str(root / "embeddings" / name / part)
-            for part in ("dev", "test")
-            if (root / "embeddings" / name / part).is_dir()
-        }
-        systems.append(System(name, scores, embeddings if len(embeddings) == 2 else {}))
-    if not systems:
-        raise UserError(f"{folder}: no members with scores (members/*, scores/*/dev.txt, test.txt)")
-    return systems, [str(root / "manifest" / f"{part}.csv") for part in ("dev", "test")]
 
 
 def load(
@@ -147,17 +89,17 @@ def load(
             sets[part] = _read_part(systems, part, (trial_lists or {}).get(part), read, files)
     sets, source, shared = _with_speakers(sets, speaker_files, speaker_pattern)
 
-    durations = _durations(speaker_files) if "duration" in quality else {}
+    durations = read_durations(speaker_files) if "duration" in quality else {}
     quality_names: list[str] = []
     whole = len(systems) > 1 and all({*sets} <= {*s.embeddings} for s in systems)
-    plda = _train_plda(systems, speaker_files, sets) if whole else None
+    plda = train_plda(systems, speaker_files, sets) if whole else None
     result = {}
     for part, scored in sets.items():
         embeddings = [read_embeddings(s.embeddings[part]) for s in systems if part in s.embeddings]
-        columns, quality_names = _quality(
+        columns, quality_names = quality_of_part(
             systems, scored.trials, quality, durations, embeddings, cohort_top, speaker_files
         )
-        joined = _concatenated(scored.trials, embeddings, plda) if whole else {}
+        joined = score_concatenated(scored.trials, embeddings, plda) if whole else {}
         result[part] = Part(replace(scored, quality=columns), joined)
     return Inputs([s.name for s in systems], result, quality_names, source, shared, files)
 
@@ -229,7 +171,7 @@ def _with_speakers(
     sets: dict[str, ScoreSet], files: Sequence[str], pattern: str | None
 ) -> tuple[dict[str, ScoreSet], str, int | None]:
     """Put the speakers' numbers in, one numbering for all parts."""
-    table = _speaker_table(files)
+    table = speakers.read_speaker_files(files)
     guessed = not files and pattern is None
     if files:
         source = " and ".join(str(path) for path in files)
@@ -261,110 +203,3 @@ def _with_speakers(
         for (part, scored), number in zip(sets.items(), numbers, strict=True)
     }
     return sets, source, shared
-
-
-def _speaker_table(files: Sequence[str]) -> dict[str, str]:
-    table: dict[str, str] = {}
-    for path in files:
-        for utterance, speaker in speakers.read_speakers(path).items():
-            if table.setdefault(utterance, speaker) != speaker:
-                raise UserError(f"{path}: '{utterance}' has two speakers")
-    return table
-
-
-def _durations(files: Sequence[str]) -> dict[str, float]:
-    return {
-        utterance.id: utterance.duration
-        for path in files
-        if str(path).lower().endswith(".csv")
-        for utterance in read_manifest(path)
-    }
-
-
-def _quality(
-    systems: Sequence[System],
-    trials: TrialList,
-    quality: Sequence[str],
-    durations: dict[str, float],
-    embeddings: Sequence[Embeddings],
-    cohort_top: int,
-    speaker_files: Sequence[str],
-) -> tuple[np.ndarray | None, list[str]]:
-    """Quality columns (Q, N) of one part and their names."""
-    if not quality:
-        return None, []
-    columns, names = [], []
-
-    def add(name: str, values: np.ndarray) -> None:
-        columns.append(fusion.quality_columns(values, trials.enrol, trials.test))
-        names.extend([f"{name} (smaller side)", f"{name} (larger side)"])
-
-    if "duration" in quality:
-        unknown = [utterance for utterance in trials.ids if utterance not in durations]
-        if unknown:
-            where = " and ".join(map(str, speaker_files)) or "no manifest was given"
-            raise UserError(
-                f"quality measure 'duration': {len(unknown)} utterances have no duration "
-                f"({where}): {some(unknown)}"
-            )
-        add("log duration", fusion.log_durations([durations[u] for u in trials.ids]))
-    if {"magnitude", "cohort"} & set(quality) and len(embeddings) != len(systems):
-        raise UserError(
-            "quality measures 'magnitude' and 'cohort' need the embeddings of every system"
-        )
-    for system, vectors in zip(systems, embeddings, strict=False):
-        if not {"magnitude", "cohort"} & set(quality):
-            break
-        rows = vectors.index(trials.ids, f"the embeddings of {system.name}")
-        if "magnitude" in quality:
-            add(f"magnitude {system.name}", fusion.magnitudes(vectors.vectors[rows]))
-        if "cohort" in quality:
-            if system.cohort is None:
-                raise UserError(f"quality measure 'cohort': {system.name} has no cohort embeddings")
-            cohort = read_embeddings(system.cohort).vectors
-            means = fusion.cohort_means(vectors.vectors[rows], cohort, cohort_top)
-            add(f"cohort mean {system.name}", means)
-    return np.concatenate(columns), names
-
-
-def _concatenated(
-    trials: TrialList, embeddings: Sequence[Embeddings], plda: PLDA | None
-) -> dict[str, np.ndarray]:
-    """Scores (N,) of the members' embeddings, each of unit length, side by side."""
-    joined = concatenate(embeddings)
-    rows = joined.index(trials.ids)
-    enrol, test = rows[trials.enrol], rows[trials.test]
-    made = {
-        "embedding concatenation, cosine": np.asarray(cosine_scores(joined.vectors, enrol, test))
-    }
-    if plda is not None:
-        vectors = plda.prepare(torch.from_numpy(joined.vectors))
-        scores = plda.sides(vectors, vectors).trials(*map(torch.from_numpy, (enrol, test)))
-        made["embedding concatenation, PLDA"] = scores.numpy()
-    return made
-
-
-def _train_plda(
-    systems: Sequence[System], speaker_files: Sequence[str], sets: dict[str, ScoreSet]
-) -> PLDA | None:
-    """A PLDA of the concatenated training embeddings, where every system has some."""
-    given = [system.embeddings["train"] for system in systems if "train" in system.embeddings]
-    if len(given) != len(systems):
-        return None
-    joined = concatenate([read_embeddings(path) for path in given])
-    where = " and ".join(map(str, speaker_files)) or "no manifest is given"
-    table = _speaker_table(speaker_files)
-    names = speakers.by_table(joined.ids, table, f"training embeddings ({where})")
-    tested = {table[u] for scored in sets.values() for u in scored.trials.ids if u in table}
-    leaked = sorted(tested & set(names))
-    if leaked:
-        raise UserError(
-            f"training embeddings: {len(leaked)} of their speakers are in the trials: "
-            f"{some(leaked)}; train the PLDA on others"
-        )
-    plda = PLDA()
-    try:
-        plda.fit(torch.from_numpy(joined.vectors), torch.from_numpy(speakers.number(names)[0]))
-    except ValueError as error:
-        raise UserError(f"training embeddings: {error}") from None
-    return plda

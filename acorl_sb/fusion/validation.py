@@ -16,6 +16,7 @@ import numpy as np
 from acorl_sb.data.trials import TrialList
 from acorl_sb.fusion import calibration as calibrations
 from acorl_sb.fusion import models as fusions
+from acorl_sb.fusion.checks import check_labels
 from acorl_sb.utils.errors import UserError
 
 
@@ -141,9 +142,9 @@ class DevTest:
 
     def __init__(self, dev: ScoreSet, test: ScoreSet) -> None:
         self.dev, self.reported = dev, test
-        fusions.check_labels(dev.labels, len(dev.trials))
+        check_labels(dev.labels, len(dev.trials))
         if test.labels is not None:
-            fusions.check_labels(test.labels, len(test.trials), "test")
+            check_labels(test.labels, len(test.trials), "test")
 
     @property
     def sentence(self) -> str:
@@ -175,7 +176,7 @@ class CrossValidation:
 
     def __init__(self, trials: ScoreSet, folds: int = 5, seed: int = 0) -> None:
         self.reported = trials
-        labels = fusions.check_labels(trials.labels, len(trials.trials), "given")
+        labels = check_labels(trials.labels, len(trials.trials), "given")
         if trials.speaker is None:
             raise UserError(
                 "one set of trials is cross-validated over speakers, so their speakers must be "

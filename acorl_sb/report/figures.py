@@ -9,8 +9,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 from scipy.special import logit
 
+from acorl_sb.fusion.models import LABELS
 from acorl_sb.report.curves import coinciding, probit
-from acorl_sb.report.fusion_tables import LABELS
 from acorl_sb.report.plots import (
     LETTER,
     Series,

@@ -7,13 +7,6 @@ from typing import Any
 from acorl_sb.utils.markdown import code, escape
 from acorl_sb.utils.tables import EER_NOTE, Row, markdown, number, signed, with_interval
 
-LABELS = {
-    "best_single": "best single (by development)",
-    "mean_znorm": "mean of z-norm",
-    "logistic": "logistic fusion",
-}
-"""What the table calls the fusions of ``acorl_sb.fusion.validation``."""
-
 NOTHING = "–"
 _COUNTED = ("speakers", "target", "nontarget")
 

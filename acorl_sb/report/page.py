@@ -9,6 +9,7 @@ from typing import ClassVar
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from acorl_sb.report.style import Picture, css
+from acorl_sb.utils.markdown import code, escape
 from acorl_sb.utils.tables import markdown
 
 
@@ -91,23 +92,26 @@ def as_html(page: Page) -> str:
 
 def as_markdown(page: Page, folder: str) -> str:
     """The same as Markdown; the pictures are links to files of ``folder``."""
-    parts = [f"# {page.title}", *_markdown(page.head, folder)]
+    parts = [f"# {escape(page.title)}", *_markdown(page.head, folder)]
     for section in page.sections:
-        parts += [f"## {section.title}", *_markdown(section.blocks, folder)]
+        parts += [f"## {escape(section.title)}", *_markdown(section.blocks, folder)]
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown(blocks: Sequence[Block], folder: str) -> list[str]:
-    marks = {"h3": "### {}", "warning": "**{}**", "code": "`{}`"}
+    marks = {"h3": "### {}", "warning": "**{}**"}
     parts: list[str] = []
     for block in blocks:
         if isinstance(block, Text):
-            strong = f"**{block.strong}** " if block.strong else ""
-            parts.append(marks.get(block.look, "{}").format(strong + block.text))
+            if block.look == "code":
+                parts.append(code(block.text))
+                continue
+            strong = f"**{escape(block.strong)}** " if block.strong else ""
+            parts.append(marks.get(block.look, "{}").format(strong + escape(block.text)))
         elif isinstance(block, Items):
-            parts.append("\n".join(f"- {item}" for item in block.items))
+            parts.append("\n".join(f"- {escape(item)}" for item in block.items))
         elif isinstance(block, Table):
             parts.append(markdown(block.header, block.rows).rstrip())
         else:
-            parts += [f"![{p.title}]({folder}/{p.key}.svg)" for p in block.pictures]
+            parts += [f"![{escape(p.title)}]({folder}/{p.key}.svg)" for p in block.pictures]
     return parts

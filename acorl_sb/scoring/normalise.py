@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import torch
 
-from acorl_sb.scoring.backends.backend import Backend, Sides
+from acorl_sb.scoring.backends.backend import Backend, PreparedSides
 from acorl_sb.scoring.backends.rows import as_rows
 
 DEFAULT_TOP = 300
@@ -82,7 +82,9 @@ class Normalisation:
         normalised = [(scores - mean.to(scores)) / std.to(scores) for mean, std in parts]
         return sum(normalised) / len(normalised)
 
-    def _statistics(self, sides: Sides, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _statistics(
+        self, sides: PreparedSides, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and deviation of the cohort scores of ``rows``: (E,) each, NaN for other rows."""
         rows = torch.unique(as_rows(rows, sides.left))
         found = cohort_statistics(sides, rows, self.count(len(sides.right)), self.memory)
@@ -147,7 +149,7 @@ class AdaptiveSNorm(Normalisation):
 
 
 def cohort_statistics(
-    sides: Sides, rows: torch.Tensor, top_k: int | None = None, memory: int = 1 << 28
+    sides: PreparedSides, rows: torch.Tensor, top_k: int | None = None, memory: int = 1 << 28
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and sample deviation of the cohort scores of each of ``rows``, (R,) float64 each.
 
@@ -156,14 +158,18 @@ def cohort_statistics(
     """
     cohort, size = len(sides.right), sides.left.element_size()
     kept = top_k or cohort
-    # Held at once: the scores, and of each score kept its value, its index and its float64 copy.
+    # Held at once: the scores, and of each score kept its value, its index and its float64 copy;
+    # the scores are counted twice for what the library needs to choose among them.
     bytes_a_row = 2 * size * cohort + kept * (size + 8 + 2 * 8)
-    block = max(1, int(memory // bytes_a_row))
+    block = min(max(1, int(memory // bytes_a_row)), len(rows))
+    # One buffer for all blocks: memory freed and asked for again block by block is not always
+    # given back in between, and the limit would be passed.
+    buffer = sides.left.new_empty(block, cohort)
     mean = sides.left.new_empty(len(rows), dtype=torch.float64)
     std = torch.empty_like(mean)
-    for start in range(0, len(rows), block):
+    for start in range(0, len(rows), max(1, block)):
         part = slice(start, start + block)
-        scores = sides.matrix(rows[part])  # (B, C)
+        scores = sides.matrix(rows[part], out=buffer[: len(rows[part])])  # (B, C)
         if top_k is not None and top_k < cohort:
             scores = torch.topk(scores, top_k, dim=1, sorted=False).values  # (B, k)
         std[part], mean[part] = torch.std_mean(scores.double(), dim=1)

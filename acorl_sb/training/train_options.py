@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
@@ -39,11 +38,10 @@ _FUSIONS = ("embedding-concatenation", "score-mean", "score-logistic", "concaten
 
 
 def _known_corpus(name: str) -> str:
-    known = corpora.known_corpora()
-    if name not in known:
-        raise ValueError(
-            f"unknown corpus {name!r}; known are {', '.join(known)}{hint(name, known)}"
-        )
+    try:
+        corpora.corpus_module(name)
+    except UserError as error:
+        raise ValueError(str(error)) from None
     return name
 
 
@@ -151,7 +149,8 @@ class TrainOptions(Lists, TrainingKeys):
 
     output_folder: Text = Field(description="where everything is written")
     corpus: Annotated[Text, AfterValidator(_known_corpus)] = Field(
-        description="voices (synthetic, made here), folder, speechocean762, librispeech or voxceleb"
+        description="voices (synthetic, made here), folder, speechocean762, librispeech, voxceleb, "
+        "or a module of your own with the function collect (CONTRIBUTING.md)"
     )
     data_folder: Text | None = Field(
         None, description="where the corpus lies; voices is made in a cache folder when null"
@@ -237,7 +236,7 @@ def check_specs(members: Any, references: Any, member_keys: Iterable[str] | None
 
 def check_preparation(corpus: str, options: dict[str, Any]) -> None:
     """Refuse ``prepare_options`` that neither ``corpora.prepare`` nor the corpus takes."""
-    collect = importlib.import_module(f"acorl_sb.corpora.{corpus}").collect
+    collect = corpora.corpus_module(corpus).collect
     fields = {**_parameters(corpora.prepare), **_parameters(collect)}
     declared = create_model("Preparation", __base__=Options, **fields)
     try:

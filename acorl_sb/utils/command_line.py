@@ -13,7 +13,7 @@ import ruamel.yaml
 from pydantic.fields import FieldInfo
 
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.option_kinds import choices, inner, takes
+from acorl_sb.utils.option_kinds import choices, inner, shown, takes
 
 WHERE = "the command line"
 _SCALARS = (int, float, bool, str, type(None), Literal)
@@ -88,6 +88,4 @@ def _scalar(key: str, text: str, annotation: Any) -> Any:
     try:
         return ruamel.yaml.YAML().load(text)
     except (ruamel.yaml.error.YAMLError, ValueError, RecursionError):
-        raise UserError(
-            f"{WHERE}: --{key} {text[:60]}: the value is not readable as YAML"
-        ) from None
+        raise UserError(f"{WHERE}: --{key}: {shown(text)} is not readable as YAML") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +17,14 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.option_kinds import ABSENT, REQUIRED, hint
+from acorl_sb.utils.packaged import find_yaml
 
 if TYPE_CHECKING:  # importing SpeechBrain takes longer than fusing some score files
     from speechbrain.utils.run_opts import RunOptions
 
-_LARGEST = 100_000  # values in a YAML, its aliases written out
+# Bounds of a YAML: bytes, brackets within each other, and values with its aliases written out.
+_LARGEST_FILE, _DEEPEST, _LARGEST = 1_000_000, 200, 100_000
+_INCLUDE = re.compile(r"!include:([^/\s][^\s,{}\[\]]*)")
 
 
 class Loaded(NamedTuple):
@@ -74,7 +78,7 @@ def load(
 
     Arguments
     ---------
-    path : the YAML; None: there is none, only what is given
+    path : the YAML, see ``find_yaml``; None: there is none, only what is given
     given : values in place of the YAML's
     known : the keys that the script reads, with the value where the YAML leaves one out:
         ``REQUIRED`` is none, ``ABSENT`` leaves it out. A top-level key that is not known is one
@@ -86,6 +90,7 @@ def load(
     Raises ``UserError`` for a file that is missing or not YAML, an unknown or missing key, and
     an object that cannot be built.
     """
+    path = path and find_yaml(path)
     where, lazy = str(path or "the command line"), set(lazy)
     with in_words(where):
         tree, referred = _read(path, known) if path else (ruamel.yaml.CommentedMap(), set())
@@ -98,7 +103,7 @@ def load(
             if value is not ABSENT:
                 tree.setdefault(key, copy.deepcopy(value))
         _check_includes(Path(where), tree)
-        check(untagged(tree))
+        check({key: _whole(untagged(value)) for key, value in tree.items()})
         text = resolve_references(dump(tree)).getvalue()
         resolved = ruamel.yaml.YAML().load(text)
         check(untagged(resolved))
@@ -167,6 +172,19 @@ def untagged(tree: Any) -> Any:
     return plain(tree) if isinstance(tree, bool | int | float | str) else tree
 
 
+def _whole(value: Any) -> Any:
+    """``Tagged`` for a value with references inside, which cannot be looked at before those."""
+
+    def tags(part: Any) -> Iterator[Tagged]:
+        if isinstance(part, Tagged):
+            yield part
+        elif isinstance(part, dict | list):
+            for inner in part.values() if isinstance(part, dict) else part:
+                yield from tags(inner)
+
+    return next(tags(value), value)
+
+
 def plain(tree: Any) -> Any:
     """A resolved YAML subtree as dictionaries, lists and scalars; tags become a ``!tag`` entry."""
     tag = getattr(getattr(tree, "tag", None), "value", None)
@@ -201,11 +219,17 @@ def _read(
     if path.resolve() in chain:
         raise UserError(f"{path}: the file inherits or includes itself")
     if not path.is_file():
-        raise UserError(f"{path}: no such YAML file" if not path.exists() else f"{path}: no file")
+        raise UserError(f"{path}: no such YAML file")
     chain = (*chain, path.resolve())
-    beside = f"!include:{path.resolve().parent}/"
+    beside = path.resolve().parent
     with in_words(str(path)):
-        text = re.sub(r"!include:(?=[^/\s])", lambda _: beside, path.read_text(encoding="utf-8"))
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ValueError("too large for a file of settings")
+        text = path.read_text(encoding="utf-8")
+        depths = itertools.accumulate((c in "[{") - (c in "]}") for c in text)
+        if max(depths, default=0) > _DEEPEST:  # the parser would take minutes over thousands
+            raise ValueError("nested too deeply")
+        text = _INCLUDE.sub(lambda found: f"!include:{find_yaml(found[1], beside)}", text)
         tree = ruamel.yaml.YAML().load(text)
         if not isinstance(tree, dict):
             raise UserError(f"{path}: a YAML of keys and values is needed")
@@ -217,7 +241,10 @@ def _read(
         return tree, referred
     if not isinstance(parent, str):
         raise UserError(f"{path}: the key 'inherit' must be the name of a file, not {parent!r}")
-    inherited, referred_before = _read(path.parent / parent, known, chain)
+    inherits = find_yaml(parent, path.parent)
+    if not inherits.is_file():
+        raise UserError(f"{path}: inherits {parent}: no such YAML file")
+    inherited, referred_before = _read(inherits, known, chain)
     allowed = {*inherited, *referred, *known}
     _check_keys(path, set(tree), allowed, f"in {parent}, which it inherits")
     inherited.update(tree)

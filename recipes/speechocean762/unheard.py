@@ -18,10 +18,11 @@ import torch
 
 from acorl_sb import corpora
 from acorl_sb.corpora.splits import by_speaker, make_trials
+from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.encoders.member_folder import load_member
-from acorl_sb.fusion.ensemble_scoring import Side
+from acorl_sb.scoring.backends.cosine import cosine_eer
 from acorl_sb.training.dataset import change_speed
 from acorl_sb.utils.errors import UserError, run_cli
 from acorl_sb.utils.tables import markdown, percent
@@ -42,21 +43,21 @@ def main() -> int:
         side = few(utterances, args.each, args.seconds * max(speeds))
         for speed in speeds:
             z = at_speed(encoder, side, speed, args.seconds)
-            rows.append([part, f"{speed:g}", percent(side.eer(z))])
+            rows.append([part, f"{speed:g}", percent(cosine_eer(side, z))])
     print(markdown(["speakers", "speed", "EER %"], rows))
     return 0
 
 
-def few(utterances: Sequence[corpora.Utterance], each: int, seconds: float) -> Side:
+def few(utterances: Sequence[corpora.Utterance], each: int, seconds: float) -> TrialSet:
     """Trials of the speakers who have ``each`` utterances of ``seconds`` or more."""
     groups = by_speaker(u for u in utterances if u.duration >= seconds).values()
     kept = [u for group in groups if len(group) >= each for u in group[:each]]
     if not kept:
         raise UserError(f"no speaker has {each} utterances of {seconds:g} s; ask for fewer")
-    return Side.of(kept, make_trials(kept, seed=0))
+    return TrialSet.of(kept, make_trials(kept, seed=0))
 
 
-def at_speed(encoder: SpeakerEncoder, side: Side, speed: float, seconds: float) -> np.ndarray:
+def at_speed(encoder: SpeakerEncoder, side: TrialSet, speed: float, seconds: float) -> np.ndarray:
     """Embeddings (N, D) of the centres, ``seconds`` long once they are at the speed."""
 
     def hear(wave: np.ndarray, _utterance: corpora.Utterance) -> np.ndarray:

@@ -9,9 +9,9 @@ from torch import nn
 from acorl_sb.analysis import attributed_trials as trials
 from acorl_sb.analysis.folds import trial_mean
 from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.data.trials import TrialList
 from acorl_sb.encoders.encoder import SpeakerEncoder
-from acorl_sb.fusion.ensemble_scoring import Side
 
 
 def side(speakers=6, each=5, short=()):
@@ -25,7 +25,7 @@ def side(speakers=6, each=5, short=()):
     speaker = np.array([u.spk_id for u in utterances])
     labels = speaker[first] == speaker[second]
     ids = [u.id for u in utterances]
-    return Side(utterances, TrialList(ids, first, second, labels), first, second)
+    return TrialSet(utterances, TrialList(ids, first, second, labels), first, second)
 
 
 def test_chosen_trials_are_half_target_and_spread_over_speakers():

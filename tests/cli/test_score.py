@@ -1,4 +1,4 @@
-"""``python -m acorl_sb.cli.score``: from embeddings, encoders and runs to scores, table and JSON."""
+"""``acorl score``: from embeddings, encoders and runs to scores, table and JSON."""
 
 from __future__ import annotations
 

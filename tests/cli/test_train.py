@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
 from acorl_sb.data.scorefiles import read_scores
@@ -67,11 +68,9 @@ def test_results_agree_with_the_score_files_and_with_scikit_learn(run):
         for part in ("dev", "test"):
             file = read_scores(folder / "scores" / system["name"] / f"{part}.txt")
             fpr, tpr, _ = roc_curve(file.trials.labels, file.scores, drop_intermediate=False)
-            at = np.argmin(np.abs(fpr - (1 - tpr)))
-            nearest = (fpr[at] + 1 - tpr[at]) / 2
-            # The hull lies below the staircase, by no more than its steps at so few trials.
-            assert system[part]["eer"] <= nearest + 1e-9
-            assert system[part]["eer"] >= nearest - 0.12
+            eer = brentq(lambda x, fpr=fpr, tpr=tpr: 1 - x - np.interp(x, fpr, tpr), 0, 1)
+            assert system[part]["eer"] == pytest.approx(eer, abs=1e-9)
+            assert system[part]["eer_hull"] <= system[part]["eer"]
             for p in (0.01, 0.05):
                 dcf = (p * (1 - tpr) + (1 - p) * fpr).min() / p
                 assert system[part]["min_dcf"][str(p)] == pytest.approx(dcf, abs=1e-6)
@@ -79,6 +78,20 @@ def test_results_agree_with_the_score_files_and_with_scikit_learn(run):
     assert systems[2]["parameters"] == sum(alone) and min(alone) > 10_000
     assert all(s["train_seconds"] > 0 and s["real_time_factor"] > 0 for s in systems)
     assert (folder / "results.md").read_text().count("\n| ") >= 5
+
+
+def test_the_table_has_counts_and_intervals_or_says_why_not(run):
+    folder, _, done = run
+    results = json.loads((folder / "results.json").read_text())
+    counts, speakers = results["trials"]["test"], results["trials"]["test"]["speakers"]
+    labels = read_scores(folder / "scores" / "first" / "test.txt").trials.labels
+    assert counts["target"] == labels.sum() and counts["nontarget"] == (~labels).sum()
+    assert f"of {speakers} speakers" in done.stdout
+    for system in results["systems"]:
+        # A handful of speakers may be too few for an interval.
+        for low, high in system["intervals"].values():
+            assert low <= high
+    assert results["intervals"]["method"] in done.stdout
 
 
 def test_the_log_says_what_happened(run):

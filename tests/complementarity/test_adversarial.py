@@ -1,4 +1,4 @@
-"""The adversarial term: what the adversary can read, what the schedule does, equations re-computed."""
+"""The adversarial term: what the adversary reads, what its weight does, equations."""
 
 from __future__ import annotations
 

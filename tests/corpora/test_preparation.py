@@ -9,7 +9,7 @@ import types
 import pytest
 
 from acorl_sb import corpora
-from acorl_sb.corpora import preparation
+from acorl_sb.corpora import registry
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.data.trials import read_trials
 from acorl_sb.utils.errors import UserError
@@ -170,7 +170,7 @@ def toy(monkeypatch):
     module = types.ModuleType("acorl_sb.corpora.toy")
     monkeypatch.setitem(sys.modules, "acorl_sb.corpora.toy", module)
     names = [*corpora.known_corpora(), "toy"]
-    monkeypatch.setattr(preparation, "known_corpora", lambda: names)
+    monkeypatch.setattr(registry, "known_corpora", lambda: names)
     return module
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from acorl_sb import corpora
 from acorl_sb.corpora import listing, voxceleb
+from acorl_sb.data.protocols import PROTOCOLS
 from acorl_sb.data.trials import read_trials
-from acorl_sb.scoring.protocols import PROTOCOLS
 from acorl_sb.utils import downloads
 from acorl_sb.utils.errors import UserError
 

@@ -31,7 +31,7 @@ def exported(request, tmp_path_factory):
     save_member(folder / "m", encoder, tree, head.classifier, ["a", "b", "c"], {})
     path = folder / "model.onnx"
     done = subprocess.run(
-        [sys.executable, "-m", "acorl_sb.encoders.onnx", folder / "m", "--onnx", path],
+        [sys.executable, "-m", "acorl_sb", "export", folder / "m", "--onnx", path],
         capture_output=True,
         text=True,
         timeout=300,

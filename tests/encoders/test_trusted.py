@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 
 import pytest
 import ruamel.yaml
@@ -14,7 +15,7 @@ from speechbrain.inference.classifiers import EncoderClassifier
 from torch import nn
 
 from acorl_sb.encoders.member_folder import load_member, save_member
-from acorl_sb.encoders.trusted import build_keys, read_yaml
+from acorl_sb.encoders.trusted import build_keys, find_class, read_yaml
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import build
 from tests import folders, tiny
@@ -197,3 +198,12 @@ def test_a_changed_yaml_loads_or_is_refused(member, seed, changes):
         assert z.shape == (1, encoder.embedding_dim) and math.isfinite(float(z.sum()))
     except UserError:
         pass
+
+
+@pytest.mark.parametrize("yaml", sorted(tiny.ENCODERS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_encoder_that_comes_with_the_project_needs_no_trust(yaml):
+    """Its members, and runs that have it as a reference, would not load elsewhere otherwise."""
+    named = re.findall(r"!(?:new|name):(\S+)", yaml.read_text())
+    assert named
+    for name in named:
+        assert find_class(name, yaml.name).__name__ == name.rpartition(".")[2]

@@ -7,21 +7,23 @@ import pytest
 
 from acorl_sb import metrics
 from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.trial_set import TrialSet, read_trial_set
 from acorl_sb.data.trials import TrialList, read_trials
-from acorl_sb.fusion.ensemble_scoring import Side, add_intervals, fuse_all, read_side
+from acorl_sb.fusion.ensemble_scoring import add_intervals, fuse_all
 from acorl_sb.metrics.bootstrap import draws
+from acorl_sb.scoring.backends.cosine import cosine_eer, cosine_trial_scores
 from acorl_sb.utils.errors import UserError
 
 UTTERANCES = [Utterance(f"{s}{i}", 1.0, "x.wav", 0, 16000, s) for s in "abc" for i in range(4)]
 
 
 @pytest.fixture()
-def side(tmp_path) -> Side:
+def side(tmp_path) -> TrialSet:
     path = tmp_path / "trials.txt"
     rows = [(u, v) for i, u in enumerate(UTTERANCES) for v in UTTERANCES[:i]]
     path.write_text("".join(f"{int(u.spk_id == v.spk_id)} {v.id} {u.id}\n" for u, v in rows))
     assert len(read_trials(path).labels) == len(rows)
-    return read_side(UTTERANCES, path)
+    return read_trial_set(UTTERANCES, path)
 
 
 def vectors(seed, noise):
@@ -39,13 +41,13 @@ def test_scores_are_cosines_of_the_trials_own_rows(side):
         @ unit[int("abc".index(side.trials.ids[t][0])) * 4 + int(side.trials.ids[t][1])]
         for e, t in zip(side.trials.enrol, side.trials.test, strict=True)
     ]
-    np.testing.assert_allclose(side.scores(z), wanted, atol=1e-6)
-    assert side.eer(vectors(0, 0.0)) == 0.0
+    np.testing.assert_allclose(cosine_trial_scores(side, z), wanted, atol=1e-6)
+    assert cosine_eer(side, vectors(0, 0.0)) == 0.0
 
 
 def test_fusions_are_what_their_names_say(side, tmp_path):
     z = {part: [vectors(s, 1.0), vectors(s + 10, 1.0)] for part, s in (("dev", 1), ("test", 2))}
-    scores = {part: [side.scores(v) for v in z[part]] for part in z}
+    scores = {part: [cosine_trial_scores(side, v) for v in z[part]] for part in z}
     fused = fuse_all(z, scores, {"dev": side, "test": side}, tmp_path)
     assert set(fused) == {"embedding-concatenation", "score-mean", "score-logistic"}
     a, b = scores["test"]
@@ -65,7 +67,7 @@ def test_fusions_are_what_their_names_say(side, tmp_path):
 
 def test_a_single_member_has_no_fusion(side, tmp_path):
     z = {"dev": [vectors(0, 1.0)], "test": [vectors(1, 1.0)]}
-    scores = {part: [side.scores(v[0])] for part, v in z.items()}
+    scores = {part: [cosine_trial_scores(side, v[0])] for part, v in z.items()}
     assert fuse_all(z, scores, {"dev": side, "test": side}, tmp_path) == {}
 
 
@@ -82,7 +84,7 @@ def test_trials_that_do_not_fit(tmp_path, text, message):
     path = tmp_path / "mine.txt"
     path.write_text(text)
     with pytest.raises(UserError, match=f"mine.txt: {message}"):
-        read_side(UTTERANCES, path)
+        read_trial_set(UTTERANCES, path)
 
 
 def test_intervals_are_of_speakers_drawn_on_both_sides_and_paired():
@@ -93,7 +95,7 @@ def test_intervals_are_of_speakers_drawn_on_both_sides_and_paired():
     enrol, test = np.triu_indices(14, 1)
     labels = speaker[enrol] == speaker[test]
     names = [u.id for u in utterances]
-    side = Side.of(utterances, TrialList(names, enrol, test, labels))
+    side = TrialSet.of(utterances, TrialList(names, enrol, test, labels))
     assert side.counts() == {"target": 7, "nontarget": 84, "speakers": 7}
 
     generator = np.random.default_rng(0)

@@ -11,7 +11,9 @@ from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 
 from acorl_sb import metrics
+from acorl_sb.fusion import checks, concatenation, logistic
 from acorl_sb.fusion import models as fusion
+from acorl_sb.fusion import quality as quality_measures
 from acorl_sb.utils.errors import UserError
 
 
@@ -133,7 +135,7 @@ def test_quality_columns_enter_as_further_columns():
     rng = np.random.default_rng(0)
     seconds = rng.uniform(2.0, 20.0, 200)
     enrol, test = rng.integers(0, 200, (2, len(labels)))
-    quality = fusion.quality_columns(fusion.log_durations(seconds), enrol, test)
+    quality = quality_measures.quality_columns(quality_measures.log_durations(seconds), enrol, test)
     scores = scores + 1.5 * quality.sum(0)
     model = fusion.LogisticFusion(0.1).fit(scores, labels, quality)
     stacked = fusion.LogisticFusion(0.1).fit(np.vstack([scores, quality]), labels)
@@ -148,47 +150,52 @@ def test_quality_columns_enter_as_further_columns():
 
 def test_quality_columns_do_not_know_which_side_is_which():
     values, enrol, test = np.array([1.0, 2.0, 3.0]), np.array([0, 2, 1]), np.array([1, 0, 1])
-    columns = fusion.quality_columns(values, enrol, test)
+    columns = quality_measures.quality_columns(values, enrol, test)
     np.testing.assert_array_equal(columns, [[1, 1, 2], [2, 3, 2]])
-    np.testing.assert_array_equal(columns, fusion.quality_columns(values, test, enrol))
+    np.testing.assert_array_equal(columns, quality_measures.quality_columns(values, test, enrol))
     np.testing.assert_array_equal(
-        fusion.quality_columns(values, enrol, test, symmetric=False), [[1, 3, 2], [2, 1, 2]]
+        quality_measures.quality_columns(values, enrol, test, symmetric=False),
+        [[1, 3, 2], [2, 1, 2]],
     )
 
 
 def test_magnitudes_and_cohort_means():
     rng = np.random.default_rng(0)
     vectors, cohort = rng.standard_normal((50, 8)), rng.standard_normal((30, 8))
-    np.testing.assert_allclose(fusion.magnitudes(vectors), np.sqrt((vectors**2).sum(1)))
+    np.testing.assert_allclose(quality_measures.magnitudes(vectors), np.sqrt((vectors**2).sum(1)))
     cosine = np.array(
         [[v @ c / np.linalg.norm(v) / np.linalg.norm(c) for c in cohort] for v in vectors]
     )
     expected = np.sort(cosine, axis=1)[:, -5:].mean(1)
-    np.testing.assert_allclose(fusion.cohort_means(vectors, cohort, top=5, block=7), expected)
-    np.testing.assert_allclose(fusion.cohort_means(vectors, cohort, top=99), cosine.mean(1))
+    np.testing.assert_allclose(
+        quality_measures.cohort_means(vectors, cohort, top=5, block=7), expected
+    )
+    np.testing.assert_allclose(
+        quality_measures.cohort_means(vectors, cohort, top=99), cosine.mean(1)
+    )
 
 
 def test_concatenation_has_the_mean_cosine():
     rng = np.random.default_rng(0)
     parts = [rng.standard_normal((6, 4)), 100 * rng.standard_normal((6, 16))]
-    joined = fusion.concatenate(parts)
+    joined = concatenation.concatenate(parts)
     assert joined.shape == (6, 20)
     np.testing.assert_allclose(np.linalg.norm(joined, axis=1), 1.0)
-    cosines = [fusion.unit_length(p) @ fusion.unit_length(p).T for p in parts]
+    cosines = [concatenation.unit_length(p) @ concatenation.unit_length(p).T for p in parts]
     np.testing.assert_allclose(joined @ joined.T, np.mean(cosines, axis=0), atol=1e-12)
     with pytest.raises(UserError, match=r"1 of 6 embeddings are zero.*row number 3"):
         parts[0][2] = 0
-        fusion.concatenate(parts)
+        concatenation.concatenate(parts)
 
 
 def test_separable_data_are_held_with_a_warning():
     scores = np.array([[0.0, 1.0, 2.0, 3.0], [1.0, 0.0, 0.5, 0.2]])
     labels = np.array([False, False, True, True])
-    with pytest.warns(fusion.FusionWarning, match="separable"):
+    with pytest.warns(checks.FusionWarning, match="separable"):
         model = fusion.LogisticFusion(0.5).fit(scores, labels)
-    assert model.separable and model.l2_used == fusion.SEPARABLE_L2
+    assert model.separable and model.l2_used == logistic.SEPARABLE_L2
     assert np.abs(model(scores)).max() < 20
-    weights, _ = sklearn_fusion(scores, labels, 0.5, fusion.SEPARABLE_L2)
+    weights, _ = sklearn_fusion(scores, labels, 0.5, logistic.SEPARABLE_L2)
     np.testing.assert_allclose(model.weights, weights, atol=1e-5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # who regularises has chosen, and is not warned
@@ -200,7 +207,7 @@ def test_data_separable_but_for_ties_on_the_border_are_found():
     rng = np.random.default_rng(0)
     column = np.abs(rng.standard_normal(80)) * np.repeat([1, 0, -1, 0], 20)
     labels = np.arange(80) < 40
-    with pytest.warns(fusion.FusionWarning, match="separable"):
+    with pytest.warns(checks.FusionWarning, match="separable"):
         fusion.LogisticFusion(0.5).fit(np.stack([column, rng.standard_normal(80)]), labels)
 
 
@@ -250,7 +257,7 @@ def test_constant_scores_are_refused(make):
 def test_constant_quality_column_gets_weight_zero():
     scores, labels, _ = gaussian_trials(13)
     quality = np.stack([np.full(len(labels), 3.0), np.random.default_rng(0).normal(size=3400)])
-    with pytest.warns(fusion.FusionWarning, match=r"column\(s\) \[1\] are constant"):
+    with pytest.warns(checks.FusionWarning, match=r"column\(s\) \[1\] are constant"):
         model = fusion.LogisticFusion().fit(scores, labels, quality)
     assert model.weights[3] == 0.0 and model.weights[4] != 0.0
 
@@ -274,9 +281,9 @@ def test_what_else_is_refused(tmp_path):
     with pytest.raises(UserError, match="'eer' or 'min_dcf'"):
         fusion.BestSingle("auc")
     with pytest.raises(UserError, match="no trials"):
-        fusion.check_scores(np.zeros((2, 0)))
+        checks.check_scores(np.zeros((2, 0)))
     with pytest.raises(UserError, match="2 durations are not positive, first number 2"):
-        fusion.log_durations([1.0, 0.0, -1.0])
+        quality_measures.log_durations([1.0, 0.0, -1.0])
     (tmp_path / "m.json").write_text("{}")
     with pytest.raises(UserError, match="unknown fusion"):
         fusion.load(tmp_path / "m.json")

@@ -115,7 +115,7 @@ def npy(array: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory) -> Path:
-    """A working folder with good input for ``acorl_sb.cli.score`` and what came of it, in ``out``."""
+    """A working folder with good input for ``acorl score`` and what came of it, in ``out``."""
     folder = tmp_path_factory.mktemp("score")
     write_embeddings(folder / "e", Embeddings(IDS, VECTORS))
     write_embeddings(folder / "e.npz", Embeddings(IDS, VECTORS))

@@ -105,7 +105,7 @@ def door(name, root, run_folder, out, trust=False):
         "score": ["-m", "acorl_sb.cli.score", "hparams/score.yaml", "--systems", f"{{x: {member}}}"]
         + ["--trials", run_folder / "manifest" / "test_trials.txt", "--output_folder", out]
         + ["--manifest", root / "speech.csv", "--device", "cpu", "--replicates", "0", *said],
-        "export": ["-m", "acorl_sb.encoders.onnx", member, "--onnx", out / "x.onnx", *said],
+        "export": ["-m", "acorl_sb.cli.export", member, "--onnx", out / "x.onnx", *said],
         "verifier": [root / "verifier.py", run_folder, *(["trust"] if trust else [])],
         "analyse": [
             "-m",

@@ -21,9 +21,9 @@ from acorl_sb.corpora.splits import make_trials
 from acorl_sb.data.embeddings import Embeddings, read_embeddings, write_embeddings
 from acorl_sb.data.manifest import Utterance, write_manifest
 from acorl_sb.data.scorefiles import read_scores
+from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.data.trials import TrialList, write_trials
 from acorl_sb.encoders.member_folder import build_encoder
-from acorl_sb.fusion.ensemble_scoring import Side
 from acorl_sb.fusion.models import MeanZNorm
 from acorl_sb.metrics.bootstrap import Measure
 from acorl_sb.utils.errors import UserError
@@ -210,7 +210,7 @@ def test_the_difference_is_of_means_over_seeds_and_zero_for_the_same():
     rows, columns = np.triu_indices(len(utterances), 1)
     labels = rows // 4 == columns // 4
     trials = TrialList([u.id for u in utterances], rows, columns, labels)
-    side = Side(utterances, trials, rows, columns)
+    side = TrialSet(utterances, trials, rows, columns)
 
     def scores(d):
         return [labels * d + generator.normal(size=len(labels)) for _ in range(3)]

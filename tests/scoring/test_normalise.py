@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from acorl_sb.scoring import normalise
-from acorl_sb.scoring.backends.backend import Sides
+from acorl_sb.scoring.backends.backend import PreparedSides
 from acorl_sb.scoring.backends.cosine import Cosine
 from acorl_sb.scoring.backends.plda import PLDA
 from acorl_sb.scoring.backends.rows import unit_rows
@@ -99,13 +99,13 @@ def test_any_back_end_and_models_of_many_sessions(models, device):
 
 
 def test_cohort_scores_are_computed_once_per_utterance_that_occurs(monkeypatch):
-    asked, original = [], Sides.matrix
+    asked, original = [], PreparedSides.matrix
 
-    def counted(self, rows):
+    def counted(self, rows, out=None):
         asked.extend(rows.tolist())
-        return original(self, rows)
+        return original(self, rows, out)
 
-    monkeypatch.setattr(Sides, "matrix", counted)
+    monkeypatch.setattr(PreparedSides, "matrix", counted)
     run(SNorm(memory=3000), Cosine(), "cpu")
     assert sorted(asked) == sorted({*ENROL.tolist(), *TEST.tolist()})
     asked.clear()
@@ -115,19 +115,22 @@ def test_cohort_scores_are_computed_once_per_utterance_that_occurs(monkeypatch):
 
 @pytest.mark.parametrize("top_k", [None, 40])
 def test_blocks_keep_within_the_memory(monkeypatch, top_k):
-    sides = Sides(*(torch.randn(n, 8) for n in (500, 400)), torch.zeros(500), torch.zeros(400))
-    sizes, original = [], Sides.matrix
+    sides = PreparedSides(
+        *(torch.randn(n, 8) for n in (500, 400)), torch.zeros(500), torch.zeros(400)
+    )
+    sizes, places, original = [], set(), PreparedSides.matrix
 
-    def measured(self, rows):
-        scores = original(self, rows)
+    def measured(self, rows, out=None):
+        scores = original(self, rows, out)
         sizes.append(scores.numel() * scores.element_size())
+        places.add(scores.data_ptr())
         return scores
 
-    monkeypatch.setattr(Sides, "matrix", measured)
+    monkeypatch.setattr(PreparedSides, "matrix", measured)
     limit = 100_000
     mean, std = normalise.cohort_statistics(sides, torch.arange(500), top_k, limit)
     assert max(sizes) <= limit
-    assert len(sizes) > 5
+    assert len(sizes) > 5 and len(places) == 1  # one buffer for all
     expected = (
         original(sides, torch.arange(500)).double().sort(1, descending=True).values[:, :top_k]
     )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acorl_sb.report.page import Items, Page, Section, Text, as_markdown
 from acorl_sb.utils.markdown import code, escape
 from acorl_sb.utils.tables import markdown
 
@@ -60,3 +61,13 @@ def test_a_code_span_holds_any_backticks(text):
     inner = made[len(fence) : -len(fence)]
     assert made.endswith(fence) and inner.strip(" ") == " ".join(text.split())
     assert fence not in re.findall("`+", inner)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_pages_markdown_shows_names_as_they_are(name):
+    blocks = [Items([name]), Text(name, strong=name), Text(name, look="code")]
+    made = as_markdown(Page(name, [Section(name, "x", blocks)]), "figures")
+    title, section, item, text, command = made.rstrip("\n").split("\n\n")
+    shown = escape(name)
+    assert (title, section, item) == (f"# {shown}", f"## {shown}", f"- {shown}")
+    assert (text, command) == (f"**{shown}** {shown}", code(name))

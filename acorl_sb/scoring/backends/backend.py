@@ -20,7 +20,7 @@ from acorl_sb.scoring.backends.rows import as_rows, row_products
 
 
 @dataclass(frozen=True)
-class Sides:
+class PreparedSides:
     """Enrolled models and test utterances ready to be scored, on one device, of one dtype."""
 
     left: torch.Tensor  # (E, D) enrolled models
@@ -34,14 +34,14 @@ class Sides:
         scores = row_products(self.left, self.right, enrol, test, block)
         return scores.add_(self.left_bias[enrol]).add_(self.right_bias[test])
 
-    def matrix(self, rows: torch.Tensor) -> torch.Tensor:
-        """Scores (R, T) of the models ``rows`` (R,) against every test utterance."""
-        scores = torch.addmm(self.right_bias, self.left[rows], self.right.T)  # (R, T)
+    def matrix(self, rows: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Scores (R, T) of the models ``rows`` (R,) against every test utterance, in ``out``."""
+        scores = torch.addmm(self.right_bias, self.left[rows], self.right.T, out=out)  # (R, T)
         return scores.add_(self.left_bias[rows, None])
 
-    def swapped(self) -> Sides:
+    def swapped(self) -> PreparedSides:
         """The same scores with the roles of the sides exchanged."""
-        return Sides(self.right, self.left, self.right_bias, self.left_bias)
+        return PreparedSides(self.right, self.left, self.right_bias, self.left_bias)
 
 
 class Backend(Protocol):
@@ -66,7 +66,7 @@ class Backend(Protocol):
 
     def sides(
         self, enrol: torch.Tensor, test: torch.Tensor, models: torch.Tensor | None = None
-    ) -> Sides:
+    ) -> PreparedSides:
         """Both sides from prepared enrolment (E, d) and test (T, d) vectors.
 
         ``models`` (E,) numbers from 0 the model that each enrolment vector belongs to; the left

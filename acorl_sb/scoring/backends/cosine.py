@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
-from acorl_sb.scoring.backends.backend import Sides
+from acorl_sb import metrics
+from acorl_sb.data.trial_set import TrialSet
+from acorl_sb.scoring.backends.backend import PreparedSides
 from acorl_sb.scoring.backends.rows import as_matrix, as_rows, group_means, row_products, unit_rows
 
 Array = Any  # numpy array or torch tensor
@@ -36,6 +39,16 @@ def cosine_scores(
     scores = row_products(units, units, as_rows(enrol, units), as_rows(test, units), block)
     scores.clamp_(-1.0, 1.0)  # rounding may step over the ends
     return scores if isinstance(vectors, torch.Tensor) else scores.double().cpu().numpy()
+
+
+def cosine_trial_scores(trials: TrialSet, vectors: np.ndarray) -> np.ndarray:
+    """Cosine scores (N,) of all trials of a set, from embeddings (M, D) of its utterances."""
+    return np.asarray(cosine_scores(torch.from_numpy(vectors), trials.enrol, trials.test))
+
+
+def cosine_eer(trials: TrialSet, vectors: np.ndarray) -> float:
+    """EER of the cosine scores, a fraction: the figure that checkpoints are chosen by."""
+    return metrics.eer(cosine_trial_scores(trials, vectors), trials.trials.labels)
 
 
 class Cosine:
@@ -73,7 +86,7 @@ class Cosine:
 
     def sides(
         self, enrol: torch.Tensor, test: torch.Tensor, models: torch.Tensor | None = None
-    ) -> Sides:
+    ) -> PreparedSides:
         """The vectors themselves, models averaged; the biases are 0."""
         left = enrol if models is None else self.average(enrol, models)
-        return Sides(left, test, left.new_zeros(len(left)), test.new_zeros(len(test)))
+        return PreparedSides(left, test, left.new_zeros(len(left)), test.new_zeros(len(test)))

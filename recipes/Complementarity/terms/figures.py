@@ -12,8 +12,8 @@ from scipy.stats import norm
 
 from acorl_sb import metrics
 from acorl_sb.data.manifest import read_manifest
-from acorl_sb.fusion.ensemble_scoring import Side
-from acorl_sb.fusion.models import LogisticFusion
+from acorl_sb.data.trial_set import TrialSet
+from acorl_sb.fusion.logistic import LogisticFusion
 from acorl_sb.fusion.subsets import score_correlations
 from acorl_sb.metrics.bootstrap import Measure, speaker_bootstrap
 from acorl_sb.scoring.backends.cosine import Cosine
@@ -27,7 +27,7 @@ REPLICATES = 1000
 
 
 @functools.lru_cache(maxsize=16)
-def side(data: Path, part: str, name: str) -> Side:
+def side(data: Path, part: str, name: str) -> TrialSet:
     return sets.read_set(data, part, name)
 
 
@@ -95,7 +95,7 @@ def row_figures(folder: Path, seed: int, name: str, members: Sequence[str], part
     return figures
 
 
-def draws(fused: np.ndarray, trials: Side) -> np.ndarray:
+def draws(fused: np.ndarray, trials: TrialSet) -> np.ndarray:
     """EER (R,) over draws of speakers, the same for every system on these trials."""
     speaker = np.array([u.spk_id for u in trials.utterances])
     values = speaker_bootstrap(

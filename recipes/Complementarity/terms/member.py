@@ -26,11 +26,12 @@ from acorl_sb import complementarity
 from acorl_sb.complementarity import deal_folds
 from acorl_sb.corpora.splits import thin
 from acorl_sb.data.manifest import read_manifest
+from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.data.trials import TrialList
 from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldPriors
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.encoders.member_folder import load_member, read_record
-from acorl_sb.fusion.ensemble_scoring import Side
+from acorl_sb.scoring.backends.cosine import cosine_eer
 from acorl_sb.training import members as training
 from acorl_sb.training.augment import FolderNoise, FolderReverb
 from acorl_sb.training.heads import AAMHead
@@ -175,19 +176,21 @@ def development_error(data: Path):
 
     def error(encoder) -> float:
         embedded = [embed_utterances(encoder, s.utterances, seconds).numpy() for s in sides]
-        return float(np.mean([s.eer(z) for s, z in zip(sides, embedded, strict=True)]))
+        return float(np.mean([cosine_eer(s, z) for s, z in zip(sides, embedded, strict=True)]))
 
     return error
 
 
-def thinned(side: Side, each: int) -> Side:
+def thinned(side: TrialSet, each: int) -> TrialSet:
     """The side with at most ``each`` utterances of a speaker."""
     kept = thin(side.utterances, each, 0)
     names, t = [u.id for u in kept], side.trials
     place = {name: i for i, name in enumerate(names)}
     new = np.array([place.get(name, -1) for name in t.ids])
     both = (new[t.enrol] >= 0) & (new[t.test] >= 0)
-    return Side.of(kept, TrialList(names, new[t.enrol][both], new[t.test][both], t.labels[both]))
+    return TrialSet.of(
+        kept, TrialList(names, new[t.enrol][both], new[t.test][both], t.labels[both])
+    )
 
 
 def embed(folder: Path, own: Path, part: str) -> None:

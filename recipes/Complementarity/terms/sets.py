@@ -17,8 +17,8 @@ from acorl_sb.corpora import commonvoice, librispeech, speechcommands, speechoce
 from acorl_sb.corpora.splits import by_speaker, cut, make_trials, split_speakers, thin
 from acorl_sb.data.audio import SAMPLE_RATE, read_audio
 from acorl_sb.data.manifest import Utterance, read_manifest, write_manifest
+from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.data.trials import read_trials, write_trials
-from acorl_sb.fusion.ensemble_scoring import Side
 from acorl_sb.training.augment import audio_lengths
 from acorl_sb.utils.files import atomic_path, write_json
 
@@ -105,7 +105,7 @@ def prepare(data: Path, folder: Path) -> None:
             speakers = {u.id: u.spk_id for u in kept}
             counts[f"{part} {name}"] = {
                 "speakers": len(set(speakers.values())),
-                "target_speakers": len(target_speakers(Side.of(kept, trials))),
+                "target_speakers": len(target_speakers(TrialSet.of(kept, trials))),
                 "utterances": len(kept),
                 "target": int(trials.labels.sum()),
                 "non-target": int((~trials.labels).sum()),
@@ -130,15 +130,15 @@ def named(utterances: Sequence[Utterance], corpus: str) -> list[Utterance]:
     return [replace(u, id=f"{corpus}-{u.id}", spk_id=f"{corpus}-{u.spk_id}") for u in utterances]
 
 
-def target_speakers(side: Side) -> set[str]:
+def target_speakers(side: TrialSet) -> set[str]:
     """The speakers that have target trials."""
     return {side.utterances[i].spk_id for i in np.unique(side.enrol[side.trials.labels])}
 
 
-def read_set(folder: Path, part: str, name: str) -> Side:
+def read_set(folder: Path, part: str, name: str) -> TrialSet:
     """A development or test set of ``prepare``'s folder."""
     utterances = read_manifest(folder / part / f"{name}.csv")
-    return Side.of(utterances, read_trials(folder / part / f"{name}.txt"))
+    return TrialSet.of(utterances, read_trials(folder / part / f"{name}.txt"))
 
 
 def room_response(rng: np.random.Generator, order: int = 12) -> np.ndarray:

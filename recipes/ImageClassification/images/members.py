@@ -108,7 +108,8 @@ def save_member(
 def load_member(folder: str | Path, trust: bool = False) -> nn.Module:
     """The encoder of a member folder, in eval mode; ``UserError`` for what does not fit.
 
-    No code of the folder is run, unless ``trust`` says that it may be (``acorl_sb.encoders.trusted``).
+    No code of the folder is run, unless ``trust`` says that it may be
+    (``acorl_sb.encoders.trusted``).
     """
     path = Path(folder) / "hyperparams.yaml"
     made = build_keys(read_yaml(path), ["encoder"], str(path), trust, (*HOMES, "images.models"))

@@ -23,7 +23,6 @@ from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble
 from acorl_sb.encoders.member_folder import read_record
 from acorl_sb.training.dataset import StepSampler, collate
 from acorl_sb.training.heads import SoftmaxHead
-from acorl_sb.training.members import VIEWS
 from acorl_sb.training.provenance import (
     REFERENCES,
     note_start,
@@ -47,6 +46,8 @@ from images.members import (
     worker_errors,
 )
 
+VIEWS = ("crop", "utterance")
+
 logger = logging.getLogger("acorl_sb.images")
 
 
@@ -57,8 +58,8 @@ class Settings:
     ``batch_size`` images of one rank; ``epochs`` of ``epoch_steps`` steps; ``optimizer`` and
     ``adversary_optimizer`` are callables (parameters) -> optimizer; ``lr_schedule`` is called
     with the optimizer and the step; ``augment`` with images and relative lengths, or it is
-    None; ``view`` is ``crop`` (references see the augmented image) or ``utterance`` (references see the
-    plain one, computed once per image); ``workers`` are loader processes; ``plain`` is all that
+    None; ``view`` is ``crop`` (references see the augmented image) or ``utterance`` (they see
+    the plain one, computed once per image); ``workers`` are loader processes; ``plain`` is all that
     determines the weights (these keys and the data's) as the YAML says it.
     """
 

@@ -57,8 +57,8 @@ def read_candidates(tree: Mapping[str, Any], references: Mapping[str, Any]) -> d
                 raise UserError(f"candidates.{name}: start: {start!r} is not a candidate above it")
             if reference not in (FIRST, *references, *made):
                 raise UserError(
-                    f"candidates.{name}: reference: {reference!r} is neither in the key 'references' nor a "
-                    "candidate above it"
+                    f"candidates.{name}: reference: {reference!r} is neither in the key "
+                    "'references' nor a candidate above it"
                 )
             against = keys.get("against", next(iter(tree)))
             against = (against,) if isinstance(against, str) else tuple(against)

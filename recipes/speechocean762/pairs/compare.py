@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from acorl_sb import metrics
-from acorl_sb.fusion.ensemble_scoring import Side
+from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.metrics.bootstrap import Measure, speaker_bootstrap
 from acorl_sb.metrics.intervals import interval
 
@@ -41,7 +41,9 @@ class Difference(NamedTuple):
     seeds: int
 
 
-def error(scores: np.ndarray, side: Side, measure: Measure, replicates: int = REPLICATES) -> Error:
+def error(
+    scores: np.ndarray, side: TrialSet, measure: Measure, replicates: int = REPLICATES
+) -> Error:
     """The measure, ``eer`` or ``min_dcf``, of a system's scores (N,)."""
     labels = side.trials.labels
     if measure.kind == "eer":

@@ -14,9 +14,10 @@ from acorl_sb import corpora, metrics
 from acorl_sb.analysis.probes import mlp_r2
 from acorl_sb.analysis.representations import linear_cka
 from acorl_sb.data.embeddings import read_embeddings
-from acorl_sb.fusion.ensemble_scoring import Side, read_side
+from acorl_sb.data.trial_set import TrialSet, read_trial_set
 from acorl_sb.fusion.models import MeanZNorm
 from acorl_sb.fusion.subsets import error_overlap, score_correlations
+from acorl_sb.scoring.backends.cosine import cosine_trial_scores
 from pairs.conditions import Condition
 
 P_TARGET = 0.01
@@ -30,9 +31,9 @@ class Pair(NamedTuple):
 
 
 @functools.lru_cache(maxsize=4)
-def side(manifests: Path, part: str) -> Side:
+def side(manifests: Path, part: str) -> TrialSet:
     """The development or test trials of a run's manifests."""
-    return read_side(
+    return read_trial_set(
         corpora.read_manifest(manifests / f"{part}.csv"), manifests / f"{part}_trials.txt"
     )
 
@@ -40,7 +41,7 @@ def side(manifests: Path, part: str) -> Side:
 @functools.lru_cache(maxsize=64)
 def scores(member: Path, condition: str, part: str, manifests: Path) -> np.ndarray:
     """A member's cosine scores (N,) of all trials under a condition."""
-    return side(manifests, part).scores(vectors(member, condition, part))
+    return cosine_trial_scores(side(manifests, part), vectors(member, condition, part))
 
 
 def vectors(member: Path, condition: str, part: str) -> np.ndarray:

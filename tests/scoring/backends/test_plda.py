@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from acorl_sb.scoring.backends.plda import PLDA, diagonalise, lda, log_likelihood
+from acorl_sb.scoring.backends.plda import PLDA
+from acorl_sb.scoring.backends.plda_training import diagonalise, lda, log_likelihood
 from acorl_sb.utils.errors import UserError
 
 D = 5

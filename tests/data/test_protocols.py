@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from acorl_sb.data import protocols
 from acorl_sb.data.trials import TrialList, write_trials
-from acorl_sb.scoring import protocols
 from acorl_sb.utils.errors import UserError
 
 
