@@ -214,13 +214,12 @@ def check_members(
     """All that ``train_members`` can refuse before there are data; nothing is written.
 
     Returns the names of the members that are finished or interrupted. Raises ``UserError`` for
-    those of other settings or other reference encoders, and for encoders, objectives and weights
-    to start from that cannot be had.
+    those of other settings or other reference encoders, and for weights to start from that cannot
+    be had. Whether a member can be trained at all is what a rehearsal finds out.
     """
     check_specs(specs, reference_specs)
-    check_accumulation(settings, run_opts)
-    ensemble, begun = load_references(reference_specs), []
-    weights: dict[str, str | None] = dict(reference_weights(ensemble))
+    begun: list[str] = []
+    weights: dict[str, str | None] = dict(reference_weights(load_references(reference_specs)))
     run = provenance.run_settings(run_opts)
     for index, spec in enumerate(specs):
         name, where = str(spec["name"]), f"members[{index}]"
@@ -230,16 +229,15 @@ def check_members(
         if record is not None:
             refuse_changes(folder / name, record["settings"], wanted)
             encoder = rebuild_member(folder / name, spec["encoder"], f"{where}.encoder")
+            weights[name] = provenance.weights_hash(encoder)
         else:
             provenance.refuse_other_start(folder / name, {**wanted, "run": run})
-            encoder = build_encoder(spec["encoder"], f"{where}.encoder")
-            make_objective(spec, index, encoder, ensemble, n_classes=2)
             if spec.get("start") is not None:
+                encoder = build_encoder(spec["encoder"], f"{where}.encoder")
                 load_weights(encoder.embedding_model, Path(spec["start"]) / WEIGHTS)
+            weights[name] = None
         if record is not None or provenance.has_started(folder / name):
             begun.append(name)
-        weights[name] = provenance.weights_hash(encoder) if record is not None else None
-        ensemble.add(name, encoder)
     return begun
 
 

@@ -23,7 +23,7 @@ from acorl_sb.data.audio import SAMPLE_RATE
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.member_folder import build_encoder, load_reference
-from acorl_sb.training.members import Settings, make_objective, own_settings
+from acorl_sb.training.members import Settings, check_accumulation, make_objective, own_settings
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import in_words
 
@@ -42,11 +42,7 @@ def rehearse(
     Arguments are those of ``acorl_sb.cli.train.run_experiment``. Raises ``UserError``, naming
     the part, such as ``members[1].objective``, that cannot be built or fails.
     """
-    if settings.epoch_steps % run_opts.grad_accumulation_factor:
-        raise UserError(
-            f"--grad_accumulation_factor {run_opts.grad_accumulation_factor} must divide the key "
-            f"'epoch_steps', {settings.epoch_steps}: gradients of the rest would be lost"
-        )
+    check_accumulation(settings, run_opts)
     ensemble = FrozenEnsemble()
     with random_states_kept():
         for i, spec in enumerate(references or []):

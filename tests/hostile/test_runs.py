@@ -168,7 +168,7 @@ def test_a_reference_encoder_trained_again_to_the_same_weights_is_the_same(copy,
 
 
 @pytest.mark.parametrize("kind", ["folder", "encoder"])
-def test_a_prior_whose_weights_change_is_refused(finished, speech, tmp_path, kind):
+def test_an_external_reference_whose_weights_change_is_refused(finished, speech, tmp_path, kind):
     mine = Path(shutil.copytree(finished / "members" / "first", tmp_path / "mine"))
     said = {
         "folder": f"folder: {mine}",
@@ -304,7 +304,7 @@ def test_fuse_and_score_do_not_overwrite_other_results(finished, copy, tmp_path)
     command = ["fuse.py", "--replicates", 0, "--no-report", "--run_folder"]
     assert run([*command, finished], cwd=tmp_path).code == 0
     before = checksums(tmp_path / "results")
-    for more in ([copy], [finished, "--reference", 0.1], [finished, "--names", "first"]):
+    for more in ([copy], [finished, "--prior", 0.1], [finished, "--names", "first"]):
         assert "--output_folder" in refused(run([*command, *more], cwd=tmp_path))
         assert checksums(tmp_path / "results") == before
     model = tmp_path / "results" / "fusion" / "fusion_model.json"

@@ -9,7 +9,7 @@ import pytest
 
 PROBE = """
 import resource, sys, torch
-from acorl_sb.memory import keep_freed_memory
+from acorl_sb.utils.memory import keep_freed_memory
 agreed = keep_freed_memory() if sys.argv[1] == "kept" else False
 def use():
     for _ in range(20):
