@@ -1,0 +1,89 @@
+"""Checks of scores, labels and options that all fusions and calibrations share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from acorl_sb.errors import UserError
+
+
+def check_scores(scores: np.ndarray, names: Sequence[str] | None = None) -> np.ndarray:
+    """Return ``scores`` as float64 ``(S, N)``; refuse non-finite values.
+
+    A ``(N,)`` array is one system. float64 input is not copied.
+
+    Raises:
+        UserError: no trials, or a NaN or infinity (says which system, how many, the first trial).
+    """
+    scores = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    if scores.ndim != 2:
+        raise ValueError(f"scores must be (systems, trials), not {scores.shape}")
+    if scores.shape[1] == 0:
+        raise UserError("there are no trials: the scores are empty")
+    for index, row in enumerate(scores):
+        # A sum is finite unless a term is not (or overflows): much cheaper than N tests.
+        if not math.isfinite(row.sum()):
+            bad = np.flatnonzero(~np.isfinite(row))
+            if len(bad):
+                raise UserError(
+                    f"{_name(index, names)}: {len(bad)} of {len(row)} scores are not finite, "
+                    f"first trial number {bad[0] + 1} ({row[bad[0]]}); "
+                    "score these trials again or leave this system out"
+                )
+    return scores
+
+
+def check_labels(labels: np.ndarray, trials: int, what: str = "development") -> np.ndarray:
+    """Return ``labels`` as bool ``(N,)`` holding both classes; ``what`` trials, for messages.
+
+    Raises:
+        UserError: labels are missing, or of one class only.
+    """
+    if labels is None:
+        raise UserError(
+            f"the {what} trials have no labels; give a trial list that says which are target"
+        )
+    labels = np.asarray(labels)
+    if labels.dtype != bool:
+        if not np.isin(np.unique(labels), (0, 1)).all():
+            raise ValueError("labels must be bool, or 0 and 1")
+        labels = labels.astype(bool)
+    if labels.shape != (trials,):
+        raise ValueError(f"labels must be ({trials},), not {labels.shape}")
+    targets = int(labels.sum())
+    if targets in (0, trials):
+        kind = "target" if targets else "non-target"
+        raise UserError(f"all {trials} {what} trials are {kind} trials; both classes are needed")
+    return labels
+
+
+def _name(index: int, names: Sequence[str] | None) -> str:
+    return f"system '{names[index]}'" if names is not None else f"system {index + 1}"
+
+
+def refuse_constant(scores: np.ndarray, names: Sequence[str] | None) -> None:
+    """``UserError`` naming the first system whose scores (S, N) are all the same."""
+    for index, row in enumerate(scores):
+        if row.min() == row.max():
+            raise UserError(
+                f"{_name(index, names)}: all {len(row)} development scores are {row[0]:g}, "
+                "so it tells no trials apart; leave it out"
+            )
+
+
+def check_prior(prior: float) -> float:
+    """The effective prior as a float; ``UserError`` unless it lies between 0 and 1."""
+    if not 0.0 < prior < 1.0:
+        raise UserError(f"the effective prior must lie between 0 and 1, not {prior}")
+    return float(prior)
+
+
+def check_fitted(fitted: bool, expected: int, given: int) -> None:
+    """Refuse a model that is not fitted, and another number of systems than it was fitted on."""
+    if not fitted:
+        raise ValueError("fit the model first")
+    if expected != given:
+        raise UserError(f"the fusion was fitted on {expected} systems but is given {given}")

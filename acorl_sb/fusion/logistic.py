@@ -1,0 +1,172 @@
+"""Fusion by logistic regression: a weighted sum of scores and quality columns that is an LLR."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from acorl_sb.errors import UserError
+from acorl_sb.fusion.checks import (
+    check_fitted,
+    check_labels,
+    check_prior,
+    check_scores,
+    refuse_constant,
+)
+from acorl_sb.fusion.solver import minimise
+
+SEPARABLE_L2 = 1e-3
+"""L2 strength (standardised columns) where separable data would send the weights to infinity."""
+
+
+class FusionWarning(UserWarning):
+    """Something about the development data that a reader of the fused scores must know."""
+
+
+class LogisticFusion:
+    r"""Weighted sum of scores and quality columns that is a log-likelihood ratio.
+
+    .. math:: llr = \sum_s w_s\, x_s + b
+
+    minimises, with effective prior :math:`\pi`, the means running over each class of trials,
+
+    .. math:: \pi\, \overline{\log(1 + e^{-llr - logit \pi})}^{tar}
+              + (1 - \pi)\, \overline{\log(1 + e^{llr + logit \pi})}^{non}
+              + \tfrac{l_2}{2} \sum_s (\sigma_s w_s)^2
+
+    Each class weighs what the prior says, however many trials it has, and the prior's log odds are
+    kept out of ``b``, so the output is an LLR for *any* prior (Brümmer et al., "Fusion of
+    heterogeneous speaker recognition systems in the STBU submission for the NIST SRE 2006", 2007).
+    The L2 term acts on standardised columns (:math:`\sigma_s`: deviation of the development
+    column), so that it does not depend on the units of a score. ``LogisticRegression`` of
+    scikit-learn, given these class weights, columns divided by :math:`\sigma_s` and
+    ``C = 1 / l2``, has the same weights (times :math:`\sigma_s`) and the intercept
+    :math:`b + logit \pi`.
+
+    Arguments:
+        prior: effective prior of a target trial, in (0, 1).
+        l2: strength of the L2 term, 0 for none.
+
+    After ``fit``: ``weights`` (S + Q,), ``bias``, ``n_systems`` S, ``n_quality`` Q,
+    ``l2_used`` (differs from ``l2`` where separable data called for it), ``separable``.
+    """
+
+    kind: ClassVar[str] = "logistic"
+
+    def __init__(self, prior: float = 0.05, l2: float = 0.0) -> None:
+        self.prior = check_prior(prior)
+        if not (math.isfinite(l2) and l2 >= 0.0):
+            raise UserError(f"the L2 strength must be 0 or more, not {l2}")
+        self.l2 = self.l2_used = float(l2)
+        self.separable = False
+        self.n_systems = self.n_quality = 0
+        self.weights = np.zeros(0)
+        self.bias = 0.0
+
+    def fit(
+        self,
+        scores: np.ndarray,
+        labels: np.ndarray,
+        quality: np.ndarray | None = None,
+        names: Sequence[str] | None = None,
+    ) -> LogisticFusion:
+        """Fit on development trials: scores (S, N), labels (N,), quality columns (Q, N) or None.
+
+        A constant quality column gets the weight 0 and a ``FusionWarning``. Where one threshold on
+        a weighted sum separates the classes, the unregularised optimum lies at infinity: without
+        an ``l2``, ``SEPARABLE_L2`` is used instead, with a ``FusionWarning``.
+
+        Raises:
+            UserError: non-finite scores, a system with constant scores, one class only, or
+                labels missing.
+        """
+        scores = check_scores(scores, names)
+        labels = check_labels(labels, scores.shape[1])
+        refuse_constant(scores, names)
+        columns = _stack(scores, quality)
+        self.n_systems, self.n_quality = len(scores), len(columns) - len(scores)
+
+        mean, std = columns.mean(1), columns.std(1)  # (S + Q,)
+        useful = np.array([row.min() < row.max() for row in columns])
+        if not useful.all():
+            dead = [int(i) - len(scores) + 1 for i in np.flatnonzero(~useful)]
+            warnings.warn(
+                f"quality column(s) {dead} are constant on the development trials; weight 0",
+                FusionWarning,
+                stacklevel=2,
+            )
+        std = np.where(useful, std, 1.0)
+        standard = (columns - mean[:, None]) / std[:, None]  # (S + Q, N)
+        standard = standard[useful]
+        targets, nontargets = standard[:, labels], standard[:, ~labels]
+        del standard
+
+        self.l2_used = self.l2
+        weights, bias, self.separable = minimise(targets, nontargets, self.prior, self.l2)
+        if self.separable and self.l2 == 0.0:
+            self.l2_used = SEPARABLE_L2
+            weights, bias, _ = minimise(targets, nontargets, self.prior, self.l2_used)
+            warnings.warn(
+                f"the {len(labels)} development trials are separable, so the weights are only "
+                f"held by an L2 term of {self.l2_used:g}; take more or harder development trials",
+                FusionWarning,
+                stacklevel=2,
+            )
+        self.weights = np.zeros(len(columns))
+        self.weights[useful] = weights / std[useful]
+        self.bias = float(bias - self.weights @ mean)
+        return self
+
+    def __call__(self, scores: np.ndarray, quality: np.ndarray | None = None) -> np.ndarray:
+        """LLRs (natural logarithm) of trials: scores (S, N), quality (Q, N) -> (N,)."""
+        scores = check_scores(scores)
+        check_fitted(len(self.weights) > 0, self.n_systems, len(scores))
+        given = 0 if quality is None else len(np.atleast_2d(quality))
+        if given != self.n_quality:
+            raise ValueError(f"fitted with {self.n_quality} quality columns, called with {given}")
+        llrs = self.weights[: self.n_systems] @ scores + self.bias  # (N,)
+        if quality is not None:
+            llrs += self.weights[self.n_systems :] @ _check_quality(quality, scores.shape[1])
+        return llrs
+
+    def state(self) -> dict[str, Any]:
+        """Plain numbers from which ``from_state`` rebuilds the fitted model."""
+        return {
+            "kind": self.kind,
+            "prior": self.prior,
+            "l2": self.l2,
+            "l2_used": self.l2_used,
+            "separable": self.separable,
+            "n_systems": self.n_systems,
+            "n_quality": self.n_quality,
+            "weights": self.weights.tolist(),
+            "bias": self.bias,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> LogisticFusion:
+        """Rebuild a fitted model from ``state()``."""
+        model = cls(state["prior"], state["l2"])
+        model.l2_used, model.separable = state["l2_used"], state["separable"]
+        model.n_systems, model.n_quality = state["n_systems"], state["n_quality"]
+        model.weights, model.bias = np.array(state["weights"]), float(state["bias"])
+        return model
+
+
+def _check_quality(quality: np.ndarray, trials: int) -> np.ndarray:
+    quality = np.atleast_2d(np.asarray(quality, dtype=np.float64))
+    if quality.shape[1] != trials:
+        raise ValueError(f"quality must be (columns, {trials}), not {quality.shape}")
+    if not np.isfinite(quality).all():
+        raise UserError("a quality column holds a NaN or infinity")
+    return quality
+
+
+def _stack(scores: np.ndarray, quality: np.ndarray | None) -> np.ndarray:
+    if quality is None:
+        return scores
+    return np.vstack([scores, _check_quality(quality, scores.shape[1])])
