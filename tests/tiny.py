@@ -18,7 +18,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.training.heads import AAMHead
-from acorl_sb.training.members import Settings
+from acorl_sb.training.settings import Settings
 
 ENCODERS = Path(__file__).resolve().parents[1] / "hparams" / "encoders"
 CPU = RunOptions(device="cpu", overridden_args={"device"})

@@ -3,8 +3,8 @@
 Two ways, behind one interface (``DevTest`` and ``CrossValidation``): fitted on development trials
 and judged on test trials, or, where there is one set only, cross-validated with the speakers of
 both sides of a trial held out. scikit-learn's group splitters (``GroupKFold``) know one group a
-row, but a trial has two speakers, so the folds are dealt here. Every result says which of the two it
-was (``kind``, ``sentence``).
+row, but a trial has two speakers, so the folds are dealt here. Every result says which of the two
+it was (``kind``, ``sentence``).
 """
 
 from __future__ import annotations

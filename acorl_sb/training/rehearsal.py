@@ -23,7 +23,8 @@ from acorl_sb.data.audio import SAMPLE_RATE
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.member_folder import build_encoder, load_reference
-from acorl_sb.training.members import Settings, check_accumulation, make_objective, own_settings
+from acorl_sb.training.one_member import make_objective
+from acorl_sb.training.settings import Settings, check_accumulation, own_settings
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import in_words
 

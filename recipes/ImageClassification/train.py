@@ -19,7 +19,7 @@ from images.results import ensemble_table, evaluate_run
 from images.training import MEMBER_KEYS, RUN_KEYS, RUN_LAZY, Task, set_threads, train_ensemble
 from speechbrain.utils.distributed import if_main_process
 
-from acorl_sb.training.members import check_specs
+from acorl_sb.training.train_options import check_specs
 from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.files import output_path, write_json, write_text
 from acorl_sb.utils.hparams import Loaded, load_hparams

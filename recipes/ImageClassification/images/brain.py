@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from acorl_sb.training.brain import ComplementaryBrain, unwrapped
+from acorl_sb.training.bookkeeping import unwrapped
+from acorl_sb.training.brain import ComplementaryBrain
 
 
 class ImageBrain(ComplementaryBrain):

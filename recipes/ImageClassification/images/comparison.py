@@ -23,7 +23,7 @@ import ruamel.yaml
 from speechbrain.utils.distributed import get_local_rank
 
 from acorl_sb.encoders.member_folder import read_record
-from acorl_sb.training.members import check_specs
+from acorl_sb.training.train_options import check_specs
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import Loaded, load_hparams, plain
 from acorl_sb.utils.logs import log_to
@@ -200,7 +200,7 @@ def _end_with_parent() -> None:
 
 def quiet_epochs() -> None:
     """Hundreds of members: a line for each, not for each epoch."""
-    logging.getLogger("acorl_sb.training.brain").setLevel(logging.WARNING)
+    logging.getLogger("acorl_sb.training.loop").setLevel(logging.WARNING)
 
 
 def choose_strengths(

@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from acorl_sb.cli.train import run_experiment
-from acorl_sb.training.members import Settings
 from acorl_sb.training.rehearsal import rehearse
+from acorl_sb.training.settings import Settings
 from acorl_sb.training.train_options import (
     CORPUS,
     DECISIVE,
