@@ -224,9 +224,17 @@ class TrainingRun(Device):
 def check_specs(members: Any, references: Any, member_keys: Iterable[str] | None = None) -> None:
     """Refuse ``members`` or ``references`` of a resolved YAML that make no sense.
 
-    ``member_keys`` are the keys of a member that the caller reads; None: all of ``Member``'s.
+    ``member_keys`` are the keys of a member that the caller reads; None: all of ``Member``'s. Such
+    a caller also builds encoders in a way of its own, so what their key holds is its business.
     """
     lists = {"members": untagged(members), "references": untagged(references)}
+    if member_keys is not None and isinstance(lists["members"], list):
+        lists["members"] = [
+            {**member, "encoder": {}}
+            if isinstance(member, dict) and "encoder" in member
+            else member
+            for member in lists["members"]
+        ]
     validate(Lists, lists, built=True).check()
     for i, member in enumerate(members):
         for key in member:

@@ -131,7 +131,6 @@ AUDIO: dict[str, Callable[[Path], Path]] = {
     "no channel": patched(lambda d: d.index(b"fmt ") + 10, "<H", 0),
     "no byte": holding(b""),
     "text": holding(b"this is no audio, but a line of text\n"),
-    "raw": holding(noise().tobytes(), "bad.raw"),
     "days of audio": patched(lambda d: FLAC_FRAMES, ">B", 0xFF, ".flac"),
     "half a WAV": cut(".wav"),
     "half an AIFF": cut(".aiff"),

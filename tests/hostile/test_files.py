@@ -305,7 +305,7 @@ def fused(tmp_path_factory) -> Path:
 FUSE = ["fuse.py", "--dev", "a/dev.txt", "b/dev.txt", "--test", "a/test.txt", "b/test.txt"]
 FUSE += ["--replicates", "0", "--no-report", "--output_folder", "out"]
 APPLY = ["fuse.py", "--apply", "model.json", "--test", "a/test.txt", "b/test.txt"]
-APPLY += ["--output_folder", "out"]
+APPLY += ["--output_folder", "new"]
 
 SCORES = [
     b"", b"\n\n", b"s0-u0 s0-u1 1 1_0\n", b"s0-u0 s0-u1 1 nan\n", b"s0-u0 s0-u1 1 Infinity\n",
@@ -320,7 +320,7 @@ SCORES = [
 def test_damaged_score_files(fused, tmp_path, number):
     folder = shutil.copytree(fused, tmp_path / "copy")
     put(folder, "b/test.txt", SCORES[number])
-    refuses(folder, FUSE, "b/test.txt")
+    refuses(folder, [*FUSE[:-1], "new"], "b/test.txt")
 
 
 def test_windows_line_ends_and_a_byte_order_mark_change_nothing(fused, tmp_path):
@@ -328,9 +328,8 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(fused, tmp_path)
     data = (folder / "b/test.txt").read_bytes()
     put(folder, "b/test.txt", b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n"))
     before = (folder / "out/fused_test.txt").read_bytes()
-    (folder / "out/fused_test.txt").unlink()
-    assert run(FUSE, folder).code == 0
-    assert (folder / "out/fused_test.txt").read_bytes() == before
+    assert run([*FUSE[:-1], "new"], folder).code == 0
+    assert (folder / "new/fused_test.txt").read_bytes() == before
 
 
 def without(key: str):
@@ -365,7 +364,7 @@ MODELS = {
     "a weight too few": setting([1.0], "fusion", "weights"),
     "a weight too many": setting([1.0, 1.0, 1.0], "fusion", "weights"),
     "bias of null": setting(None, "fusion", "bias"),
-    "reference of 2": setting(2.0, "fusion", "reference"),
+    "prior of 2": setting(2.0, "fusion", "prior"),
     "unknown quality": setting(["magic"], "quality_measures"),
     "more quality columns": setting(["x"], "quality"),
     "decisions a text": setting("none", "decisions"),
@@ -408,5 +407,5 @@ def test_a_run_folder_without_its_manifest(fused, tmp_path):
         (tmp_path / "run/members" / name).mkdir(parents=True)
         shutil.copytree(fused / name, tmp_path / "run/scores" / name)
     shutil.copytree(fused / "out", tmp_path / "out")
-    command = ["fuse.py", "--run_folder", "run", "--output_folder", "out"]
+    command = ["fuse.py", "--run_folder", "run", "--output_folder", "new"]
     refuses(tmp_path, command, "manifest/dev.csv")

@@ -28,7 +28,7 @@ IDS = ["s0-a", "s0-b", "s1-a", "s1-b"]
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3)
 TRIALS = TrialList(IDS, np.array([0, 2, 0]), np.array([1, 3, 2]), np.array([True, True, False]))
 LOGISTIC = {
-    "kind": "logistic", "reference": 0.05, "l2": 0.0, "l2_used": 0.0, "separable": False,
+    "kind": "logistic", "prior": 0.05, "l2": 0.0, "l2_used": 0.0, "separable": False,
     "n_systems": 2, "n_quality": 0, "weights": [1.0, 2.0], "bias": -1.0,
 }  # fmt: skip
 MODEL = {

@@ -76,7 +76,9 @@ def test_sigterm_ends_a_command_as_an_interrupt_does(capsys):
 @pytest.fixture(autouse=True)
 def signals():
     """What ``run_cli`` sets for the process that it ends."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGCHLD)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+    before = {number: signal.getsignal(number) for number in numbers}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
