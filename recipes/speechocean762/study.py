@@ -25,6 +25,7 @@ from pairs.jobs import run_all
 from pairs.keys import CandidateKeys, StudyOptions, check_changes
 from pairs.plan import Plan
 from pairs.results import Results
+from pairs.write import write_study
 
 from acorl_sb import corpora
 from acorl_sb.encoders.encoder import SpeakerEncoder
@@ -91,7 +92,7 @@ def study(loaded: Loaded, base: Path, candidates: dict[str, Candidate], folder: 
     plan = Plan(base, folder, common, references, candidates, after)
     for job in run_all(plan.jobs(wanted), base, hparams["jobs"]):
         if results.update():
-            results.write()
+            write_study(results)
         print(f"{len(results.rows)} of {len(wanted)} pairs", job.folder, flush=True)
     print(tables.page(results))
     return 0

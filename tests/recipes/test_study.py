@@ -40,6 +40,7 @@ from pairs.candidates import read_candidates  # noqa: E402
 from pairs.compare import difference, error  # noqa: E402
 from pairs.conditions import Condition, noisy, read_conditions  # noqa: E402
 from pairs.results import Results  # noqa: E402
+from pairs.write import write_study  # noqa: E402
 
 
 def run(*args):
@@ -300,7 +301,7 @@ def test_results_of_known_members(finished):
 
 def test_the_page_shows_every_pair_and_says_the_difference(finished):
     finished.update()
-    finished.write()
+    write_study(finished)
     page = (finished.folder / "study.md").read_text()
     assert page.count("\n| good | ") == 5 and page.count("\n| copy_1 | ") == 1
     good = finished.against("good", "independent", "clean", Measure("eer"))

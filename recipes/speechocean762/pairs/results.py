@@ -1,4 +1,4 @@
-"""What a study has found so far: a row per finished pair, differences, tables and pictures."""
+"""What a study has found so far: a row per finished pair, and differences."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from acorl_sb.metrics.bootstrap import Measure
-from acorl_sb.utils.files import write_json, write_text
-from pairs import plots, tables
+from acorl_sb.utils.files import write_json
 from pairs.candidates import FIRST, Candidate
 from pairs.compare import Difference, Error, difference, error
 from pairs.conditions import Condition
@@ -125,11 +124,3 @@ class Results:
             scores = fused(self.pair(name, seed), condition, "test", self.main, self.manifests)
             self._errors[key] = error(scores, side(self.manifests, "test"), kind)
         return self._errors[key]
-
-    def write(self) -> None:
-        """``study.json``, ``study.md`` and the pictures."""
-        if not self.rows:
-            return
-        write_json(self.folder / "study.json", self.rows)
-        write_text(self.folder / "study.md", tables.page(self))
-        plots.write(self)
