@@ -44,10 +44,11 @@ from torch.utils.data import DataLoader
 
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.encoders.member_folder import build_encoder
-from acorl_sb.training import members as training
 from acorl_sb.training.brain import SpeakerBrain
 from acorl_sb.training.dataset import CropDataset, StepSampler, collate
 from acorl_sb.training.heads import AAMHead
+from acorl_sb.training.members import train_members
+from acorl_sb.training.speech import SpeechSettings, TrainingSet
 from acorl_sb.utils.memory import keep_freed_memory
 
 ENCODERS = Path(__file__).resolve().parents[1] / "hparams" / "encoders"
@@ -335,7 +336,7 @@ def train_victim(folder: Path) -> None:
     with open(ENCODERS / "ecapa.yaml", encoding="utf-8") as file:
         text = resolve_references(file, {"channels": 8, "embedding_dim": 12, "n_mels": 24})
     encoder = YAML().load(text.getvalue())
-    settings = training.Settings(
+    settings = SpeechSettings(
         seed=1,
         crop_seconds=0.5,
         batch_size=8,
@@ -362,9 +363,9 @@ def train_victim(folder: Path) -> None:
         {"name": name, "encoder": encoder, "objective": objective}
         for name, objective in zip(MEMBERS, (None, YAML().load(OBJECTIVE)), strict=True)
     ]
-    data = training.TrainingSet(utterances, made_up_error)
+    data = TrainingSet(utterances, made_up_error)
     print("training", flush=True)
-    training.train_members(specs, [], data, settings, options, torch.device("cpu"), folder)
+    train_members(specs, [], data, settings, options, torch.device("cpu"), folder)
 
 
 @torch.no_grad()

@@ -19,8 +19,9 @@ from torch.nn import functional
 
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import embed_utterances
-from acorl_sb.training import members as training
 from acorl_sb.training.brain import SpeakerBrain
+from acorl_sb.training.members import train_members
+from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils import distributed
 from tests import tiny
 
@@ -75,8 +76,8 @@ def main(folder: Path) -> None:
         optimizer=plain_descent,
         adversary_optimizer=plain_descent,
     )
-    data = training.TrainingSet(utterances, dev_error)
-    training.train_members(specs, [], data, settings, options, device, folder / "members")
+    data = TrainingSet(utterances, dev_error)
+    train_members(specs, [], data, settings, options, device, folder / "members")
     torch.save(ended, folder / f"rank{rank}.pt")
 
 

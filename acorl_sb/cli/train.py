@@ -26,15 +26,17 @@ from acorl_sb.encoders.member_folder import read_record
 from acorl_sb.fusion.ensemble_scoring import evaluate_ensemble
 from acorl_sb.report.train_tables import table
 from acorl_sb.scoring.backends.cosine import cosine_eer
-from acorl_sb.training import members as training
+from acorl_sb.training.members import train_members
 from acorl_sb.training.rehearsal import rehearse
 from acorl_sb.training.run_folder import check_and_prepare, named
+from acorl_sb.training.speech import SpeechSettings, TrainingSet, dev_error_function
 from acorl_sb.training.train_options import (
     CORPUS,
     DECISIVE,
     TrainingKeys,
     TrainingRun,
     TrainOptions,
+    check_specs,
 )
 from acorl_sb.utils import distributed, options
 from acorl_sb.utils.errors import run_cli
@@ -54,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     loaded = options.read(
         TrainOptions, sys.argv[1:] if argv is None else argv, __doc__, TrainingRun
     )
-    settings = training.Settings(
+    settings = SpeechSettings(
         **{key: loaded.hparams[key] for key in TrainingKeys.model_fields},
         plain=loaded.plain([*DECISIVE, *CORPUS]),
     )
@@ -76,7 +78,7 @@ def run_experiment(
     prepare_options: dict[str, Any],
     members: Any,
     references: Any,
-    settings: training.Settings,
+    settings: SpeechSettings,
     dev_seconds: float | None,
     score_seconds: float | None,
     run_opts: RunOptions,
@@ -100,7 +102,7 @@ def run_experiment(
 
     Under ``torchrun`` every rank calls this; the first one writes and prints.
     """
-    training.check_specs(members, references)
+    check_specs(members, references)
     run_opts, device = distributed.start(run_opts)
     log_to_screen()
     folder = named(output_folder, corpus, data_folder)
@@ -114,14 +116,12 @@ def run_experiment(
             write_text(folder / "hyperparams.yaml", text)
         dev = read_trial_set(corpora.read_manifest(splits.dev), splits.dev_trials)
         test = read_trial_set(corpora.read_manifest(splits.test), splits.test_trials)
-        data = training.TrainingSet(
+        data = TrainingSet(
             corpora.read_manifest(splits.train),
-            training.dev_error_function(
-                dev.utterances, partial(cosine_eer, dev), dev_seconds, device
-            ),
+            dev_error_function(dev.utterances, partial(cosine_eer, dev), dev_seconds, device),
             settings.speeds,
         )
-        ensemble = training.train_members(
+        ensemble = train_members(
             members, references, data, settings, run_opts, device, folder / "members"
         )
         records = {name: read_record(folder / "members" / name) for name in ensemble.names}

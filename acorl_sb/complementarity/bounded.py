@@ -1,4 +1,4 @@
-"""A bounded schedule: what a term may do to the encoder, measured against what the task does."""
+"""A bounded term: what it may do to the encoder, measured against what the task does."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class ClassMeans(nn.Module):
         return self.count > 0
 
     def count_in(self, reference: torch.Tensor, labels: torch.Tensor) -> None:
-        """Let reference (B, D_k) of classes labels (B,) enter the means; in eval mode nothing does."""
+        """Let reference (B, D_k) of classes labels (B,) enter the means; not in eval mode."""
         if self.training:
             self.total.index_add_(0, labels, reference.float())
             self.count.index_add_(0, labels, torch.ones_like(labels, dtype=self.count.dtype))

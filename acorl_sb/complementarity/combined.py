@@ -1,4 +1,4 @@
-"""Several objectives at once, for example ``joint`` with a mild adversarial schedule on top."""
+"""Several objectives at once, for example ``Joint`` and a mild ``Adversarial``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from acorl_sb.complementarity.objective import Objective, Term
 class Combined(Objective):
     """The terms of all parts added up; their weights of the task loss multiplied.
 
-    Each part's figures are logged under its own name, ``adversarial.schedule``, and under
-    ``nontarget1.schedule``, ``nontarget2.schedule`` where two parts are of one kind.
+    Each part's figures are logged under its own name, ``adversarial.weight``, and under
+    ``nontarget1.weight``, ``nontarget2.weight`` where two parts are of one kind.
 
     Arguments
     ---------

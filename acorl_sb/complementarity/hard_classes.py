@@ -16,8 +16,8 @@ from acorl_sb.complementarity.schedules import WeightSchedule
 class HardClasses(Objective):
     """L = (1 - share) L_task(z) + share L_task(z, raised), docs/method.md (7).
 
-    In the second term every wrong class is raised by how much the frozen references take the item for
-    it, so that the new member has to be surest where they are not. The right class is left alone:
+    In the second term every wrong class is raised by how much the frozen references take the item
+    for it, so that the new member has to be surest where they are not. The right class is left alone:
     a reference that is sure of it, as it is of the items that it was trained on, takes nothing away
     from what the new member learns.
 
@@ -74,7 +74,7 @@ class HardClasses(Objective):
 def class_similarity(
     reference: torch.Tensor, means: ClassMeans, labels: torch.Tensor
 ) -> torch.Tensor:
-    """How much more a reference takes each item for class j than for the average wrong class, (B, C).
+    """How much more a reference takes each item for class j than for a mean wrong class, (B, C).
 
     cos(v, E[v | j]) of reference (B, D_k), less its mean over the wrong classes seen so far; 0 for
     classes that have not been seen. Counts the batch in afterwards.

@@ -1,4 +1,4 @@
-"""The one interface of everything that makes a new member complement its priors."""
+"""The one interface of everything that makes a new member complement frozen references."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Objective(nn.Module):
     n_classes : int
         Number of training classes.
     schedule : WeightSchedule
-        How hard to schedule, docs/method.md (5).
+        Gives c, the weight of the complementarity loss, docs/method.md (5).
     """
 
     uses_references = False

@@ -78,7 +78,7 @@ class FrozenEnsemble:
         return [member(*inputs) for member in self.members]
 
 
-class OutOfFoldPriors:
+class OutOfFoldReferences:
     """Copies of frozen encoders, each asked only about classes that it was not trained on.
 
     Arguments
@@ -95,7 +95,7 @@ class OutOfFoldPriors:
         """Sizes of the embeddings, fold by fold, K each."""
         return [dim for copy in self.copies for dim in copy.dims]
 
-    def to(self, device: torch.device | str) -> OutOfFoldPriors:
+    def to(self, device: torch.device | str) -> OutOfFoldReferences:
         for copy in self.copies:
             copy.to(device)
         self.fold_of_class = self.fold_of_class.to(device)

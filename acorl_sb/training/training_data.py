@@ -53,6 +53,7 @@ class MemberKind(abc.ABC):
 
     def check_start(self, folder: str | Path, encoder: nn.Module) -> None:
         """Refuse a member's key ``start`` whose weights do not fit; ``encoder`` may be changed."""
+        raise NotImplementedError(f"{type(self).__name__} cannot start from a member's folder")
 
     def load_start(
         self, folder: str | Path, encoder: nn.Module, head: nn.Module, classes: Sequence[str]

@@ -28,7 +28,7 @@ def test_figures_of_every_part_are_told_apart():
         for figure, value in part.logs.items()
     }
     assert term.logs == wanted
-    assert [term.logs[f"{name}.schedule"] for name in names] == list(strengths)
+    assert [term.logs[f"{name}.weight"] for name in names] == list(strengths)
     torch.testing.assert_close(term.loss, sum(part.loss for part in alone))
 
 
@@ -37,4 +37,4 @@ def test_a_combination_of_combinations_keeps_all():
     objective = Combined(4, [4], 3, [inner, CKA])
     z, reference = torch.randn(8, 4), torch.randn(8, 4)
     logs = objective(z, [reference], torch.arange(8) % 3, 0.5).logs
-    assert {"combined.cka.schedule", "combined.nontarget.schedule", "cka.schedule"} < set(logs)
+    assert {"combined.cka.weight", "combined.nontarget.weight", "cka.weight"} < set(logs)

@@ -15,7 +15,7 @@ from acorl_sb.complementarity import (
     deal_folds,
     out_of_fold,
 )
-from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldPriors
+from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldReferences
 
 FOLDS = torch.tensor([0, 1, 0, 1])
 LABELS = torch.tensor([0, 1, 2, 3, 0, 1, 2, 3, 0, 1])
@@ -94,7 +94,7 @@ def test_each_row_is_embedded_by_the_copy_that_never_met_it():
         ensemble.add("a", Marks(mark))
         copies.append(ensemble)
     inputs = torch.rand(len(LABELS), 6) + 1
-    first, second = OutOfFoldPriors(copies, FOLDS).embed(inputs, LABELS)
+    first, second = OutOfFoldReferences(copies, FOLDS).embed(inputs, LABELS)
     own = (FOLDS[LABELS] == 0).unsqueeze(1)
     assert torch.equal(first, torch.where(own, 2 * inputs[:, :2], 0.0))
     assert torch.equal(second, torch.where(own, 0.0, 3 * inputs[:, :2]))

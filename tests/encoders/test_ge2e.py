@@ -13,7 +13,8 @@ import torch
 
 from acorl_sb.encoders import ge2e
 from acorl_sb.encoders.encoder import SpeakerEncoder
-from acorl_sb.training import members as training
+from acorl_sb.training.members import train_members
+from acorl_sb.training.speech import TrainingSet
 from acorl_sb.training.train_options import TrainOptions
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.options import read
@@ -101,9 +102,9 @@ def test_its_yaml_trains_a_member_against_it(untrained, tmp_path):
     lists = read(TrainOptions, [str(ROOT / "hparams" / "acorl_ge2e.yaml")]).lazy
     lists["references"][0]["encoder"]["embedding_model"]["weights"] = str(untrained)
     lists["members"][0]["encoder"] = tiny.encoder_tree()
-    data = training.TrainingSet(tiny.hums(tmp_path / "hums"), lambda encoder: 0.1)
+    data = TrainingSet(tiny.hums(tmp_path / "hums"), lambda encoder: 0.1)
     frozen = torch.load(untrained, weights_only=True)["model_state"]
-    ensemble = training.train_members(
+    ensemble = train_members(
         lists["members"],
         lists["references"],
         data,

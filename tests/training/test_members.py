@@ -9,9 +9,14 @@ import pytest
 import ruamel.yaml
 import torch
 
-from acorl_sb.encoders.member_folder import load_member
-from acorl_sb.training import members as training
+from acorl_sb.encoders.ensemble import FrozenEnsemble
+from acorl_sb.encoders.member_folder import build_encoder, load_member, load_start
+from acorl_sb.training import one_member
 from acorl_sb.training.brain import SpeakerBrain
+from acorl_sb.training.members import train_members
+from acorl_sb.training.one_member import train_member
+from acorl_sb.training.speech import TrainingSet
+from acorl_sb.training.train_options import check_specs
 from acorl_sb.utils.errors import UserError
 from tests import tiny
 
@@ -33,7 +38,7 @@ def spec(name, objective=None, encoder="ecapa", **more):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     utterances = tiny.hums(tmp_path_factory.mktemp("hums"))
-    return training.TrainingSet(utterances, fake_error)
+    return TrainingSet(utterances, fake_error)
 
 
 def fake_error(encoder):
@@ -43,7 +48,7 @@ def fake_error(encoder):
 
 
 def train(folder, data, specs, references=(), **changes):
-    return training.train_members(
+    return train_members(
         specs,
         list(references),
         data,
@@ -79,15 +84,15 @@ def test_members_train_in_order_and_priors_keep_every_bit(trained, data, tmp_pat
     before = {k: v.clone() for k, v in ensemble.members[0].encoder.state_dict().items()}
     brains = []
 
-    class Watched(training.ComplementaryBrain):
+    class Watched(one_member.ComplementaryBrain):
         def fit_batch(self, batch):
             result = super().fit_batch(batch)
             brains.append(self)
             return result
 
-    original, training.ComplementaryBrain = training.ComplementaryBrain, Watched
+    original, one_member.ComplementaryBrain = one_member.ComplementaryBrain, Watched
     try:
-        training.train_member(
+        train_member(
             spec("d", ACORL),
             3,
             ensemble,
@@ -99,7 +104,7 @@ def test_members_train_in_order_and_priors_keep_every_bit(trained, data, tmp_pat
             tmp_path / "d",
         )
     finally:
-        training.ComplementaryBrain = original
+        one_member.ComplementaryBrain = original
     brain = brains[-1]
     optimizers = [
         p for o in brain.optimizers_dict.values() for g in o.param_groups for p in g["params"]
@@ -145,10 +150,10 @@ def test_stop_and_resume_equals_the_uninterrupted_run(trained, data, tmp_path, s
     )
     device = torch.device("cpu")
     whole = tmp_path / "whole"
-    ensemble = training.FrozenEnsemble()
+    ensemble = FrozenEnsemble()
     ensemble.add("a", load_member(folder / "a"))
     args = (ensemble, [0.1], data, tiny.settings(view=view), opts, device)
-    training.train_member(specs[1], 1, *args, whole)
+    train_member(specs[1], 1, *args, whole)
 
     class Stopped(Exception):
         pass
@@ -165,8 +170,8 @@ def test_stop_and_resume_equals_the_uninterrupted_run(trained, data, tmp_path, s
     SpeakerBrain.fit_batch = stopping
     try:
         with pytest.raises(Stopped):
-            training.train_member(specs[1], 1, *args, tmp_path / "cut")
-        training.train_member(specs[1], 1, *args, tmp_path / "cut")
+            train_member(specs[1], 1, *args, tmp_path / "cut")
+        train_member(specs[1], 1, *args, tmp_path / "cut")
     finally:
         SpeakerBrain.fit_batch = original
     assert same(weights(whole), weights(tmp_path / "cut"))
@@ -197,7 +202,7 @@ def test_the_best_epoch_is_kept_not_the_last(data, tmp_path):
         seen.append({k: v.clone() for k, v in encoder.embedding_model.state_dict().items()})
         return next(errors)
 
-    chosen = training.TrainingSet(data.utterances, dev_error)
+    chosen = TrainingSet(data.utterances, dev_error)
     train(tmp_path, chosen, [spec("a")])
     assert same(weights(tmp_path / "a"), seen[0]) and not same(seen[0], seen[1])
     assert json.loads((tmp_path / "a" / "member.json").read_text())["best_epoch"] == 1
@@ -255,13 +260,13 @@ def test_a_prior_of_any_kind(trained, data, tmp_path, monkeypatch):
 
 
 def test_training_goes_on_from_a_members_weights_by_speaker(data, tmp_path):
-    faster = training.TrainingSet(data.utterances, fake_error, (1.1, 1.0))
-    assert len(faster.speakers) == 12 and faster.speakers[:1] == ["s0 x1.1"]
+    faster = TrainingSet(data.utterances, fake_error, (1.1, 1.0))
+    assert len(faster.classes) == 12 and faster.classes[:1] == ["s0 x1.1"]
     train(tmp_path / "one", faster, [spec("a")], speeds=[1.1, 1.0])
     start = tmp_path / "one" / "a"
     head = tiny.AAMHead(12, 6)
-    encoder = training.build_encoder(tiny.encoder_tree(), "x")
-    training.load_start(start, encoder, head.classifier, data.speakers)
+    encoder = build_encoder(tiny.encoder_tree(), "x")
+    load_start(start, encoder, head.classifier, data.classes)
     assert same(encoder.embedding_model.state_dict(), weights(start))
     old = torch.load(start / "classifier.ckpt", weights_only=True)["weight"]
     assert torch.equal(head.classifier.weight, old[6:])
@@ -278,14 +283,14 @@ def test_training_goes_on_from_a_members_weights_by_speaker(data, tmp_path):
             assert torch.equal(tensor, weights(start)[name]), name
     strangers = ["s0", "nobody"]
     with pytest.raises(UserError, match="1 training speakers are not its own, first nobody"):
-        training.load_start(start, encoder, head.classifier, strangers)
+        load_start(start, encoder, head.classifier, strangers)
 
 
 def test_a_member_may_train_in_its_own_way(data, tmp_path):
     own = {"speeds": [0.9, 1.1], "crop_seconds": 0.3}
     specs = [spec("a"), {**spec("b"), "training": own}]
     train(tmp_path / "own", data, specs)
-    all_alike = training.TrainingSet(data.utterances, fake_error, own["speeds"])
+    all_alike = TrainingSet(data.utterances, fake_error, own["speeds"])
     train(tmp_path / "all", all_alike, [spec("a"), spec("b")], **own)
     assert same(weights(tmp_path / "own" / "b"), weights(tmp_path / "all" / "b"))
     assert not same(weights(tmp_path / "own" / "a"), weights(tmp_path / "all" / "a"))
@@ -327,12 +332,12 @@ def test_a_member_may_train_in_its_own_way(data, tmp_path):
 )
 def test_specs_that_make_no_sense(members, references, message):
     with pytest.raises(UserError, match=message):
-        training.check_specs(members, references)
+        check_specs(members, references)
 
 
 def test_one_speaker_is_not_enough(data):
     with pytest.raises(UserError, match="at least two"):
-        training.TrainingSet(data.utterances[:4], fake_error)
+        TrainingSet(data.utterances[:4], fake_error)
 
 
 @pytest.mark.parametrize(

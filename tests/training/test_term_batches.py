@@ -10,10 +10,13 @@ import torch
 from torch import nn
 
 from acorl_sb.complementarity import deal_folds
-from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldPriors
+from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldReferences
 from acorl_sb.encoders.member_folder import build_encoder
-from acorl_sb.training import members as training
+from acorl_sb.training import one_member
 from acorl_sb.training.batchnorm import fixed_batch_statistics
+from acorl_sb.training.one_member import train_member
+from acorl_sb.training.settings import TermSettings
+from acorl_sb.training.speech import TrainingSet
 from tests import tiny
 
 OBJECTIVE = """
@@ -44,7 +47,7 @@ def test_statistics_are_held_and_gradients_flow():
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     utterances = tiny.hums(tmp_path_factory.mktemp("hums"), speakers=8)
-    return training.TrainingSet(utterances, lambda encoder: 0.1, [1.0, 0.9])
+    return TrainingSet(utterances, lambda encoder: 0.1, [1.0, 0.9])
 
 
 def ensemble(seed):
@@ -55,19 +58,19 @@ def ensemble(seed):
 
 
 def term(data, own, honest):
-    made = training.TermSettings()
+    made = TermSettings()
     if own:
-        made.data = training.TrainingSet(data.utterances, data.dev_error, [0.8])
+        made.data = TrainingSet(data.utterances, data.dev_error, [0.8])
         made.batch_size, made.each = 8, 2
     if honest:
         repeats = len((made.data or data).speeds)
-        made.copies = OutOfFoldPriors([ensemble(1), ensemble(2)], deal_folds(8, 2, repeats))
+        made.copies = OutOfFoldReferences([ensemble(1), ensemble(2)], deal_folds(8, 2, repeats))
     return made
 
 
 def train(data, folder, changes, **more):
     tree = ruamel.yaml.YAML().load(OBJECTIVE)
-    training.train_member(
+    train_member(
         {"name": "b", "encoder": tiny.encoder_tree(), **tree},
         1,
         ensemble(0),
@@ -94,7 +97,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, own,
     class Stopped(Exception):
         pass
 
-    original, calls = training.ComplementaryBrain.fit_batch, []
+    original, calls = one_member.ComplementaryBrain.fit_batch, []
 
     def stopping(self, batch):
         calls.append(self.global_step)
@@ -102,13 +105,13 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, own,
             raise Stopped
         return original(self, batch)
 
-    training.ComplementaryBrain.fit_batch = stopping
+    one_member.ComplementaryBrain.fit_batch = stopping
     try:
         with pytest.raises(Stopped):
             train(data, tmp_path / "cut", term(data, own, honest))
         again = train(data, tmp_path / "cut", term(data, own, honest))
     finally:
-        training.ComplementaryBrain.fit_batch = original
+        one_member.ComplementaryBrain.fit_batch = original
     assert calls[4] > 1  # it went on, and did not begin anew
     assert all(torch.equal(again[k], v) for k, v in whole.items())
 

@@ -28,13 +28,15 @@ from acorl_sb.corpora.splits import thin
 from acorl_sb.data.manifest import read_manifest
 from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.data.trials import TrialList
-from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldPriors
+from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldReferences
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.encoders.member_folder import load_member, read_record
 from acorl_sb.scoring.backends.cosine import cosine_eer
-from acorl_sb.training import members as training
 from acorl_sb.training.augment import FolderNoise, FolderReverb
 from acorl_sb.training.heads import AAMHead
+from acorl_sb.training.one_member import train_member
+from acorl_sb.training.settings import TermSettings
+from acorl_sb.training.speech import SpeechSettings, TrainingSet
 from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.files import atomic_path, write_text
 from terms import figures, sets
@@ -71,14 +73,14 @@ def train(tree, folder: Path, seed: int, name: str) -> None:
     fold_of = dict(zip(speakers, deal_folds(len(speakers), folds).tolist(), strict=True))
     if fold:
         utterances = [u for u in utterances if fold_of[u.spk_id] != int(fold)]
-    heard = training.TrainingSet(utterances, development_error(data), settings["speeds"])
+    heard = TrainingSet(utterances, development_error(data), settings["speeds"])
     member = {
         "name": name,
         "encoder": tree["encoders"][spec["encoder"]],
         "seed": 1000 * seed + spec["seed"] + (10 * (1 + int(fold)) if fold else 0),
         "objective": None,
     }
-    references, term = FrozenEnsemble(), training.TermSettings()
+    references, term = FrozenEnsemble(), TermSettings()
     if not fold and spec.get("objective"):
         member["objective"] = objective(tree, spec)
         for other in spec["references"]:
@@ -87,11 +89,11 @@ def train(tree, folder: Path, seed: int, name: str) -> None:
         term.batch_size = size
         if spec.get("honest"):
             repeats = len((term.data or heard).speeds)
-            term.copies = OutOfFoldPriors(
+            term.copies = OutOfFoldReferences(
                 [copies(folder / f"seed{seed}", spec["references"], f) for f in range(folds)],
                 deal_folds(len(speakers), folds, repeats),
             )
-    training.train_member(
+    train_member(
         member,
         spec["seed"],
         references,
@@ -121,12 +123,12 @@ def objective(tree, spec):
     return bounded
 
 
-def own_batches(heard: training.TrainingSet, spec):
+def own_batches(heard: TrainingSet, spec):
     """The term's own training set (None: the task's batch), batch size, crops of a speaker."""
     if "own" not in spec:
         return None, heard, 1
     own = spec["own"]
-    data = training.TrainingSet(heard.utterances, heard.dev_error, own["speeds"])
+    data = TrainingSet(heard.utterances, heard.dev_error, own["speeds"])
     return data, own["size"], own["each"]
 
 
@@ -137,7 +139,7 @@ def copies(folder: Path, references: list[str], fold: int) -> FrozenEnsemble:
     return ensemble
 
 
-def how(settings, data: Path, seed: int) -> training.Settings:
+def how(settings, data: Path, seed: int) -> SpeechSettings:
     """The same for every member: batch, steps, rate, noise and rooms."""
     steps, epochs = settings["steps"], settings["epochs"]
     augment = Augmenter(
@@ -150,7 +152,7 @@ def how(settings, data: Path, seed: int) -> training.Settings:
         ],
     )
     rate = settings["lr"]
-    return training.Settings(
+    return SpeechSettings(
         seed=seed,
         crop_seconds=settings["crop_seconds"],
         batch_size=settings["batch_size"],

@@ -1,0 +1,207 @@
+"""One member, from its entry in the YAML to its finished folder."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from speechbrain.utils.distributed import ddp_barrier, if_main_process
+from speechbrain.utils.epoch_loop import EpochCounter
+from speechbrain.utils.run_opts import RunOptions
+from torch import nn
+from torch.utils.data import DataLoader
+
+from acorl_sb.complementarity import Independent, Objective, out_of_fold
+from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFoldReferences
+from acorl_sb.training.brain import ComplementaryBrain, SpeakerBrain
+from acorl_sb.training.dataset import StepSampler, collate
+from acorl_sb.training.provenance import (
+    member_settings,
+    note_start,
+    reference_weights,
+    run_settings,
+)
+from acorl_sb.training.settings import Settings, TermSettings, check_accumulation
+from acorl_sb.training.training_data import TrainingData
+from acorl_sb.utils.checkpoint import AtomicCheckpointer
+from acorl_sb.utils.distributed import rank_and_world
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import build
+
+logger = logging.getLogger(__name__)
+
+
+def train_member(
+    spec: Any,
+    index: int,
+    ensemble: FrozenEnsemble,
+    reference_errors: Sequence[float],
+    data: TrainingData,
+    settings: Settings,
+    run_opts: RunOptions,
+    device: torch.device,
+    folder: Path,
+    term: TermSettings | None = None,
+) -> None:
+    """Train one member to the end, from where it was interrupted; write its folder.
+
+    Arguments
+    ---------
+    spec : mapping
+        Its entry in the YAML's ``members``, resolved.
+    index : int
+        Its place there; its seed follows from it unless ``spec`` has one.
+    ensemble : FrozenEnsemble
+        The frozen reference encoders.
+    reference_errors : sequence of float
+        Their development figures, as far as known.
+    data, settings, run_opts, device : see ``acorl_sb.training.members.train_members``
+    folder : Path
+        Of this member.
+    term : TermSettings or None
+        What its objective looks at; None: the task's batches and the ensemble.
+
+    Raises
+    ------
+    UserError
+        For what cannot be built, a loss that is not finite, and an interrupted training in
+        ``folder`` that was started with other settings.
+    """
+    term = term or TermSettings()
+    started = time.time()
+    check_accumulation(settings, run_opts)
+    name, kind = str(spec["name"]), data.kind
+    seed = int(spec.get("seed", 1000 * settings.seed + index))
+    torch.manual_seed(seed)
+    encoder = kind.build(spec["encoder"], f"members[{index}].encoder")
+    head = settings.head(dim=encoder.embedding_dim, n_classes=len(data.classes))
+    if spec.get("start") is not None:
+        kind.load_start(spec["start"], encoder, head, data.classes)
+    modules = {"encoder": encoder, "head": head}
+    loader = make_loader(data, settings, seed)
+    counter = EpochCounter(settings.epochs)
+    checkpointer = AtomicCheckpointer(folder / "save", {"counter": counter})
+    hparams = {
+        "name": name,
+        "seed": seed,
+        "total_steps": settings.total_steps,
+        "lr_schedule": settings.lr_schedule,
+        "augment": settings.augment,
+        "dev_figure": data.dev_figure,
+        "dev_error": lambda trained: data.check(trained, head),
+        "sampler": loader.batch_sampler,
+        "log_file": folder / "train_log.jsonl",
+    }
+    n_classes = len((term.data or data).classes)
+    objective = make_objective(spec, index, encoder, ensemble, n_classes, term.copies)
+    if objective is None:
+        brain = SpeakerBrain(modules, settings.optimizer, hparams, run_opts, checkpointer)
+    else:
+        if reference_errors:
+            objective.set_baseline(min(reference_errors))
+        modules["objective"] = objective
+        brain = ComplementaryBrain(
+            modules,
+            settings.optimizer,
+            hparams,
+            run_opts,
+            checkpointer,
+            references=term.copies or make_references(ensemble, data, settings.view, device),
+            adversary_opt_class=settings.adversary_optimizer,
+            term_batches=term.batches(settings, seed),
+        )
+    checkpointer.add_recoverables(modules)
+    wanted = member_settings(spec, index, settings.plain, reference_weights(ensemble))
+    run = run_settings(run_opts)
+    if if_main_process():
+        note_start(folder, {**wanted, "run": run})
+    ddp_barrier()
+    parameters = sum(p.numel() for p in encoder.parameters())
+    size, count = parameters / 1e6, len(data.classes)
+    logger.info("%s: training %.2f M parameters, %d classes, seed %d", name, size, count, seed)
+    fit(brain, counter, loader)
+    chosen = {"min_key": data.dev_figure} if data.selects else {}
+    kept = checkpointer.recover_if_possible(**chosen)
+    ddp_barrier()  # every rank has read it before it is removed
+    if if_main_process():
+        record = {
+            "name": name,
+            "parameters": parameters,
+            "embedding_dim": encoder.embedding_dim,
+            "seed": seed,
+            data.dev_figure: kept.meta[data.dev_figure],
+            "best_epoch": kept.meta["epoch"],
+            "seconds": round(time.time() - started, 1),
+            "run": run,
+            "settings": wanted,
+        }
+        kind.save(folder, encoder, head, spec["encoder"], data, record)
+        shutil.rmtree(folder / "save", ignore_errors=True)  # the member's folder is complete
+    ddp_barrier()
+
+
+def make_loader(data: TrainingData, settings: Settings, seed: int) -> DataLoader:
+    """This rank's training batches, whatever is random in them following from ``seed``."""
+    rank, world = rank_and_world()
+    sampler = StepSampler(
+        len(data.labels), settings.batch_size, settings.epoch_steps, seed, rank, world
+    )
+    return DataLoader(
+        data.dataset(settings, seed),
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=settings.workers,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def make_objective(
+    spec: Any,
+    index: int,
+    encoder: nn.Module,
+    ensemble: FrozenEnsemble,
+    n_classes: int,
+    copies: OutOfFoldReferences | None = None,
+) -> Objective | None:
+    """The member's complementarity objective, or None for plain training.
+
+    Raises ``UserError``, naming the member, for one that cannot be built.
+    """
+    if spec.get("objective") is None:
+        return None
+    where = f"members[{index}].objective"
+    factory = build({"objective": spec["objective"]}, where)["objective"]
+    try:
+        if copies is not None:
+            dims = (encoder.embedding_dim, copies.dims)
+            return out_of_fold(factory, *dims, n_classes, copies.fold_of_class)
+        objective = factory(
+            dim=encoder.embedding_dim, reference_dims=ensemble.dims, n_classes=n_classes
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: {error}") from None
+    return None if type(objective) is Independent else objective
+
+
+def make_references(
+    ensemble: FrozenEnsemble, data: TrainingData, view: str, device: torch.device
+) -> FrozenEnsemble | EmbeddingTable:
+    """What gives the references' embeddings in training: the ensemble, or a table made once."""
+    if view == "crop":
+        return ensemble
+    return EmbeddingTable(data.table(m.encoder, device, m.name) for m in ensemble.members)
+
+
+def fit(brain: SpeakerBrain, counter: EpochCounter, loader: DataLoader) -> None:
+    """Train to the end; a ``UserError`` of a loader process is raised as the one that it was."""
+    try:
+        brain.fit(counter, loader, progressbar=None if sys.stderr.isatty() else False)
+    except UserError as error:
+        # A loader process hands on its whole traceback as the message; its last line is ours.
+        raise UserError(str(error).strip().splitlines()[-1].split("UserError: ")[-1]) from None

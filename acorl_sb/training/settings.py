@@ -1,0 +1,130 @@
+"""How a member is trained: settings of a run, of one member, and of its complementarity term."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from speechbrain.utils.run_opts import RunOptions
+from torch import nn
+
+from acorl_sb.encoders.ensemble import OutOfFoldReferences
+from acorl_sb.training.dataset import SpeakerSampler, StepBatches, StepSampler
+from acorl_sb.training.train_options import LearningKeys
+from acorl_sb.training.training_data import TrainingData
+from acorl_sb.utils.distributed import rank_and_world
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import build
+from acorl_sb.utils.options import Options, validate
+
+
+@dataclass(kw_only=True)
+class Settings:
+    """How a member is trained, whatever the data; the YAML's keys under the same names.
+
+    A subclass adds what its data need, and names the declaration of its keys as ``keys``. Values
+    are checked when an object is made: ``UserError`` names the key.
+
+    Arguments
+    ---------
+    seed : int
+    batch_size : int
+        Training items of a step, on each rank.
+    epochs, epoch_steps : int
+        ``epochs`` times ``epoch_steps`` steps, with a development check after each epoch.
+    optimizer, adversary_optimizer : callable(parameters) -> optimizer
+    lr_schedule : callable(optimizer, step)
+        Sets the learning rate before each step.
+    head : callable(dim, n_classes) -> module
+        See ``acorl_sb.training.heads``.
+    augment : callable(inputs, relative lengths) -> the same, or None
+    view : str
+        ``crop``: references see the training inputs; ``utterance``: each training item is embedded
+        once by each reference.
+    workers : int
+        Loader processes.
+    plain : dict
+        What decides the weights as the YAML says it, for the member's record.
+    """
+
+    keys: ClassVar[type[Options]] = LearningKeys
+
+    seed: int
+    batch_size: int
+    epochs: int
+    epoch_steps: int
+    optimizer: Callable[..., torch.optim.Optimizer]
+    adversary_optimizer: Callable[..., torch.optim.Optimizer]
+    lr_schedule: Callable[[torch.optim.Optimizer, int], Any]
+    head: Callable[..., nn.Module]
+    augment: nn.Module | None
+    view: str
+    workers: int
+    plain: dict[str, Any]
+
+    def __post_init__(self):
+        validate(self.keys, {key: getattr(self, key) for key in self.keys.model_fields}).check()
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of a member's training."""
+        return self.epochs * self.epoch_steps
+
+
+@dataclass
+class TermSettings:
+    """What the complementarity term looks at, where that is not the task's batch and references.
+
+    Arguments
+    ---------
+    copies : OutOfFoldReferences or None
+        Asked in place of the references, each about classes that it was not trained on.
+    data : TrainingData or None
+        Makes batches of the term's own; the term's classes are then its classes.
+    batch_size : int
+        Items of such a batch, on each rank.
+    each : int
+        Items of every class in such a batch; 1: drawn evenly over items.
+    """
+
+    copies: OutOfFoldReferences | None = None
+    data: TrainingData | None = None
+    batch_size: int = 48
+    each: int = 1
+
+    def batches(self, settings: Settings, seed: int) -> StepBatches | None:
+        """The term's batches by step; None for those of the task."""
+        if self.data is None:
+            return None
+        rank, world = rank_and_world()
+        seed += 500  # inputs that are not those of the task
+        rest = (self.batch_size, settings.epoch_steps, seed, rank, world)
+        if self.each > 1:
+            sampler = SpeakerSampler(self.data.labels, self.each, *rest)
+        else:
+            sampler = StepSampler(len(self.data.labels), *rest)
+        return StepBatches(self.data.dataset(settings, seed), sampler)
+
+
+def own_settings(spec: Any, where: str, settings: Settings) -> Settings:
+    """Settings with what the member's key ``training`` changes of them.
+
+    Raises ``UserError``, naming ``where``, for a value that is out of range.
+    """
+    changes = build(spec.get("training") or {}, f"{where}.training")
+    try:
+        return replace(settings, **changes)
+    except UserError as error:
+        raise UserError(f"{where}.training: {error}") from None
+
+
+def check_accumulation(settings: Settings, run_opts: RunOptions) -> None:
+    """UserError when gradients of an epoch's last batches would never be applied."""
+    factor = run_opts.grad_accumulation_factor
+    if settings.epoch_steps % factor:
+        raise UserError(
+            f"--grad_accumulation_factor {factor} must divide the key 'epoch_steps', "
+            f"{settings.epoch_steps}: gradients of the rest would be lost"
+        )
