@@ -54,8 +54,8 @@ class Bounded(Objective):
     def adversary_parameters(self) -> Iterator[nn.Parameter]:
         return self.part.adversary_parameters()
 
-    def observe(self, **seen: float) -> None:
-        self.part.observe(**seen)
+    def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
+        self.part.observe(task_loss=task_loss, dev_error=dev_error)
 
     def set_baseline(self, dev_error: float) -> None:
         self.part.set_baseline(dev_error)
@@ -80,11 +80,13 @@ def bounded_loss(
     losses' graphs are used up.
     """
     weights = [*encoder, *others]
-    task = torch.autograd.grad(task_loss, weights, retain_graph=True, allow_unused=True)
-    term = torch.autograd.grad(term_loss, weights, allow_unused=True)
+    gradients = (
+        torch.autograd.grad(task_loss, weights, retain_graph=True, allow_unused=True),
+        torch.autograd.grad(term_loss, weights, allow_unused=True),
+    )
     task, term = (
         [torch.zeros_like(w) if g is None else g for g, w in zip(gradient, weights, strict=True)]
-        for gradient in (task, term)
+        for gradient in gradients
     )
     split = len(encoder)
     wanted = bound(task[:split], term[:split], limit) + term[split:]

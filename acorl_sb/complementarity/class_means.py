@@ -19,6 +19,9 @@ class ClassMeans(nn.Module):
         Number of training classes (speakers), C.
     """
 
+    total: torch.Tensor  # (C, D_k)
+    count: torch.Tensor  # (C,)
+
     def __init__(self, reference_dim: int, n_classes: int):
         super().__init__()
         self.register_buffer("total", torch.zeros(n_classes, reference_dim))

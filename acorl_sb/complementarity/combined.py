@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -33,9 +34,8 @@ class Combined(Objective):
         parts: Sequence[Callable[..., Objective]],
     ):
         super().__init__(dim, reference_dims, n_classes)
-        self.parts = nn.ModuleList(
-            part(dim=dim, reference_dims=reference_dims, n_classes=n_classes) for part in parts
-        )
+        made = [part(dim=dim, reference_dims=reference_dims, n_classes=n_classes) for part in parts]
+        self.parts = cast("Sequence[Objective]", nn.ModuleList(made))
         self.names = _names(self.parts)
         self.adversary_steps = max(part.adversary_steps for part in self.parts)
 
@@ -55,9 +55,9 @@ class Combined(Objective):
     def adversary_parameters(self) -> Iterator[nn.Parameter]:
         return (p for part in self.parts for p in part.adversary_parameters())
 
-    def observe(self, **seen: float) -> None:
+    def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
         for part in self.parts:
-            part.observe(**seen)
+            part.observe(task_loss=task_loss, dev_error=dev_error)
 
     def set_baseline(self, dev_error: float) -> None:
         for part in self.parts:
@@ -67,7 +67,7 @@ class Combined(Objective):
 def _names(parts: Iterable[Objective]) -> list[str]:
     """The class's name for each part, numbered from 1 where several are of one class."""
     kinds = [type(part).__name__.lower() for part in parts]
-    of_kind, seen = Counter(kinds), Counter()
+    of_kind, seen = Counter(kinds), Counter[str]()
     names = []
     for kind in kinds:
         seen[kind] += 1

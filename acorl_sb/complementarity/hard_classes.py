@@ -17,9 +17,9 @@ class HardClasses(Objective):
     """L = (1 - share) L_task(z) + share L_task(z, raised), docs/method.md (7).
 
     In the second term every wrong class is raised by how much the frozen references take the item
-    for it, so that the new member has to be surest where they are not. The right class is left alone:
-    a reference that is sure of it, as it is of the items that it was trained on, takes nothing away
-    from what the new member learns.
+    for it, so that the new member has to be surest where they are not. The right class is left
+    alone: a reference that is sure of it, as it is of the items that it was trained on, takes
+    nothing away from what the new member learns.
 
     Arguments
     ---------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import nn
@@ -31,13 +32,14 @@ class OutOfFold(Objective):
     """
 
     uses_references = True
+    fold_of_class: torch.Tensor  # (C,)
 
     def __init__(self, parts: Sequence[Objective], fold_of_class: torch.Tensor):
         nn.Module.__init__(self)
         folds = int(fold_of_class.max()) + 1
         if folds > len(parts) or int(fold_of_class.min()) < 0:
             raise ValueError(f"{len(parts)} objectives for {folds} folds")
-        self.parts = nn.ModuleList(parts)
+        self.parts = cast("Sequence[Objective]", nn.ModuleList(parts))
         self.schedule = parts[0].schedule
         self.adversary_steps = parts[0].adversary_steps
         self.register_buffer("fold_of_class", fold_of_class.clone())
@@ -75,9 +77,9 @@ class OutOfFold(Objective):
     def adversary_parameters(self) -> Iterator[nn.Parameter]:
         return (p for part in self.parts for p in part.adversary_parameters())
 
-    def observe(self, **seen: float) -> None:
+    def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
         for part in self.parts:
-            part.observe(**seen)
+            part.observe(task_loss=task_loss, dev_error=dev_error)
 
     def set_baseline(self, dev_error: float) -> None:
         for part in self.parts:
