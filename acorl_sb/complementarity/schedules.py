@@ -47,6 +47,8 @@ class Ramp(WeightSchedule):
     q runs from 0 at ``start`` to 1 at the end of training; before ``start`` the weight is 0.
     With the defaults this is equation (5) to the letter.
 
+    Example
+    -------
     >>> Ramp(weight=2.0)(0.0)
     0.0
     """
