@@ -48,7 +48,7 @@ from acorl_sb.training.brain import SpeakerBrain
 from acorl_sb.training.dataset import CropDataset, StepSampler, collate
 from acorl_sb.training.heads import AAMHead
 from acorl_sb.training.members import train_members
-from acorl_sb.training.settings import Settings, TrainingSet
+from acorl_sb.training.speech import SpeechSettings, TrainingSet
 from acorl_sb.utils.memory import keep_freed_memory
 
 ENCODERS = Path(__file__).resolve().parents[1] / "hparams" / "encoders"
@@ -336,7 +336,7 @@ def train_victim(folder: Path) -> None:
     with open(ENCODERS / "ecapa.yaml", encoding="utf-8") as file:
         text = resolve_references(file, {"channels": 8, "embedding_dim": 12, "n_mels": 24})
     encoder = YAML().load(text.getvalue())
-    settings = Settings(
+    settings = SpeechSettings(
         seed=1,
         crop_seconds=0.5,
         batch_size=8,

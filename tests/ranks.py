@@ -21,7 +21,7 @@ from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.training.brain import SpeakerBrain
 from acorl_sb.training.members import train_members
-from acorl_sb.training.settings import TrainingSet
+from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils import distributed
 from tests import tiny
 

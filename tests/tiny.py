@@ -18,7 +18,7 @@ from speechbrain.utils.run_opts import RunOptions
 
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.training.heads import AAMHead
-from acorl_sb.training.settings import Settings
+from acorl_sb.training.speech import SpeechSettings
 
 ENCODERS = Path(__file__).resolve().parents[1] / "hparams" / "encoders"
 CPU = RunOptions(device="cpu", overridden_args={"device"})
@@ -49,7 +49,7 @@ def encoder_tree(name: str = "ecapa", **overrides):
     return ruamel.yaml.YAML().load(resolve_references(io.StringIO(text), overrides))
 
 
-def settings(**changes) -> Settings:
+def settings(**changes) -> SpeechSettings:
     """Two epochs of three steps of six crops, with augmentation that draws random numbers."""
     values = {
         "seed": 1,
@@ -76,4 +76,4 @@ def settings(**changes) -> Settings:
         "plain": {},
         **changes,
     }
-    return Settings(**values)
+    return SpeechSettings(**values)

@@ -29,7 +29,7 @@ from acorl_sb.scoring.backends.cosine import cosine_eer
 from acorl_sb.training.members import train_members
 from acorl_sb.training.rehearsal import rehearse
 from acorl_sb.training.run_folder import check_and_prepare, named
-from acorl_sb.training.settings import Settings, TrainingSet, dev_error_function
+from acorl_sb.training.speech import SpeechSettings, TrainingSet, dev_error_function
 from acorl_sb.training.train_options import (
     CORPUS,
     DECISIVE,
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     loaded = options.read(
         TrainOptions, sys.argv[1:] if argv is None else argv, __doc__, TrainingRun
     )
-    settings = Settings(
+    settings = SpeechSettings(
         **{key: loaded.hparams[key] for key in TrainingKeys.model_fields},
         plain=loaded.plain([*DECISIVE, *CORPUS]),
     )
@@ -78,7 +78,7 @@ def run_experiment(
     prepare_options: dict[str, Any],
     members: Any,
     references: Any,
-    settings: Settings,
+    settings: SpeechSettings,
     dev_seconds: float | None,
     score_seconds: float | None,
     run_opts: RunOptions,

@@ -31,6 +31,14 @@ class Adversarial(Objective):
     adversary_steps : int >= 1
         Steps of the adversary's optimizer for each step of the encoder's. A weak adversary
         proves nothing.
+
+    Example
+    -------
+    >>> objective = Adversarial(dim=4, reference_dims=[3], n_classes=2)
+    >>> z = torch.ones(8, 4, requires_grad=True)
+    >>> term = objective(z, [torch.ones(8, 3)], torch.zeros(8, dtype=torch.long), progress=1.0)
+    >>> sorted(term.logs)
+    ['adversary_loss', 'weight']
     """
 
     uses_references = True
@@ -67,7 +75,8 @@ class Adversarial(Objective):
             target(reference.detach(), labels)
             for target, reference in zip(self.targets, references, strict=True)
         ]
-        loss = self._distance_of_heads(reverse_gradient(F.normalize(z, dim=-1), weight), targets)
+        reversed_z = reverse_gradient(F.normalize(z, dim=-1), weight)  # R_c(bar(z)) of (2)
+        loss = self._distance_of_heads(reversed_z, targets)
         return Term(loss, logs={"adversary_loss": loss.detach(), "weight": weight})
 
     def adversary_loss(self, z, references, labels):
@@ -83,7 +92,7 @@ class Adversarial(Objective):
     def _distance_of_heads(self, z, targets):
         losses = []
         for head, (wanted, weight) in zip(self.heads, targets, strict=True):
-            distance = self.distance(head(z), wanted.detach())  # (B,)
+            distance = self.distance(head(z), wanted.detach())  # (2) and d of (3), (B,)
             losses.append((weight * distance).sum() / weight.sum().clamp(min=1))
         return torch.stack(losses).mean()  # (3)
 

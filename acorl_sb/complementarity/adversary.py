@@ -46,7 +46,8 @@ def squared_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tens
     """Squared Euclidean distance of each row, (B, D) and (B, D) -> (B,).
 
     The squared-error d of (3), summed over the D components: targets have unit norm, so a mean
-    over components would shrink with D, and the same weight would mean less for a larger one.
+    over components would shrink with D, and the same weight would mean less for a larger
+    embedding.
     """
     return (estimate - target).square().sum(dim=-1)
 

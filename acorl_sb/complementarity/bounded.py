@@ -1,4 +1,4 @@
-"""A bounded schedule: what a term may do to the encoder, measured against what the task does."""
+"""A bounded term: what it may do to the encoder, measured against what the task does."""
 
 from __future__ import annotations
 
@@ -80,11 +80,13 @@ def bounded_loss(
     losses' graphs are used up.
     """
     weights = [*encoder, *others]
-    of_task = torch.autograd.grad(task_loss, weights, retain_graph=True, allow_unused=True)
-    of_term = torch.autograd.grad(term_loss, weights, allow_unused=True)
+    gradients = (
+        torch.autograd.grad(task_loss, weights, retain_graph=True, allow_unused=True),
+        torch.autograd.grad(term_loss, weights, allow_unused=True),
+    )
     task, term = (
         [torch.zeros_like(w) if g is None else g for g, w in zip(gradient, weights, strict=True)]
-        for gradient in (of_task, of_term)
+        for gradient in gradients
     )
     split = len(encoder)
     wanted = bound(task[:split], term[:split], limit) + term[split:]

@@ -36,7 +36,7 @@ class ClassMeans(nn.Module):
         return self.count > 0
 
     def count_in(self, reference: torch.Tensor, labels: torch.Tensor) -> None:
-        """Let embeddings (B, D_k) of classes labels (B,) enter the means; not in eval mode."""
+        """Let reference (B, D_k) of classes labels (B,) enter the means; not in eval mode."""
         if self.training:
             self.total.index_add_(0, labels, reference.float())
             self.count.index_add_(0, labels, torch.ones_like(labels, dtype=self.count.dtype))

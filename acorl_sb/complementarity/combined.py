@@ -1,4 +1,4 @@
-"""Several objectives at once, for example ``joint`` with a mild adversarial schedule on top."""
+"""Several objectives at once, for example ``Joint`` and a mild ``Adversarial``."""
 
 from __future__ import annotations
 

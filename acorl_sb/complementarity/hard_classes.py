@@ -74,7 +74,7 @@ class HardClasses(Objective):
 def class_similarity(
     reference: torch.Tensor, means: ClassMeans, labels: torch.Tensor
 ) -> torch.Tensor:
-    """How much more a reference takes an item for class j than for the mean wrong class, (B, C).
+    """How much more a reference takes each item for class j than for a mean wrong class, (B, C).
 
     cos(v, E[v | j]) of reference (B, D_k), less its mean over the wrong classes seen so far; 0 for
     classes that have not been seen. Counts the batch in afterwards.

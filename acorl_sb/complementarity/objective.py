@@ -1,4 +1,4 @@
-"""The one interface of everything that makes a new member complement its priors."""
+"""The one interface of everything that makes a new member complement frozen references."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ class Term:
 
     ``loss`` is a scalar tensor with a graph; ``logs`` are detached scalars for the training log.
     With a ``limit`` the gradient of ``loss`` is to be bounded, see ``bounded_loss``.
+
+    Example
+    -------
+    >>> Term(torch.tensor(0.5), task_weight=0.5).total(torch.tensor(3.0))
+    tensor(2.)
     """
 
     loss: torch.Tensor
@@ -45,7 +50,7 @@ class Objective(nn.Module):
     n_classes : int
         Number of training classes.
     schedule : WeightSchedule
-        How hard to schedule, docs/method.md (5).
+        Gives c, the weight of the complementarity loss, docs/method.md (5).
     """
 
     uses_references = False
@@ -79,6 +84,10 @@ class Objective(nn.Module):
         references : K tensors (B, D_k), embeddings of the frozen references, without one
         labels : (B,) int64 in [0, n_classes)
         progress : fraction p of training done, in [0, 1]
+
+        Returns
+        -------
+        Term
         """
         return Term(z.new_zeros(()))
 

@@ -32,6 +32,7 @@ class OutOfFold(Objective):
     """
 
     uses_references = True
+    fold_of_class: torch.Tensor  # (C,)
 
     def __init__(self, parts: Sequence[Objective], fold_of_class: torch.Tensor):
         nn.Module.__init__(self)
@@ -42,8 +43,6 @@ class OutOfFold(Objective):
         self.schedule = parts[0].schedule
         self.adversary_steps = parts[0].adversary_steps
         self.register_buffer("fold_of_class", fold_of_class.clone())
-
-    fold_of_class: torch.Tensor  # (C,)
 
     def forward(self, z, references, labels, progress):
         combined = Term(z.new_zeros(()))

@@ -25,6 +25,12 @@ def reverse_gradient(x: torch.Tensor, weight: float) -> torch.Tensor:
     weight : float >= 0
         c in R_c (Ganin and Lempitsky 2015). 0 lets no gradient through.
 
+    Returns
+    -------
+    tensor of the same shape
+
+    Example
+    -------
     >>> x = torch.ones(2, requires_grad=True)
     >>> reverse_gradient(x, 3.0).sum().backward()
     >>> x.grad

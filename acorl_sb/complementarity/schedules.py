@@ -1,4 +1,4 @@
-"""How hard the new member is pushed away from the references: c in docs/method.md (5).
+"""The weight of the complementarity loss over training: c in docs/method.md (5).
 
 A schedule is called with the fraction of training done and gives c >= 0. Training tells it what it
 has seen through ``observe``; a schedule that needs nothing of that leaves ``observe`` alone. State
@@ -11,7 +11,7 @@ import math
 
 
 class WeightSchedule:
-    """A constant schedule; the base of the others.
+    """A constant weight; the base of the other schedules.
 
     Arguments
     ---------
@@ -21,7 +21,7 @@ class WeightSchedule:
 
     def __init__(self, weight: float = 1.0):
         if not weight >= 0:
-            raise ValueError(f"a schedule has weight >= 0, not {weight}")
+            raise ValueError(f"a schedule needs a weight >= 0, not {weight}")
         self.weight = weight
 
     def __call__(self, progress: float) -> float:
@@ -44,9 +44,11 @@ class WeightSchedule:
 class Ramp(WeightSchedule):
     """c(p) = lambda (2 / (1 + exp(-steepness q)) - 1), docs/method.md (5).
 
-    q runs from 0 at ``start`` to 1 at the end of training; before ``start`` the schedule is 0.
+    q runs from 0 at ``start`` to 1 at the end of training; before ``start`` the weight is 0.
     With the defaults this is equation (5) to the letter.
 
+    Example
+    -------
     >>> Ramp(weight=2.0)(0.0)
     0.0
     """
@@ -68,13 +70,13 @@ class Ramp(WeightSchedule):
 class TaskGatedRamp(Ramp):
     """The ramp, but only while the smoothed task loss is below ``threshold``.
 
-    The new member first has to tell the classes apart; if the schedule makes it forget how, the
-    schedule stops until it has learned it again.
+    The new member first has to tell the classes apart; if the complementarity loss makes it
+    forget how, its weight is 0 until it has learned it again.
 
     Arguments
     ---------
     threshold : float
-        Task loss (nats) under which the schedule acts.
+        Task loss (nats) below which the weight is the ramp's.
     smoothing : float in [0, 1)
         Weight of the past in the running mean of the task loss.
     """
@@ -113,9 +115,9 @@ class TaskGatedRamp(Ramp):
 class MarginRamp(Ramp):
     """The ramp, scaled so that the member's development error stays within a margin.
 
-    After each epoch the schedule is multiplied by ``relax`` (< 1) when the member's development
+    After each epoch the weight is multiplied by ``relax`` (< 1) when the member's development
     error is above ``margin`` x ``baseline``, and divided by it, up to full weight, when it is
-    not. It bounds what a second member may lose, which a fixed schedule does not.
+    not. It bounds what a second member may lose, which a fixed weight does not.
 
     Arguments
     ---------

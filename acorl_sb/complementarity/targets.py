@@ -28,7 +28,7 @@ class ResidualTarget(ClassMeans):
     An item whose class has not been seen before has weight 0. In eval mode the means stay as they
     are.
 
-    Calling it with embeddings (B, D_k) and labels (B,) gives targets (B, D_k) of unit norm and
+    Calling it with reference (B, D_k) and labels (B,) gives targets (B, D_k) of unit norm and
     weights (B,) in {0, 1}.
     """
 

@@ -32,6 +32,15 @@ class SpeakerEncoder(nn.Module):
         Features and relative lengths -> normalised features.
     sample_rate : int
         Hz, of the waves that it expects.
+
+    Example
+    -------
+    >>> class Loudness(nn.Module):
+    ...     def forward(self, waves):
+    ...         return waves.square().mean(1, keepdim=True)
+    >>> encoder = SpeakerEncoder(Loudness(), embedding_dim=1)
+    >>> encoder(torch.ones(2, 16000)).shape
+    torch.Size([2, 1])
     """
 
     def __init__(
@@ -60,8 +69,15 @@ class SpeakerEncoder(nn.Module):
         x : (B, T) waves, full scale [-1, 1], or (B, F, n_mels) features of ``features``
         lengths : (B,) in (0, 1], relative lengths as SpeechBrain counts them; None: all 1
 
-        Returns (B, D). Raises ValueError for different lengths in training mode, where
-        batch statistics over padding would be wrong: crop to one length instead.
+        Returns
+        -------
+        (B, D) embeddings
+
+        Raises
+        ------
+        ValueError
+            For different lengths in training mode, where batch statistics over padding would be
+            wrong: crop to one length instead.
         """
         if lengths is None:
             return self._embed(x)

@@ -43,6 +43,17 @@ class FrozenEnsemble:
 
     It is deliberately not a ``torch.nn.Module``: assigned to a Brain it enters neither its
     ``modules`` nor an optimizer nor a checkpoint.
+
+    Example
+    -------
+    >>> encoder = nn.Linear(3, 2)
+    >>> encoder.embedding_dim = 2
+    >>> ensemble = FrozenEnsemble()
+    >>> member = ensemble.add("first", encoder)
+    >>> ensemble.names, ensemble.dims
+    (['first'], [2])
+    >>> ensemble.embed(torch.ones(5, 3))[0].requires_grad
+    False
     """
 
     def __init__(self, members: Iterable[FrozenMember] = ()):
@@ -124,6 +135,13 @@ class EmbeddingTable:
     ---------
     tables : sequence of tensors (N, D_k)
         Row i is the reference's embedding of training item i.
+
+    Example
+    -------
+    >>> table = EmbeddingTable([torch.tensor([[0.0], [1.0], [2.0]])])
+    >>> table.embed(torch.tensor([2, 0]))
+    [tensor([[2.],
+            [0.]])]
     """
 
     def __init__(self, tables: Iterable[torch.Tensor]):

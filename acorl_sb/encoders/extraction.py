@@ -27,7 +27,7 @@ def embed_utterances(
     shared: bool = False,
     hear: Callable[[np.ndarray, Utterance], np.ndarray] | None = None,
 ) -> torch.Tensor:
-    """Embed every utterance, (N, D) float32 on the CPU.
+    """Embed every utterance.
 
     Utterances of the same length share a batch, so that nothing is padded and no embedding
     depends on its neighbours.
@@ -49,8 +49,15 @@ def embed_utterances(
         What becomes of each wave (T,) on its way to the encoder, such as noise; waves of one
         length must stay of one length.
 
-    Raises ``UserError``, before anything is embedded, for an utterance shorter than ``SHORTEST``
-    seconds, and for what ``read_audio`` refuses.
+    Returns
+    -------
+    (N, D) float32 on the CPU, in the order of ``utterances``
+
+    Raises
+    ------
+    UserError
+        Before anything is embedded, for an utterance shorter than ``SHORTEST`` seconds; and for
+        what ``read_audio`` refuses.
     """
     for u in utterances:
         if u.stop - u.start < SHORTEST * SAMPLE_RATE:

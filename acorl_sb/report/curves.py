@@ -49,7 +49,7 @@ def read_training(run_folder: str | Path) -> dict[str, list[dict[str, Any]]]:
     """Training curves of a run folder: member -> its ``train_log.jsonl`` as a list of epochs.
 
     Each epoch is a dict with ``epoch`` and some of ``loss``, ``task_loss``, ``adversary_loss``,
-    ``push``, ``dev_eer`` (a fraction). Members without a log are left out.
+    ``weight``, ``dev_eer`` (a fraction). Members without a log are left out.
 
     Raises:
         UserError: there is no such folder, or a line is not JSON.

@@ -1,7 +1,12 @@
-"""One training step, from the batch to the loss to the adversary's step: docs/method.md (1) to (4).
+"""One training step, from a batch to the adversary's step; numbers are those of docs/method.md.
 
-B utterances a batch; D and D_k: sizes of the new member's and of reference encoder k's embeddings.
-Steps, epochs and checkpoints are counted in ``acorl_sb.training.loop``.
+    x (B, T) -> encoder -> z (B, D) -> task head                   -> L_task (1)
+                                    -> reversal -> adversary heads -> L_adv (2), (3)
+    L = L_task + L_adv (4) -> backward -> one step of both optimizers
+    further steps of the adversary's, on the same z
+
+What surrounds the steps (seeds, learning rate, log, checkpoints) is in
+``acorl_sb.training.epochs``, the objectives are in ``acorl_sb.complementarity``.
 """
 
 from __future__ import annotations
@@ -11,52 +16,57 @@ from collections.abc import Callable
 
 import speechbrain as sb
 import torch
-from torch import nn
 
-from acorl_sb.complementarity import bounded_loss
+from acorl_sb.complementarity import Objective, bounded_loss
 from acorl_sb.encoders.encoder import same_features
 from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFoldReferences
 from acorl_sb.training.batchnorm import fixed_batch_statistics
-from acorl_sb.training.bookkeeping import average_gradients, unwrapped
 from acorl_sb.training.dataset import Batch
-from acorl_sb.training.loop import MemberBrain
+from acorl_sb.training.epochs import EpochBrain
+from acorl_sb.utils.distributed import average_gradients, unwrapped
 
 
-class SpeakerBrain(MemberBrain):
-    """Trains one encoder with its task head.
+class SpeakerBrain(EpochBrain):
+    """Trains one encoder with its task head, docs/method.md (1).
 
     ``modules`` holds ``encoder`` (inputs -> (B, D)) and ``head`` (embeddings, labels -> scalar
-    loss); ``hparams.augment`` maps inputs and relative lengths to the same, or is None. The other
-    ``hparams`` are those of ``MemberBrain``.
+    loss); ``hparams`` is described in ``EpochBrain``.
     """
 
-    def compute_forward(self, batch, stage):
-        inputs = batch.inputs  # (B, T) waves
+    def compute_forward(self, batch: Batch, stage: sb.Stage):
+        """Embed a batch.
+
+        Returns
+        -------
+        z : (B, D) float32, with a graph
+        inputs : (B, T) waves, augmented in training
+        seen : what the network sees of them, such as (B, F, n_mels) features
+        """
+        inputs = batch.inputs  # (B, T)
         if stage == sb.Stage.TRAIN and self.hparams.augment is not None:
-            ones = torch.ones(len(inputs), device=inputs.device)
-            inputs, _ = self.hparams.augment(inputs, ones)
+            whole = torch.ones(len(inputs), device=inputs.device)  # relative lengths (B,)
+            inputs, _ = self.hparams.augment(inputs, whole)
         encoder = unwrapped(self.modules["encoder"])
-        # Computed apart, so that a reference encoder with the same features can be lent them.
-        seen = (
-            encoder.features(inputs) if hasattr(encoder, "features") else inputs
-        )  # (B, F, n_mels)
+        # Features are computed apart so that a reference with the same ones can be lent them.
+        seen = encoder.features(inputs) if hasattr(encoder, "features") else inputs
         # Losses on embeddings are computed in full precision, whatever the encoder's.
         z = self.modules.encoder(seen).float()  # (B, D)
         return z, inputs, seen
 
-    def compute_objectives(self, predictions, batch, stage):
+    def compute_objectives(self, predictions, batch: Batch, stage: sb.Stage) -> torch.Tensor:
+        """L_task (1), a scalar."""
         z, *_ = predictions
-        loss = self.modules.head(z, batch.labels)  # (1), scalar
-        self.told = {"task_loss": loss}
-        return loss
+        task_loss = self.modules.head(z, batch.labels)  # (1)
+        self.told = {"task_loss": task_loss}
+        return task_loss
 
 
 class ComplementaryBrain(SpeakerBrain):
     """Trains one encoder to complement the frozen members of an ensemble, docs/method.md (4).
 
     ``modules`` holds ``objective`` (see ``acorl_sb.complementarity.Objective``) beside the
-    encoder and the head; the adversary's parameters get their own optimizer. The reference encoders
-    are given apart, so that they enter neither ``modules`` nor any optimizer or checkpoint.
+    encoder and the head; the adversary's parameters get their own optimizer. The references are
+    given apart, so that they enter neither ``modules`` nor any optimizer or checkpoint.
 
     Arguments
     ---------
@@ -65,9 +75,9 @@ class ComplementaryBrain(SpeakerBrain):
         ``utterance``: a table holds an embedding for every training item.
     adversary_opt_class : callable(parameters) -> optimizer
     term_batches : callable(step) -> Batch, or None
-        Batches of its own for the complementarity loss, such as utterances that the reference
-        encoders were not trained on; the encoder's batch-norm statistics stay as they are while it
-        embeds them. None: the loss looks at the task's batch.
+        Batches of their own for the term, such as utterances that the references were not trained
+        on; the encoder's batch-norm statistics stay as they are while it embeds them. None: the
+        term looks at the task's batch.
     """
 
     def __init__(
@@ -83,25 +93,31 @@ class ComplementaryBrain(SpeakerBrain):
         self.term_batches = term_batches
         self.adversary_opt_class = adversary_opt_class
 
-    def compute_objectives(self, predictions, batch, stage):
+    @property
+    def objective(self) -> Objective:
+        return unwrapped(self.modules["objective"])
+
+    def compute_objectives(self, predictions, batch: Batch, stage: sb.Stage) -> torch.Tensor:
+        """L (4), a scalar; the objective has the adversary's loss L_adv (2), (3) in it."""
         task_loss = super().compute_objectives(predictions, batch, stage)  # (1)
         if self.term_batches is not None:
             batch = self.term_batches(self.global_step).to(self.device)
             with fixed_batch_statistics(self.modules["encoder"]):
                 predictions = self.compute_forward(batch, stage)
-        z, inputs, seen = predictions  # (B, D), (B, T), (B, F, n_mels)
-        v = [v_k.float() for v_k in self.embed_references(inputs, seen, batch)]  # K of (B, D_k)
-        term = self.modules.objective(z, v, batch.labels, self.progress)  # (2), (3), (5)
+        z, inputs, seen = predictions  # z: (B, D)
+        references = [v.float() for v in self.embed_references(inputs, seen, batch)]  # (B, D_k)
+        # c(p) of (5) is inside the objective, as the strength of its gradient reversal.
+        term = self.modules.objective(z, references, batch.labels, self.progress)  # (2), (3)
         self.told |= term.logs
-        self.last_batch = (z.detach(), v, batch.labels)
+        self.last_batch = (z.detach(), references, batch.labels)
         if term.limit is None or not term.loss.requires_grad:
-            return term.total(task_loss)  # (4)
+            return term.total(task_loss)  # (4), or (6) to (8) with other objectives
         encoder = [*self.modules["encoder"].parameters()]
         others = [*self.modules["head"].parameters(), *self.objective.parameters()]
         return bounded_loss(task_loss * term.task_weight, term.loss, encoder, others, term.limit)
 
-    def embed_references(self, inputs, seen, batch) -> list[torch.Tensor]:
-        """v_1 .. v_K, (B, D_k), of waves (B, T) or the new member's features (B, F, n_mels)."""
+    def embed_references(self, inputs, seen, batch: Batch) -> list[torch.Tensor]:
+        """v_1 .. v_K of a batch, each (B, D_k), without a graph."""
         if isinstance(self.references, EmbeddingTable):
             return self.references.embed(batch.items)
         if isinstance(self.references, OutOfFoldReferences):
@@ -113,22 +129,15 @@ class ComplementaryBrain(SpeakerBrain):
 
     @functools.cached_property
     def lends_features(self) -> list[bool]:
-        """For each reference encoder, whether its features are the new member's own."""
+        """For each reference, whether it sees inputs through the new member's very features."""
         encoder = unwrapped(self.modules["encoder"])
         return [same_features(encoder, member.encoder) for member in self.references.members]
 
-    def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        super().on_fit_batch_end(batch, outputs, loss, should_step)
-        if not should_step:
-            return  # gradients of several batches are being gathered
-        # The encoder's step has moved the heads a_k once; further steps are theirs alone.
-        for _ in range(self.objective.adversary_steps - 1):
-            self.objective.adversary_loss(*self.last_batch).backward()  # (3) on a fixed z
-            average_gradients(self.objective.adversary_parameters())
-            self.adversary_optimizer.step()
-            self.adversary_optimizer.zero_grad()  # nothing may leak into the next batch
-
     def init_optimizers(self):
+        """Two optimizers: encoder and head descend L, the adversary's heads a_k descend L_adv.
+
+        SpeechBrain steps and clears all of ``optimizers_dict`` after each backward pass.
+        """
         own = [*self.modules["encoder"].parameters(), *self.modules["head"].parameters()]
         self.optimizer = self.opt_class([*own, *self.objective.member_parameters()])
         self.optimizers_dict = {"opt_class": self.optimizer}
@@ -141,10 +150,16 @@ class ComplementaryBrain(SpeakerBrain):
             if adversary:
                 self.checkpointer.add_recoverable("adversary_optimizer", self.adversary_optimizer)
 
-    @property
-    def objective(self) -> nn.Module:
-        """The objective without the wrappers of several ranks."""
-        return unwrapped(self.modules["objective"])
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        """The adversary's further steps: its first was taken with the encoder's."""
+        super().on_fit_batch_end(batch, outputs, loss, should_step)
+        if not should_step:
+            return  # gradients of several batches are being gathered
+        for _ in range(self.objective.adversary_steps - 1):
+            self.objective.adversary_loss(*self.last_batch).backward()  # (3) on a fixed z
+            average_gradients(self.objective.adversary_parameters())
+            self.adversary_optimizer.step()
+            self.adversary_optimizer.zero_grad()  # nothing may leak into the next batch
 
     def step_ended(self, figures):
         self.objective.observe(task_loss=figures["task_loss"])

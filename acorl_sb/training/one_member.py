@@ -1,4 +1,4 @@
-"""One member's training: model, loader, Brain, and the member folder at its end."""
+"""One member, from its entry in the YAML to its finished folder."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ import torch
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.run_opts import RunOptions
+from torch import nn
 from torch.utils.data import DataLoader
 
-from acorl_sb.complementarity import Independent, out_of_fold
-from acorl_sb.data.manifest import Utterance
-from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.complementarity import Independent, Objective, out_of_fold
 from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFoldReferences
-from acorl_sb.encoders.extraction import embed_utterances
-from acorl_sb.encoders.member_folder import build_encoder, load_start, save_member
-from acorl_sb.training import provenance
 from acorl_sb.training.brain import ComplementaryBrain, SpeakerBrain
-from acorl_sb.training.dataset import CropDataset, StepSampler, collate
-from acorl_sb.training.settings import Settings, TermSettings, TrainingSet, check_accumulation
+from acorl_sb.training.dataset import StepSampler, collate
+from acorl_sb.training.provenance import (
+    member_settings,
+    note_start,
+    reference_weights,
+    run_settings,
+)
+from acorl_sb.training.settings import Settings, TermSettings, check_accumulation
+from acorl_sb.training.training_data import TrainingData
 from acorl_sb.utils.checkpoint import AtomicCheckpointer
 from acorl_sb.utils.distributed import rank_and_world
 from acorl_sb.utils.errors import UserError
@@ -39,66 +42,69 @@ def train_member(
     index: int,
     ensemble: FrozenEnsemble,
     reference_errors: Sequence[float],
-    data: TrainingSet,
+    data: TrainingData,
     settings: Settings,
     run_opts: RunOptions,
     device: torch.device,
     folder: Path,
     term: TermSettings | None = None,
 ) -> None:
-    """Train one member to the end, resuming where it was interrupted; write its folder.
+    """Train one member to the end, from where it was interrupted; write its folder.
 
-    ``term`` says what its objective looks at; None: the task's batches and the ensemble.
+    Arguments
+    ---------
+    spec : mapping
+        Its entry in the YAML's ``members``, resolved.
+    index : int
+        Its place there; its seed follows from it unless ``spec`` has one.
+    ensemble : FrozenEnsemble
+        The frozen reference encoders.
+    reference_errors : sequence of float
+        Their development figures, as far as known.
+    data, settings, run_opts, device : see ``acorl_sb.training.members.train_members``
+    folder : Path
+        Of this member.
+    term : TermSettings or None
+        What its objective looks at; None: the task's batches and the ensemble.
+
+    Raises
+    ------
+    UserError
+        For what cannot be built, a loss that is not finite, and an interrupted training in
+        ``folder`` that was started with other settings.
     """
     term = term or TermSettings()
     started = time.time()
     check_accumulation(settings, run_opts)
-    name = str(spec["name"])
+    name, kind = str(spec["name"]), data.kind
     seed = int(spec.get("seed", 1000 * settings.seed + index))
     torch.manual_seed(seed)
-    encoder = build_encoder(spec["encoder"], f"members[{index}].encoder")
-    head = settings.head(dim=encoder.embedding_dim, n_classes=len(data.speakers))
+    encoder = kind.build(spec["encoder"], f"members[{index}].encoder")
+    head = settings.head(dim=encoder.embedding_dim, n_classes=len(data.classes))
     if spec.get("start") is not None:
-        load_start(spec["start"], encoder, head.classifier, data.speakers)
-    rank, world = rank_and_world()
-    sampler = StepSampler(
-        len(data.labels), settings.batch_size, settings.epoch_steps, seed, rank, world
-    )
-    dataset = CropDataset(
-        data.utterances,
-        data.labels,
-        settings.crop_seconds,
-        seed,
-        cache_mb=settings.cache_mb,
-        speeds=data.speeds,
-    )
-    loader = DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        collate_fn=collate,
-        num_workers=settings.workers,
-        pin_memory=torch.cuda.is_available(),
-    )
-    counter = EpochCounter(settings.epochs)
-    save_folder = folder / "save"
-    checkpointer = AtomicCheckpointer(save_folder, {"counter": counter})
+        kind.load_start(spec["start"], encoder, head, data.classes)
     modules = {"encoder": encoder, "head": head}
+    loader = make_loader(data, settings, seed)
+    counter = EpochCounter(settings.epochs)
+    checkpointer = AtomicCheckpointer(folder / "save", {"counter": counter})
     hparams = {
         "name": name,
         "seed": seed,
-        "total_steps": settings.epochs * settings.epoch_steps,
+        "total_steps": settings.total_steps,
         "lr_schedule": settings.lr_schedule,
         "augment": settings.augment,
-        "dev_error": data.dev_error,
-        "sampler": sampler,
+        "dev_figure": data.dev_figure,
+        "dev_error": lambda trained: data.check(trained, head),
+        "sampler": loader.batch_sampler,
         "log_file": folder / "train_log.jsonl",
     }
-    n_classes = len((term.data or data).speakers)
+    n_classes = len((term.data or data).classes)
     objective = make_objective(spec, index, encoder, ensemble, n_classes, term.copies)
     if objective is None:
         brain = SpeakerBrain(modules, settings.optimizer, hparams, run_opts, checkpointer)
     else:
-        objective.set_baseline(min(reference_errors))
+        if reference_errors:
+            objective.set_baseline(min(reference_errors))
         modules["objective"] = objective
         brain = ComplementaryBrain(
             modules,
@@ -106,66 +112,67 @@ def train_member(
             hparams,
             run_opts,
             checkpointer,
-            references=term.copies
-            or make_references(ensemble, data.utterances, settings.view, device),
+            references=term.copies or make_references(ensemble, data, settings.view, device),
             adversary_opt_class=settings.adversary_optimizer,
             term_batches=term.batches(settings, seed),
         )
     checkpointer.add_recoverables(modules)
-    wanted = provenance.member_settings(
-        spec, index, settings.plain, provenance.reference_weights(ensemble)
-    )
-    run = provenance.run_settings(run_opts)
+    wanted = member_settings(spec, index, settings.plain, reference_weights(ensemble))
+    run = run_settings(run_opts)
     if if_main_process():
-        provenance.note_start(folder, {**wanted, "run": run})
+        note_start(folder, {**wanted, "run": run})
     ddp_barrier()
     parameters = sum(p.numel() for p in encoder.parameters())
-    logger.info(
-        "%s: training %.2f M parameters on %d speakers, seed %d",
-        name,
-        parameters / 1e6,
-        len(data.speakers),
-        seed,
-    )
-    try:
-        brain.fit(counter, loader, progressbar=None if sys.stderr.isatty() else False)
-    except UserError as error:
-        # A loader process hands on its whole traceback as the message; its last line is ours.
-        raise UserError(str(error).strip().splitlines()[-1].split("UserError: ")[-1]) from None
-    best = checkpointer.recover_if_possible(min_key="dev_eer")
+    size, count = parameters / 1e6, len(data.classes)
+    logger.info("%s: training %.2f M parameters, %d classes, seed %d", name, size, count, seed)
+    fit(brain, counter, loader)
+    chosen = {"min_key": data.dev_figure} if data.selects else {}
+    kept = checkpointer.recover_if_possible(**chosen)
     ddp_barrier()  # every rank has read it before it is removed
     if if_main_process():
-        save_member(
-            folder,
-            encoder,
-            spec["encoder"],
-            head.classifier,
-            data.speakers,
-            {
-                "name": name,
-                "parameters": parameters,
-                "embedding_dim": encoder.embedding_dim,
-                "seed": seed,
-                "dev_eer": best.meta["dev_eer"],
-                "best_epoch": best.meta["epoch"],
-                "seconds": round(time.time() - started, 1),
-                "run": run,
-                "settings": wanted,
-            },
-        )
-        shutil.rmtree(save_folder, ignore_errors=True)  # the member's folder is complete
+        record = {
+            "name": name,
+            "parameters": parameters,
+            "embedding_dim": encoder.embedding_dim,
+            "seed": seed,
+            data.dev_figure: kept.meta[data.dev_figure],
+            "best_epoch": kept.meta["epoch"],
+            "seconds": round(time.time() - started, 1),
+            "run": run,
+            "settings": wanted,
+        }
+        kind.save(folder, encoder, head, spec["encoder"], data, record)
+        shutil.rmtree(folder / "save", ignore_errors=True)  # the member's folder is complete
     ddp_barrier()
+
+
+def make_loader(data: TrainingData, settings: Settings, seed: int) -> DataLoader:
+    """This rank's training batches, whatever is random in them following from ``seed``."""
+    rank, world = rank_and_world()
+    sampler = StepSampler(
+        len(data.labels), settings.batch_size, settings.epoch_steps, seed, rank, world
+    )
+    return DataLoader(
+        data.dataset(settings, seed),
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=settings.workers,
+        pin_memory=torch.cuda.is_available(),
+    )
 
 
 def make_objective(
     spec: Any,
     index: int,
-    encoder: SpeakerEncoder,
+    encoder: nn.Module,
     ensemble: FrozenEnsemble,
     n_classes: int,
     copies: OutOfFoldReferences | None = None,
-):
-    """The member's complementarity objective, or None for plain training."""
+) -> Objective | None:
+    """The member's complementarity objective, or None for plain training.
+
+    Raises ``UserError``, naming the member, for one that cannot be built.
+    """
     if spec.get("objective") is None:
         return None
     where = f"members[{index}].objective"
@@ -183,14 +190,18 @@ def make_objective(
 
 
 def make_references(
-    ensemble: FrozenEnsemble, utterances: Sequence[Utterance], view: str, device: torch.device
+    ensemble: FrozenEnsemble, data: TrainingData, view: str, device: torch.device
 ) -> FrozenEnsemble | EmbeddingTable:
     """What gives the references' embeddings in training: the ensemble, or a table made once."""
     if view == "crop":
         return ensemble
-    return EmbeddingTable(
-        embed_utterances(
-            m.encoder, utterances, device=device, progress=f"reference {m.name}", shared=True
-        )
-        for m in ensemble.members
-    )
+    return EmbeddingTable(data.table(m.encoder, device, m.name) for m in ensemble.members)
+
+
+def fit(brain: SpeakerBrain, counter: EpochCounter, loader: DataLoader) -> None:
+    """Train to the end; a ``UserError`` of a loader process is raised as the one that it was."""
+    try:
+        brain.fit(counter, loader, progressbar=None if sys.stderr.isatty() else False)
+    except UserError as error:
+        # A loader process hands on its whole traceback as the message; its last line is ours.
+        raise UserError(str(error).strip().splitlines()[-1].split("UserError: ")[-1]) from None

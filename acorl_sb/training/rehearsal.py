@@ -24,7 +24,8 @@ from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.member_folder import build_encoder, load_reference
 from acorl_sb.training.one_member import make_objective
-from acorl_sb.training.settings import Settings, check_accumulation, own_settings
+from acorl_sb.training.settings import check_accumulation, own_settings
+from acorl_sb.training.speech import SpeechSettings
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import in_words
 
@@ -35,7 +36,7 @@ _LONGEST = 5.0  # s; longer crops fail where these do
 def rehearse(
     members: Sequence[Any],
     references: Sequence[Any] | None,
-    settings: Settings,
+    settings: SpeechSettings,
     run_opts: RunOptions,
 ) -> None:
     """Take one training step of each member on a few crops of noise, on the CPU.
@@ -56,7 +57,9 @@ def rehearse(
             ensemble.add(str(spec["name"]), _step(spec, i, own, ensemble))
 
 
-def _step(spec: Any, index: int, settings: Settings, ensemble: FrozenEnsemble) -> SpeakerEncoder:
+def _step(
+    spec: Any, index: int, settings: SpeechSettings, ensemble: FrozenEnsemble
+) -> SpeakerEncoder:
     """Build a member and take one step; returns its encoder."""
 
     def part(name: str) -> contextlib.AbstractContextManager:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from acorl_sb import corpora
 from acorl_sb.training.members import check_members
+from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import output_path
 
@@ -32,7 +33,9 @@ def check_and_prepare(
     for key in ("corpus", "data_folder", "save_folder", "trained_on_it"):
         if key in prepare_options:
             raise UserError(f"prepare_options: {key!r} is not an option of it")
-    begun = check_members(members, references, settings, run_opts, folder / "members")
+    begun = check_members(
+        members, references, TrainingSet.kind, settings, run_opts, folder / "members"
+    )
     return corpora.prepare(
         corpus,
         data_folder,

@@ -80,28 +80,33 @@ class Reference(Options):
     trust: bool = Field(False, description="build whatever the folder names, docs/trust.md")
 
 
-class TrainingKeys(Options):
-    """What decides a member's weights, and how fast they are got."""
+class LearningKeys(Options):
+    """What decides a member's weights whatever the data, and how fast they are got."""
 
-    seed: Seed = Field(description="of initial weights, crops and augmentation")
-    crop_seconds: Seconds = Field(description="length of a training example, s")
-    speeds: Speeds = Field([1.0], description="each speed of a voice is a speaker of its own")
+    seed: Seed = Field(description="of initial weights, training examples and augmentation")
     batch_size: int = Field(ge=1, le=100_000, description="training examples of a step, each rank")
     epochs: int = Field(
         ge=1, le=1_000_000, description="development checks, a checkpoint after each"
     )
     epoch_steps: int = Field(ge=1, le=100_000_000, description="steps of an epoch")
-    cache_mb: float = Field(0.0, ge=0, description="decoded audio kept in memory, MB")
-    workers: int = Field(0, ge=0, le=1024, description="processes that load audio; 0: none")
+    workers: int = Field(0, ge=0, le=1024, description="processes that load examples; 0: none")
     optimizer: Factory = Field(description="of encoder and head: parameters -> optimizer")
     adversary_optimizer: Factory = Field(description="of the adversary: parameters -> optimizer")
     lr_schedule: Schedule = Field(description="sets the learning rate before each step")
     head: Factory = Field(description="of the task loss: (dim, n_classes) -> module")
-    augment: Augment = Field(None, description="waves and relative lengths -> the same, augmented")
+    augment: Augment = Field(None, description="inputs and relative lengths -> the same, augmented")
     view: View = Field(
         "crop",
         description="crop: references see the same crop; utterance: computed once per utterance",
     )
+
+
+class TrainingKeys(LearningKeys):
+    """What decides a speaker encoder's weights, and how fast they are got."""
+
+    crop_seconds: Seconds = Field(description="length of a training example, s")
+    speeds: Speeds = Field([1.0], description="each speed of a voice is a speaker of its own")
+    cache_mb: float = Field(0.0, ge=0, description="decoded audio kept in memory, MB")
 
     def check(self) -> None:
         if len(set(self.speeds)) < len(self.speeds):
@@ -229,12 +234,9 @@ def check_specs(members: Any, references: Any, member_keys: Iterable[str] | None
     """
     lists = {"members": untagged(members), "references": untagged(references)}
     if member_keys is not None and isinstance(lists["members"], list):
-        lists["members"] = [
-            {**member, "encoder": {}}
-            if isinstance(member, dict) and "encoder" in member
-            else member
-            for member in lists["members"]
-        ]
+        for member in lists["members"]:
+            if isinstance(member, dict) and "encoder" in member:
+                member["encoder"] = {}
     validate(Lists, lists, built=True).check()
     for i, member in enumerate(members):
         for key in member:

@@ -8,12 +8,13 @@ logged figures are means over ranks, so that all ranks keep the same parameters.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.distributed as dist
 from speechbrain.utils.distributed import ddp_init_group, get_local_rank, infer_device
 from speechbrain.utils.run_opts import RunOptions
+from torch import nn
 
 from acorl_sb.utils.errors import UserError
 
@@ -80,3 +81,18 @@ def mean_over_ranks(
     stacked = torch.stack([s.to(device) for s in scalars])  # (names,)
     means = sum_over_ranks(stacked) / rank_and_world()[1]
     return dict(zip(names, means.tolist(), strict=True))
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Mean of the gradients over ranks, for steps that bypass DistributedDataParallel."""
+    for parameter in parameters:
+        if parameter.grad is None:  # had no part in this rank's batch
+            parameter.grad = torch.zeros_like(parameter)
+        sum_over_ranks(parameter.grad).div_(rank_and_world()[1])
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """The module inside DistributedDataParallel's and torch.compile's wrappers, if any."""
+    if isinstance(module, nn.parallel.DistributedDataParallel):
+        module = module.module
+    return getattr(module, "_orig_mod", module)

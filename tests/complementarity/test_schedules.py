@@ -1,4 +1,4 @@
-"""Pushes: equation (5) in closed form, and what the other forms promise."""
+"""Weight schedules: equation (5) in closed form, and what the other forms promise."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import torch
 from acorl_sb.encoders import ge2e
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.training.members import train_members
-from acorl_sb.training.settings import TrainingSet
+from acorl_sb.training.speech import TrainingSet
 from acorl_sb.training.train_options import TrainOptions
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.options import read

@@ -422,7 +422,7 @@ def test_members_learn_and_their_folders_are_complete(trained):
         assert name == "cka" or accuracy > 0.4  # chance is 0.1
         log = (folder / name / "train_log.jsonl").read_text().splitlines()
         assert [json.loads(line)["epoch"] for line in log] == [1, 2, 3, 4, 5]
-        assert json.loads(log[-1])["dev_accuracy"] == pytest.approx(accuracy)
+        assert 1 - json.loads(log[-1])["dev_error"] == pytest.approx(accuracy)
 
 
 def test_objectives_differ_only_in_what_they_push(trained):

@@ -9,12 +9,13 @@ import pytest
 import ruamel.yaml
 import torch
 
-from acorl_sb.encoders.member_folder import load_member
-from acorl_sb.training import one_member as training
+from acorl_sb.encoders.ensemble import FrozenEnsemble
+from acorl_sb.encoders.member_folder import build_encoder, load_member, load_start
+from acorl_sb.training import one_member
 from acorl_sb.training.brain import SpeakerBrain
 from acorl_sb.training.members import train_members
 from acorl_sb.training.one_member import train_member
-from acorl_sb.training.settings import TrainingSet
+from acorl_sb.training.speech import TrainingSet
 from acorl_sb.training.train_options import check_specs
 from acorl_sb.utils.errors import UserError
 from tests import tiny
@@ -83,13 +84,13 @@ def test_members_train_in_order_and_priors_keep_every_bit(trained, data, tmp_pat
     before = {k: v.clone() for k, v in ensemble.members[0].encoder.state_dict().items()}
     brains = []
 
-    class Watched(training.ComplementaryBrain):
+    class Watched(one_member.ComplementaryBrain):
         def fit_batch(self, batch):
             result = super().fit_batch(batch)
             brains.append(self)
             return result
 
-    original, training.ComplementaryBrain = training.ComplementaryBrain, Watched
+    original, one_member.ComplementaryBrain = one_member.ComplementaryBrain, Watched
     try:
         train_member(
             spec("d", ACORL),
@@ -103,7 +104,7 @@ def test_members_train_in_order_and_priors_keep_every_bit(trained, data, tmp_pat
             tmp_path / "d",
         )
     finally:
-        training.ComplementaryBrain = original
+        one_member.ComplementaryBrain = original
     brain = brains[-1]
     optimizers = [
         p for o in brain.optimizers_dict.values() for g in o.param_groups for p in g["params"]
@@ -149,7 +150,7 @@ def test_stop_and_resume_equals_the_uninterrupted_run(trained, data, tmp_path, s
     )
     device = torch.device("cpu")
     whole = tmp_path / "whole"
-    ensemble = training.FrozenEnsemble()
+    ensemble = FrozenEnsemble()
     ensemble.add("a", load_member(folder / "a"))
     args = (ensemble, [0.1], data, tiny.settings(view=view), opts, device)
     train_member(specs[1], 1, *args, whole)
@@ -260,12 +261,12 @@ def test_a_prior_of_any_kind(trained, data, tmp_path, monkeypatch):
 
 def test_training_goes_on_from_a_members_weights_by_speaker(data, tmp_path):
     faster = TrainingSet(data.utterances, fake_error, (1.1, 1.0))
-    assert len(faster.speakers) == 12 and faster.speakers[:1] == ["s0 x1.1"]
+    assert len(faster.classes) == 12 and faster.classes[:1] == ["s0 x1.1"]
     train(tmp_path / "one", faster, [spec("a")], speeds=[1.1, 1.0])
     start = tmp_path / "one" / "a"
     head = tiny.AAMHead(12, 6)
-    encoder = training.build_encoder(tiny.encoder_tree(), "x")
-    training.load_start(start, encoder, head.classifier, data.speakers)
+    encoder = build_encoder(tiny.encoder_tree(), "x")
+    load_start(start, encoder, head.classifier, data.classes)
     assert same(encoder.embedding_model.state_dict(), weights(start))
     old = torch.load(start / "classifier.ckpt", weights_only=True)["weight"]
     assert torch.equal(head.classifier.weight, old[6:])
@@ -282,7 +283,7 @@ def test_training_goes_on_from_a_members_weights_by_speaker(data, tmp_path):
             assert torch.equal(tensor, weights(start)[name]), name
     strangers = ["s0", "nobody"]
     with pytest.raises(UserError, match="1 training speakers are not its own, first nobody"):
-        training.load_start(start, encoder, head.classifier, strangers)
+        load_start(start, encoder, head.classifier, strangers)
 
 
 def test_a_member_may_train_in_its_own_way(data, tmp_path):

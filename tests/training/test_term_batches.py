@@ -12,10 +12,11 @@ from torch import nn
 from acorl_sb.complementarity import deal_folds
 from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldReferences
 from acorl_sb.encoders.member_folder import build_encoder
-from acorl_sb.training import one_member as training
+from acorl_sb.training import one_member
 from acorl_sb.training.batchnorm import fixed_batch_statistics
 from acorl_sb.training.one_member import train_member
-from acorl_sb.training.settings import TermSettings, TrainingSet
+from acorl_sb.training.settings import TermSettings
+from acorl_sb.training.speech import TrainingSet
 from tests import tiny
 
 OBJECTIVE = """
@@ -96,7 +97,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, own,
     class Stopped(Exception):
         pass
 
-    original, calls = training.ComplementaryBrain.fit_batch, []
+    original, calls = one_member.ComplementaryBrain.fit_batch, []
 
     def stopping(self, batch):
         calls.append(self.global_step)
@@ -104,13 +105,13 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, own,
             raise Stopped
         return original(self, batch)
 
-    training.ComplementaryBrain.fit_batch = stopping
+    one_member.ComplementaryBrain.fit_batch = stopping
     try:
         with pytest.raises(Stopped):
             train(data, tmp_path / "cut", term(data, own, honest))
         again = train(data, tmp_path / "cut", term(data, own, honest))
     finally:
-        training.ComplementaryBrain.fit_batch = original
+        one_member.ComplementaryBrain.fit_batch = original
     assert calls[4] > 1  # it went on, and did not begin anew
     assert all(torch.equal(again[k], v) for k, v in whole.items())
 

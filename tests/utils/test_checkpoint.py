@@ -24,11 +24,11 @@ def test_a_save_that_breaks_in_the_middle_leaves_nothing_to_find(tmp_path):
     broken = AtomicCheckpointer(tmp_path, {"model": model, "other": Broken(1, 1)})
     with pytest.raises(RuntimeError, match="killed"):
         broken.save_checkpoint(meta={"n": 2})
-    assert list(tmp_path.glob("PARTIAL*")), "the half-written folder does not look like one"
+    assert list(tmp_path.glob("partial/*")), "the half-written folder does not look like one"
     found = checkpointer.recover_if_possible()
     assert found.meta["n"] == 1 and torch.equal(model.weight, kept)
     checkpointer.save_checkpoint(meta={"n": 3})
-    assert not list(tmp_path.glob("PARTIAL*"))
+    assert not list(tmp_path.glob("partial/*"))
 
 
 def test_saved_files_are_where_the_checkpoint_says(tmp_path):

@@ -35,7 +35,8 @@ from acorl_sb.scoring.backends.cosine import cosine_eer
 from acorl_sb.training.augment import FolderNoise, FolderReverb
 from acorl_sb.training.heads import AAMHead
 from acorl_sb.training.one_member import train_member
-from acorl_sb.training.settings import Settings, TermSettings, TrainingSet
+from acorl_sb.training.settings import TermSettings
+from acorl_sb.training.speech import SpeechSettings, TrainingSet
 from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.files import atomic_path, write_text
 from terms import figures, sets
@@ -138,7 +139,7 @@ def copies(folder: Path, references: list[str], fold: int) -> FrozenEnsemble:
     return ensemble
 
 
-def how(settings, data: Path, seed: int) -> Settings:
+def how(settings, data: Path, seed: int) -> SpeechSettings:
     """The same for every member: batch, steps, rate, noise and rooms."""
     steps, epochs = settings["steps"], settings["epochs"]
     augment = Augmenter(
@@ -151,7 +152,7 @@ def how(settings, data: Path, seed: int) -> Settings:
         ],
     )
     rate = settings["lr"]
-    return Settings(
+    return SpeechSettings(
         seed=seed,
         crop_seconds=settings["crop_seconds"],
         batch_size=settings["batch_size"],

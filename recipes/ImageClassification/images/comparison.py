@@ -200,7 +200,7 @@ def _end_with_parent() -> None:
 
 def quiet_epochs() -> None:
     """Hundreds of members: a line for each, not for each epoch."""
-    logging.getLogger("acorl_sb.training.loop").setLevel(logging.WARNING)
+    logging.getLogger("acorl_sb.training.epochs").setLevel(logging.WARNING)
 
 
 def choose_strengths(

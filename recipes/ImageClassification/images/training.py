@@ -224,6 +224,7 @@ def train_member(
             "lr_schedule": settings.lr_schedule,
             "augment": settings.augment,
             "dev_error": dev_error,
+            "dev_figure": "dev_error",
             "sampler": sampler,
             "log_file": folder / "train_log.jsonl",
         },

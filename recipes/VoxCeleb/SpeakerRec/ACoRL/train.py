@@ -20,7 +20,7 @@ from pydantic import Field
 
 from acorl_sb.cli.train import run_experiment
 from acorl_sb.training.rehearsal import rehearse
-from acorl_sb.training.settings import Settings
+from acorl_sb.training.speech import SpeechSettings
 from acorl_sb.training.train_options import (
     CORPUS,
     DECISIVE,
@@ -74,7 +74,7 @@ def main():
     keep_freed_memory()
     loaded = options.read(RecipeOptions, sys.argv[1:], __doc__, TrainingRun)
     hparams, encoder = loaded.hparams, loaded.lazy.pop("encoder")
-    settings = Settings(
+    settings = SpeechSettings(
         **{key: hparams[key] for key in TrainingKeys.model_fields},
         plain=loaded.plain([*DECISIVE, *CORPUS]),
     )

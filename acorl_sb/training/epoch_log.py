@@ -1,0 +1,78 @@
+"""The training log: one line per epoch, for people and as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+
+from acorl_sb.utils.files import write_text
+
+logger = logging.getLogger(__name__)
+
+
+@register_checkpoint_hooks
+class RunningMeans:
+    """Means over an epoch of whatever a step tells, kept over an interruption.
+
+    Example
+    -------
+    >>> means = RunningMeans()
+    >>> means.add(loss=1.0)
+    >>> means.add(loss=2.0, weight=0.5)
+    >>> means.values()
+    {'loss': 1.5, 'weight': 0.5}
+    """
+
+    def __init__(self):
+        self.sums: dict[str, list[float]] = {}
+
+    def clear(self) -> None:
+        self.sums = {}
+
+    def add(self, **values: float) -> None:
+        for key, value in values.items():
+            total, count = self.sums.get(key, (0.0, 0))
+            self.sums[key] = [total + value, count + 1]
+
+    def values(self) -> dict[str, float]:
+        return {key: total / count for key, (total, count) in self.sums.items()}
+
+    @mark_as_saver
+    def save(self, path):
+        Path(path).write_text(json.dumps(self.sums), encoding="utf-8")
+
+    @mark_as_loader
+    def load(self, path, end_of_epoch):
+        self.sums = json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def log_epoch(name: str, line: Mapping[str, float], path: str | Path) -> None:
+    """Show an epoch's figures of a member and put them into its log as a line of JSON.
+
+    Arguments
+    ---------
+    name : str
+        The member's.
+    line : mapping
+        ``epoch``, counted from 1, and the figures. A resumed run repeats the epoch that it was
+        stopped in: lines of this epoch and later ones are replaced.
+    path : path
+        The log.
+    """
+    shown = " ".join(
+        f"{key} {value}" if isinstance(value, int) else f"{key} {value:.4g}"
+        for key, value in line.items()
+    )
+    logger.info("%s: %s", name, shown)
+    path = Path(path)
+    earlier = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    kept = [old for old in earlier if json.loads(old)["epoch"] < line["epoch"]]
+    write_text(path, "\n".join([*kept, json.dumps(dict(line))]) + "\n")

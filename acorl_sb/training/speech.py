@@ -1,0 +1,183 @@
+"""Speech as training data: crops of utterances, speakers as classes, the EER as the check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import nn
+
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.encoders.member_folder import (
+    WEIGHTS,
+    build_encoder,
+    load_reference,
+    load_start,
+    load_weights,
+    rebuild_member,
+    save_member,
+)
+from acorl_sb.training.dataset import CropDataset
+from acorl_sb.training.settings import Settings
+from acorl_sb.training.train_options import TrainingKeys
+from acorl_sb.training.training_data import MemberKind, TrainingData
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.options import Options
+
+
+@dataclass(kw_only=True)
+class SpeechSettings(Settings):
+    """Settings of speech; all keys of ``TrainingKeys``.
+
+    Arguments
+    ---------
+    crop_seconds : float
+        Length of a training crop, s.
+    cache_mb : float
+        Decoded audio kept in memory, MB.
+    speeds : sequence of float
+        Every utterance is trained on at each of these; a voice at another speed is another speaker.
+    """
+
+    keys: ClassVar[type[Options]] = TrainingKeys
+
+    crop_seconds: float
+    cache_mb: float
+    speeds: Sequence[float] = (1.0,)
+
+
+class SpeakerMembers(MemberKind):
+    """Speaker encoders in folders that SpeechBrain's ``EncoderClassifier`` loads as well."""
+
+    def build(self, tree: Any, where: str) -> SpeakerEncoder:
+        return build_encoder(tree, where)
+
+    def load_reference(self, spec: Any, where: str) -> SpeakerEncoder:
+        return load_reference(spec, where)
+
+    def rebuild(self, folder: Path, tree: Any, where: str) -> SpeakerEncoder:
+        return rebuild_member(folder, tree, where)
+
+    def save(self, folder, encoder, head, tree, data, record) -> None:
+        save_member(folder, encoder, tree, head.classifier, data.classes, record)
+
+    def check_start(self, folder: str | Path, encoder: nn.Module) -> None:
+        load_weights(encoder.embedding_model, Path(folder) / WEIGHTS)
+
+    def load_start(self, folder, encoder, head, classes) -> None:
+        load_start(folder, encoder, head.classifier, classes)
+
+
+@dataclass
+class TrainingSet(TrainingData):
+    """Training utterances and the development check.
+
+    Every utterance counts once at each of ``speeds``: the items are all utterances at the first
+    speed, then all at the second, and so on.
+
+    Arguments
+    ---------
+    utterances : sequence of Utterance
+    dev_error : callable(encoder) -> float
+        Development EER, a fraction; see ``dev_error_function``.
+    speeds : sequence of float
+
+    Raises
+    ------
+    UserError
+        For fewer than two speakers.
+
+    Example
+    -------
+    >>> from acorl_sb.data.manifest import Utterance
+    >>> utterances = [Utterance(f"{s}-1", 1.0, f"{s}.wav", 0, 16000, s) for s in ("ann", "bob")]
+    >>> data = TrainingSet(utterances, lambda encoder: 0.1, speeds=[1.0, 0.9])
+    >>> data.classes
+    ['ann', 'bob', 'ann x0.9', 'bob x0.9']
+    >>> data.labels
+    [0, 1, 2, 3]
+    """
+
+    kind: ClassVar[MemberKind] = SpeakerMembers()
+
+    utterances: Sequence[Utterance]
+    dev_error: Callable[[SpeakerEncoder], float]
+    speeds: Sequence[float] = (1.0,)
+    classes: list[str] = field(init=False)
+    labels: list[int] = field(init=False)
+
+    def __post_init__(self):
+        natural = sorted({u.spk_id for u in self.utterances})
+        if len(natural) < 2:
+            raise UserError(
+                f"the training manifest has {len(natural)} speaker; at least two are needed"
+            )
+        # A voice at another speed has another pitch: it counts as another speaker.
+        self.classes = [
+            speaker if speed == 1 else f"{speaker} x{speed:g}"
+            for speed in self.speeds
+            for speaker in natural
+        ]
+        index = {speaker: label for label, speaker in enumerate(natural)}
+        of_utterance = [index[u.spk_id] for u in self.utterances]
+        self.labels = [
+            len(natural) * i + label for i in range(len(self.speeds)) for label in of_utterance
+        ]
+
+    def dataset(self, settings: SpeechSettings, seed: int) -> CropDataset:
+        return CropDataset(
+            self.utterances,
+            self.labels,
+            settings.crop_seconds,
+            seed,
+            cache_mb=settings.cache_mb,
+            speeds=self.speeds,
+        )
+
+    def check(self, encoder: SpeakerEncoder, head: nn.Module | None) -> float:
+        return self.dev_error(encoder)
+
+    def table(self, encoder: SpeakerEncoder, device, name: str) -> torch.Tensor:
+        title = f"reference {name}"
+        return embed_utterances(
+            encoder, self.utterances, device=device, progress=title, shared=True
+        )
+
+    def adapted(self, settings: SpeechSettings) -> TrainingSet:
+        same = list(settings.speeds) == list(self.speeds)
+        return self if same else replace(self, speeds=settings.speeds)
+
+
+def dev_error_function(
+    utterances: Sequence[Utterance],
+    score: Callable[[np.ndarray], float],
+    seconds: float | None,
+    device: torch.device | str,
+) -> Callable[[SpeakerEncoder], float]:
+    """The check that chooses checkpoints: the EER on the development trials.
+
+    Arguments
+    ---------
+    utterances : sequence of Utterance
+    score : callable(embeddings) -> float
+        Takes the embeddings (N, D) of ``utterances`` and gives the EER, a fraction.
+    seconds : float or None
+        Centre crop that is embedded; None: whole utterances.
+    device : torch device
+
+    Returns
+    -------
+    callable(encoder) -> float
+    """
+
+    def dev_error(encoder: SpeakerEncoder) -> float:
+        z = embed_utterances(encoder, utterances, seconds, device=device, shared=True)
+        return score(z.numpy())
+
+    return dev_error
