@@ -167,13 +167,11 @@ def test_stop_and_resume_equals_the_uninterrupted_run(trained, data, tmp_path, s
 
     stopping.done = False
     original = SpeakerBrain.fit_batch
-    SpeakerBrain.fit_batch = stopping
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SpeakerBrain, "fit_batch", stopping)
         with pytest.raises(Stopped):
             train_member(specs[1], 1, *args, tmp_path / "cut")
         train_member(specs[1], 1, *args, tmp_path / "cut")
-    finally:
-        SpeakerBrain.fit_batch = original
     assert same(weights(whole), weights(tmp_path / "cut"))
     logs = [(p / "train_log.jsonl").read_text() for p in (whole, tmp_path / "cut")]
     assert logs[0] == logs[1] and len(logs[0].splitlines()) == 2

@@ -97,7 +97,8 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, own,
     class Stopped(Exception):
         pass
 
-    original, calls = one_member.ComplementaryBrain.fit_batch, []
+    brain = one_member.ComplementaryBrain
+    original, calls = brain.fit_batch, []
 
     def stopping(self, batch):
         calls.append(self.global_step)
@@ -105,13 +106,12 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, own,
             raise Stopped
         return original(self, batch)
 
-    one_member.ComplementaryBrain.fit_batch = stopping
-    try:
+    # The method is inherited: only monkeypatch takes the replacement off again without a trace.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(brain, "fit_batch", stopping)
         with pytest.raises(Stopped):
             train(data, tmp_path / "cut", term(data, own, honest))
         again = train(data, tmp_path / "cut", term(data, own, honest))
-    finally:
-        one_member.ComplementaryBrain.fit_batch = original
     assert calls[4] > 1  # it went on, and did not begin anew
     assert all(torch.equal(again[k], v) for k, v in whole.items())
 
