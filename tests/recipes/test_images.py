@@ -460,15 +460,15 @@ def test_an_interrupted_member_ends_as_if_it_had_never_stopped(tmp_path, monkeyp
         chain.add_member(spec("second", "residual"), 1, folder)
 
     add_both(tmp_path / "whole")
-    log_line = ImageBrain.log_line
+    ended = ImageBrain.epoch_ended
 
-    def stop_in_epoch_2(self, line):
-        if line["epoch"] == 2:
+    def stop_in_epoch_2(self, dev_error):
+        if self.epoch == 2:
             raise KeyboardInterrupt
-        log_line(self, line)
+        ended(self, dev_error)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(ImageBrain, "log_line", stop_in_epoch_2)
+        patch.setattr(ImageBrain, "epoch_ended", stop_in_epoch_2)
         add_both(tmp_path / "stopped")
     assert not (tmp_path / "stopped" / "member.json").exists()
     add_both(tmp_path / "stopped")
