@@ -3,7 +3,7 @@
     python benchmarks/fuzz.py [--json FILE] [--cases N] [--seed N] [--targets NAME ...]
 
 Every case takes valid input, spoils one file of it, and runs in a process of its own: ``score``
-(``python -m acorl_sb.cli.score``), ``fuse`` (``fuse.py``, and with ``--apply``), ``manifest`` (the
+(``acorl score``), ``fuse`` (``fuse.py``, and with ``--apply``), ``manifest`` (the
 preparation of a corpus, and a manifest with its audio) and ``member`` (a member's folder).
 A case may be refused in one sentence or go well, whatever was spoiled. What a refused case leaves
 changed in the output folder of a finished run counts as harm.
@@ -151,7 +151,10 @@ def make_member(folder: Path) -> None:
     tree = tiny.encoder_tree()
     encoder = build_encoder(tree, "encoder")
     head = AAMHead(encoder.embedding_dim, 3)
-    save_member(folder / "member", encoder, tree, head.classifier, ["a", "b", "c"], {"seconds": 1})
+    save_member(folder / "member", encoder, tree, head.classifier, ["a", "b", "c"], RECORD)
+
+
+RECORD = {"settings": {"seed": 1}, "dev_eer": 0.1, "seconds": 1.0}
 
 
 def load_here() -> None:
