@@ -10,7 +10,6 @@ from acorl_sb.data.embeddings import Embeddings, read_embeddings
 from acorl_sb.data.lines import some
 from acorl_sb.data.manifest import read_manifest
 from acorl_sb.data.trials import TrialList
-from acorl_sb.fusion.concatenation import unit_length
 from acorl_sb.fusion.systems import System
 from acorl_sb.utils.errors import UserError
 
@@ -123,3 +122,20 @@ def quality_of_part(
             means = cohort_means(vectors.vectors[rows], cohort, cohort_top)
             add(f"cohort mean {system.name}", means)
     return np.concatenate(columns), names
+
+
+def unit_length(vectors: np.ndarray) -> np.ndarray:
+    """bar(v) = v / |v| for each row of (U, D), float64.
+
+    Raises:
+        UserError: a row is zero or not finite, so that it has no direction.
+    """
+    vectors = np.asarray(vectors, dtype=np.float64)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    bad = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
+    if len(bad):
+        raise UserError(
+            f"{len(bad)} of {len(vectors)} embeddings are zero or not finite, "
+            f"first row number {bad[0] + 1}"
+        )
+    return vectors / norms
