@@ -151,7 +151,7 @@ def fuse_all(
     sides: dict[str, TrialSet],
     folder: Path,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Every fusion of the members: name -> {"dev", "test"} scores; none for a single member."""
+    """Every fusion of the members: name -> scores (N,) by side; none for a single member."""
     if len(scores["dev"]) < 2:
         return {}
     stacked = {part: np.stack(rows) for part, rows in scores.items()}  # (K, N)

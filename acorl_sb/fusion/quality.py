@@ -33,8 +33,10 @@ def quality_columns(
 def log_durations(seconds: np.ndarray) -> np.ndarray:
     """Natural logarithm of durations in seconds (U,) -> (U,).
 
-    Raises:
-        UserError: a duration is not a positive finite number.
+    Raises
+    ------
+    UserError
+        For a duration that is no positive finite number.
     """
     seconds = np.asarray(seconds, dtype=np.float64)
     bad = np.flatnonzero(~(np.isfinite(seconds) & (seconds > 0)))
@@ -70,6 +72,7 @@ def cohort_means(
 
 
 def read_durations(files: Sequence[str]) -> dict[str, float]:
+    """Utterance -> seconds, from those of ``files`` that are manifests (``.csv``)."""
     return {
         utterance.id: utterance.duration
         for path in files
@@ -127,8 +130,10 @@ def quality_of_part(
 def unit_length(vectors: np.ndarray) -> np.ndarray:
     """bar(v) = v / |v| for each row of (U, D), float64.
 
-    Raises:
-        UserError: a row is zero or not finite, so that it has no direction.
+    Raises
+    ------
+    UserError
+        For a row that is zero or not finite, so that it has no direction.
     """
     vectors = np.asarray(vectors, dtype=np.float64)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
