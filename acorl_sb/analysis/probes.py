@@ -188,6 +188,7 @@ def _cross_validated_r2(fit, x, y, speakers, folds, seed) -> Reading:
 
 
 def as_reading(value: float, replicates: np.ndarray) -> Reading:
+    """A value with the 95 % interval of its ``replicates`` (R,); NaN where there is none."""
     try:
         low, high = interval(replicates)
     except ValueError:

@@ -60,7 +60,7 @@ def bounded_loss(
     others: Sequence[nn.Parameter],
     limit: float,
 ) -> torch.Tensor:
-    """A loss of the value ``task_loss + term_loss`` whose gradient is the bounded one.
+    """A scalar loss of value ``task_loss + term_loss`` whose gradient is the bounded one.
 
     ``encoder`` are the weights whose gradient is bounded, ``others`` all others that learn; both
     losses' graphs are used up.
@@ -86,7 +86,7 @@ def bound(
 ) -> list[torch.Tensor]:
     """``term`` without its component against ``task``, its norm at most ``limit`` times task's.
 
-    Both are one vector each, given in pieces; so is what is returned.
+    Both are one vector each, given in pieces of any shape; so is what is returned.
     """
     squared = _dot(task, task)
     against = (_dot(task, term) / squared.clamp(min=torch.finfo(squared.dtype).tiny)).clamp(max=0)

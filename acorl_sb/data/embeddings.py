@@ -29,7 +29,7 @@ class Embeddings:
     vectors: np.ndarray
 
     def index(self, ids: Sequence[str], what: str = "the embeddings") -> np.ndarray:
-        """Rows of ``ids``, int64 (len(ids),).
+        """Rows (N,), int64, of N ``ids``.
 
         An id that is not found as it stands is looked up with an audio suffix (``.wav`` ...) taken
         off, or, where the embeddings carry one, put on: trial lists often name the file where

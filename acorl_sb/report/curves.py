@@ -51,8 +51,10 @@ def read_training(run_folder: str | Path) -> dict[str, list[dict[str, Any]]]:
     Each epoch is a dict with ``epoch`` and some of ``loss``, ``task_loss``, ``adversary_loss``,
     ``weight``, ``dev_eer`` (a fraction). Members without a log are left out.
 
-    Raises:
-        UserError: there is no such folder, or a line is not JSON.
+    Raises
+    ------
+    UserError
+        For a folder that is not there, and a line that is not JSON.
     """
     folder = Path(run_folder)
     if not folder.is_dir():
