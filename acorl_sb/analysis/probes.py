@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from acorl_sb.analysis.folds import speaker_folds, speaker_index
-from acorl_sb.complementarity.adversary import AdversaryHead
+from acorl_sb.complementarity.adversarial import AdversaryHead
 from acorl_sb.metrics.bootstrap import draws
 from acorl_sb.metrics.intervals import interval
 
