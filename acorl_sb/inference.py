@@ -1,10 +1,8 @@
 """A finished ensemble at work: embed, enrol, verify, identify.
 
->>> from acorl_sb.inference import Verifier  # doctest: +SKIP
->>> verifier = Verifier.from_run("results/voices_acorl_ecapa_1", p_target=0.01)  # doctest: +SKIP
->>> verifier.enrol("ann", ["ann1.wav", "ann2.wav"])  # doctest: +SKIP
->>> verifier.verify("ann", "who.wav")  # doctest: +SKIP
-Decision(llr=6.1, threshold=4.6, accepted=True)
+verifier = Verifier.from_run("results/voices_acorl_ecapa_1", p_target=0.01)
+verifier.enrol("ann", ["ann1.wav", "ann2.wav"])
+verifier.verify("ann", "who.wav")  # Decision(llr=..., threshold=4.595, accepted=...)
 """
 
 from __future__ import annotations
@@ -58,11 +56,31 @@ class Verifier:
     ensemble : FrozenEnsemble
     model : fitted ``fusion.LogisticFusion`` over the members' cosines, in their order
     p_target, c_miss, c_fa : float
-        Reference of a target and costs of the errors, of which the Bayes threshold is made.
+        Prior of a target and costs of the errors, of which the Bayes threshold is made.
     device : torch device
     score_seconds : float or None
         Seconds of the centre of each wave that is embedded; None takes waves whole. LLRs are
         calibrated for what the fusion was fitted on.
+
+    Example
+    -------
+    >>> class Halves(torch.nn.Module):  # an encoder: the means of a wave's two halves
+    ...     embedding_dim = 2
+    ...
+    ...     def forward(self, waves):  # (B, T) -> (B, 2)
+    ...         return torch.stack([half.mean(1) for half in waves.chunk(2, 1)], 1)
+    >>> ensemble = FrozenEnsemble()
+    >>> member = ensemble.add("halves", Halves())
+    >>> fitted = {"weights": [6.0], "bias": -2.0, "n_systems": 1}
+    >>> model = fusion.LogisticFusion().state() | fitted
+    >>> verifier = Verifier(ensemble, fusion.LogisticFusion.from_state(model), p_target=0.05)
+    >>> early, late = np.repeat([1.0, 0.0], 1600), np.repeat([0.0, 1.0], 1600)
+    >>> verifier.enrol("ann", [early])
+    >>> decision = verifier.verify("ann", 0.5 * early)
+    >>> round(decision.llr, 3), round(decision.threshold, 3), decision.accepted
+    (4.0, 2.944, True)
+    >>> verifier.verify("ann", late).accepted
+    False
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acorl_sb.data.lines import Block, Ids, read_blocks
+from acorl_sb.data.lines import Block, Ids, LineForm, read_blocks
 from acorl_sb.data.trials import (
     DIGIT_LABELS,
     WORD_LABELS,
@@ -97,20 +97,12 @@ def write_scores(
 
 
 @dataclass(frozen=True)
-class _Form:
-    fields: int
-    score: int
-    label: int
-    words: dict | None
-    example: str
+class _Form(LineForm):
+    score: int  # column of the score; the ids are the first two
 
     def fault(self, fields: list[bytes]) -> str | None:
-        if len(fields) != self.fields:
-            return f"{self.fields} fields expected ({self.example}), found {len(fields)}"
-        if self.words is not None and fields[self.label] not in self.words:
-            found = fields[self.label].decode(errors="replace")
-            allowed = " or ".join(f"'{word.decode()}'" for word in self.words)
-            return f"the label must be {allowed} ({self.example}), not '{found}'"
+        if found := super().fault(fields):
+            return found
         score = fields[self.score]
         try:
             finite = math.isfinite(float(score))
@@ -121,10 +113,10 @@ class _Form:
         return None
 
 
-_SPEECHBRAIN = _Form(4, 3, 2, DIGIT_LABELS, "'enrol test label score'")
-_WESPEAKER = _Form(4, 2, 3, WORD_LABELS, "'enrol test score target'")
-_WESPEAKER_NORM = _Form(8, 2, 3, WORD_LABELS, "'enrol test score target' and four numbers")
-_KALDI = _Form(3, 2, -1, None, "'enrol test score'")
+_SPEECHBRAIN = _Form(4, 2, DIGIT_LABELS, "'enrol test label score'", score=3)
+_WESPEAKER = _Form(4, 3, WORD_LABELS, "'enrol test score target'", score=2)
+_WESPEAKER_NORM = _Form(8, 3, WORD_LABELS, "'enrol test score target' and four numbers", score=2)
+_KALDI = _Form(3, -1, None, "'enrol test score'", score=2)
 
 
 def _form_of(block: Block) -> _Form | None:

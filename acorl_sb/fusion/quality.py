@@ -10,7 +10,6 @@ from acorl_sb.data.embeddings import Embeddings, read_embeddings
 from acorl_sb.data.lines import some
 from acorl_sb.data.manifest import read_manifest
 from acorl_sb.data.trials import TrialList
-from acorl_sb.fusion.concatenation import unit_length
 from acorl_sb.fusion.systems import System
 from acorl_sb.utils.errors import UserError
 
@@ -34,8 +33,10 @@ def quality_columns(
 def log_durations(seconds: np.ndarray) -> np.ndarray:
     """Natural logarithm of durations in seconds (U,) -> (U,).
 
-    Raises:
-        UserError: a duration is not a positive finite number.
+    Raises
+    ------
+    UserError
+        For a duration that is no positive finite number.
     """
     seconds = np.asarray(seconds, dtype=np.float64)
     bad = np.flatnonzero(~(np.isfinite(seconds) & (seconds > 0)))
@@ -71,6 +72,7 @@ def cohort_means(
 
 
 def read_durations(files: Sequence[str]) -> dict[str, float]:
+    """Utterance -> seconds, from those of ``files`` that are manifests (``.csv``)."""
     return {
         utterance.id: utterance.duration
         for path in files
@@ -123,3 +125,22 @@ def quality_of_part(
             means = cohort_means(vectors.vectors[rows], cohort, cohort_top)
             add(f"cohort mean {system.name}", means)
     return np.concatenate(columns), names
+
+
+def unit_length(vectors: np.ndarray) -> np.ndarray:
+    """bar(v) = v / |v| for each row of (U, D), float64.
+
+    Raises
+    ------
+    UserError
+        For a row that is zero or not finite, so that it has no direction.
+    """
+    vectors = np.asarray(vectors, dtype=np.float64)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    bad = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
+    if len(bad):
+        raise UserError(
+            f"{len(bad)} of {len(vectors)} embeddings are zero or not finite, "
+            f"first row number {bad[0] + 1}"
+        )
+    return vectors / norms

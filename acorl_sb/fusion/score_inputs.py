@@ -74,8 +74,16 @@ def load(
     cohort_top : how many nearest cohort members the cohort mean is taken over
     progress : told what is being read
 
-    Raises ``UserError`` for files that hold differing trials, labels that contradict each other,
-    speakers that contradict the labels, and everything the readers refuse.
+    Returns
+    -------
+    Inputs
+        Scores (S, N) of each part in one order of trials, speakers and quality columns with them.
+
+    Raises
+    ------
+    UserError
+        For files that hold differing trials, labels that contradict each other, speakers that
+        contradict the labels, and everything the readers refuse.
     """
     for measure in quality:
         if measure not in QUALITY:

@@ -69,14 +69,15 @@ class Measure:
 class SpeakerBootstrap:
     """Replicates of metrics for one system after another, all from the same draws of speakers.
 
-    Arguments:
-        labels: (N,), 1 target, 0 non-target.
-        enrol_speaker, test_speaker: (N,) numbers or names of the two sides' speakers. They must
-            agree on a target trial and differ on a non-target trial.
-        replicates: R, the number of draws.
-        seed: the draws depend on it and on the number of speakers alone, so objects with one seed
-            over the same trials are paired too.
-        target_weight: "speaker" or "product"; see the module's text.
+    Arguments
+    ---------
+    labels : (N,), 1 target, 0 non-target.
+    enrol_speaker, test_speaker : (N,) numbers or names of the two sides' speakers. They must
+        agree on a target trial and differ on a non-target trial.
+    replicates : R, the number of draws.
+    seed : the draws depend on it and on the number of speakers alone, so objects with one seed
+        over the same trials are paired too.
+    target_weight : "speaker" or "product"; see the module's text.
 
     ``n_target`` and ``n_nontarget`` (R,) are the trials of each class in each replicate.
 

@@ -45,18 +45,19 @@ def sort_trials(scores: Array, labels: Array) -> SortedTrials:
 
 
 def as_sorted(scores: Array, labels: Array) -> SortedTrials:
+    """Trials that are sorted already as they are, others sorted; see ``sort_trials``."""
     return scores if isinstance(scores, SortedTrials) else sort_trials(scores, labels)
 
 
 def as_scores(scores: Array) -> torch.Tensor:
-    """Scores as a float64 tensor on their own device; numpy float64 is shared, not copied."""
+    """Scores of any shape as float64 on their device; numpy's float64 is shared, not copied."""
     if not isinstance(scores, torch.Tensor):
         scores = torch.from_numpy(np.ascontiguousarray(scores, dtype=np.float64))
     return scores.detach().to(torch.float64)
 
 
 def as_labels(labels: Array, device: torch.device) -> torch.Tensor:
-    """Labels as a bool tensor on ``device``; ``ValueError`` for anything but 0 and 1."""
+    """Labels of any shape as bool on ``device``; ``ValueError`` for anything but 0 and 1."""
     if not isinstance(labels, torch.Tensor):
         labels = torch.from_numpy(np.ascontiguousarray(labels))
     if labels.dtype != torch.bool:
@@ -68,7 +69,7 @@ def as_labels(labels: Array, device: torch.device) -> torch.Tensor:
 
 
 def split(scores: Array, labels: Array) -> tuple[torch.Tensor, torch.Tensor]:
-    """Target scores and non-target scores, unsorted."""
+    """Target scores (T,) and non-target scores (F,), unsorted."""
     if isinstance(scores, SortedTrials):
         return scores.target, scores.nontarget
     scores = as_scores(scores)
@@ -108,7 +109,7 @@ def _part(values: np.ndarray, flags: np.ndarray) -> tuple[torch.Tensor, torch.Te
 
 
 def sort(values: torch.Tensor) -> torch.Tensor:
-    """Ascending, NaN last; on the CPU in place."""
+    """Values (N,) in ascending order, NaN last; on the CPU in place."""
     if values.device.type == "cpu":
         values.numpy().sort()  # vectorised, and makes no indices
         return values

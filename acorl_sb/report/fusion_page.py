@@ -29,6 +29,11 @@ def fusion_page(
     results : content of ``results.json`` of ``fuse.py``, with a table
     curves : content of its ``curves.json``
     training : epochs by member, from ``curves.read_training``; pictures only where given
+
+    Returns
+    -------
+    Page
+        Sections of text, tables and pictures.
     """
     errors = [figures.det(results, curves), figures.bayes(results, curves, results["fused_name"])]
     sections = [
