@@ -9,28 +9,24 @@ Decision(llr=6.1, threshold=4.6, accepted=True)
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from acorl_sb.data.audio import SAMPLE_RATE, SHORTEST
+from acorl_sb.data.audio import SAMPLE_RATE
 from acorl_sb.data.waves import read_wave
 from acorl_sb.encoders.ensemble import FrozenEnsemble
-from acorl_sb.encoders.member_folder import load_member, load_reference
-from acorl_sb.encoders.trusted import read_yaml
 from acorl_sb.fusion import models as fusion
+from acorl_sb.fusion.finished_run import check_seconds, load_run
 from acorl_sb.metrics import bayes_threshold
-from acorl_sb.store import SpeakerStore, StoreModel, open_store
+from acorl_sb.store import Enrolment, SpeakerStore, StoreModel, check_speaker, open_store
+from acorl_sb.store.store_file import refuse_other_files
 from acorl_sb.store.store_model import join
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.names import check_name
 
 if TYPE_CHECKING:
     from acorl_sb.data.waves import Wave
@@ -107,9 +103,10 @@ class Verifier:
         self.model = model
         self.threshold = bayes_threshold(p_target, c_miss, c_fa)
         self.device = device
-        self.score_seconds = _seconds(score_seconds, "score_seconds")
+        self.score_seconds = check_seconds(score_seconds, "score_seconds")
         self.sample_rate = sample_rate
         self._store: SpeakerStore | None = None
+        self._new: str | os.PathLike | None = None  # a file that is made when something goes in
         if isinstance(store, SpeakerStore):
             self._store = store
         elif store is not None:
@@ -119,13 +116,19 @@ class Verifier:
     def store(self) -> SpeakerStore:
         """The enrolled speakers."""
         if self._store is None:
-            self._store = open_store(None, self.store_model(), create=True)
+            self._store = open_store(self._new, self.store_model(), create=True)
         return self._store
 
-    def open(self, path: str | os.PathLike, create: bool = True) -> SpeakerStore:
-        """Take the speakers of a file from now on; ``UserError`` for one of another model."""
-        self._store = open_store(path, self.store_model(), create)
-        return self._store
+    def open(self, path: str | os.PathLike, create: bool = True) -> None:
+        """Take the speakers of a file from now on.
+
+        Where there is none it is made at the first enrolment, unless ``create`` is False. Raises
+        ``UserError`` for a file that is no store, or of another model.
+        """
+        self._store, self._new = None, path
+        refuse_other_files(path, create)
+        if os.path.lexists(path):
+            self._store = open_store(path, self.store_model(), create)
 
     def store_model(self) -> StoreModel:
         """What a store must be of to be searched with these members."""
@@ -142,47 +145,9 @@ class Verifier:
         Raises ``UserError`` for a run that is not finished, damaged, or has a single member, and
         for one that needs ``trust``.
         """
-        folder = Path(folder)
-        model_path, yaml_path, results_path = (
-            folder / "fusion" / "score-logistic.json",
-            folder / "hyperparams.yaml",
-            folder / "results.json",
-        )
-        for path in (yaml_path, model_path, results_path):
-            if not path.is_file():
-                raise UserError(
-                    f"{folder}: {path.relative_to(folder)} is missing; a finished run of train.py "
-                    "with two members or more is needed"
-                )
-        options.setdefault("score_seconds", _read_score_seconds(results_path))
-        ensemble = FrozenEnsemble()
-        tree = read_yaml(yaml_path)
-        for kind in ("references", "members"):
-            specs = tree.get(kind) or []
-            if not isinstance(specs, list):
-                raise UserError(f"{yaml_path}: {kind} must be a list")
-            for i, spec in enumerate(specs):
-                where = f"{yaml_path} {kind}[{i}]"
-                if not isinstance(spec, dict):
-                    raise UserError(f"{where} must have keys, such as name")
-                name = check_name(spec.get("name"), where)
-                if name in ensemble.names:
-                    raise UserError(f"{where}: the name {name!r} is there twice")
-                if kind == "references":
-                    encoder = load_reference(spec, where, trust)
-                else:
-                    encoder = load_member(folder / "members" / name, trust)
-                ensemble.add(name, encoder)
-        model = fusion.load(model_path)
-        fits = isinstance(model, fusion.LogisticFusion) and (
-            (model.n_systems, model.n_quality, np.shape(model.weights))
-            == (len(ensemble), 0, (len(ensemble),))
-        )
-        if not fits or not np.isfinite([*model.weights, model.bias]).all():
-            raise UserError(
-                f"{model_path}: no logistic fusion of the run's {len(ensemble)} members"
-            )
-        return cls(ensemble, model, **options)
+        run = load_run(folder, trust)
+        options.setdefault("score_seconds", run.score_seconds)
+        return cls(run.ensemble, run.model, **options)
 
     def embed(self, wave: Wave) -> list[torch.Tensor]:
         """Unit-length embeddings (D_k,), one per member, of the centre of a wave.
@@ -206,7 +171,7 @@ class Verifier:
             embedded.append(F.normalize(v, dim=0))
         return Heard(embedded, len(samples) / SAMPLE_RATE)
 
-    def enrol(self, name: str, waves: Sequence[Wave], replace: bool = False) -> None:
+    def enrol(self, name: str, waves: Sequence[Wave], replace: bool = False) -> Enrolment:
         """Enrol a speaker by the mean of the unit-length embeddings of ``waves``.
 
         Raises ``UserError`` for a name that is enrolled already, unless ``replace`` says that its
@@ -214,7 +179,9 @@ class Verifier:
         """
         if isinstance(waves, str | os.PathLike) or not len(waves):
             raise UserError(f"{name}: enrolment takes a list of at least one wave or file")
-        self.store.check_new(name, replace)
+        check_speaker(name)
+        if self._store is not None:
+            self._store.check_new(name, replace)
         heard = [self.hear(wave) for wave in waves]
         members = zip(*(h.embeddings for h in heard), strict=True)
         means = [torch.stack(of_member).mean(0).numpy() for of_member in members]
@@ -222,21 +189,26 @@ class Verifier:
             vector = join(means)
         except ValueError:
             raise UserError(f"{name}: the waves cancel each other out; are they speech?") from None
-        self.store.enrol(name, vector, len(heard), sum(h.seconds for h in heard), replace)
+        return self.store.enrol(name, vector, len(heard), sum(h.seconds for h in heard), replace)
 
     def verify(self, name: str, wave: Wave) -> Decision:
         """Whether ``wave`` is the enrolled speaker ``name``; UserError for an unknown name."""
-        enrolled = self.store.vector(name).astype(np.float64)
-        llr = self._bias() + float(enrolled @ self._query(self.embed(wave)))
-        return Decision(llr, self.threshold, llr >= self.threshold)
+        return Decision(*self.compare_enrolled(name, wave)[:3])
+
+    def compare_enrolled(self, name: str, wave: Wave) -> Comparison:
+        """As ``verify``, with what the LLR is made of."""
+        enrolled = self.store.model.split(self.store.vector(name))
+        return self._compared(enrolled, self.embed(wave))
 
     def compare(self, first: Wave, second: Wave) -> Comparison:
         """Whether two waves are of one speaker, and what the LLR is made of."""
-        weights = self._weights()
-        pairs = zip(self.embed(first), self.embed(second), strict=True)
-        cosines = [float(a.double() @ b.double()) for a, b in pairs]
+        return self._compared([v.numpy() for v in self.embed(first)], self.embed(second))
+
+    def _compared(self, enrolled: list[np.ndarray], test: list[torch.Tensor]) -> Comparison:
+        pairs = zip(enrolled, test, strict=True)
+        cosines = [float(a.astype(np.float64) @ b.double().numpy()) for a, b in pairs]
+        names, weights = self.ensemble.names, self._weights()
         llr = self._bias() + float(weights @ np.array(cosines))
-        names = self.ensemble.names
         return Comparison(
             llr,
             self.threshold,
@@ -262,23 +234,3 @@ class Verifier:
 
     def _bias(self) -> float:
         return float(self.model.bias)
-
-
-def _read_score_seconds(path: Path) -> float | None:
-    """The centre crop that a run was scored with, which its ``results.json`` keeps."""
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        raise UserError(f"{path}: not readable as JSON; run train.py again") from None
-    if not isinstance(results, dict) or "score_seconds" not in results:
-        raise UserError(f"{path}: it does not say score_seconds; run train.py again")
-    return _seconds(results["score_seconds"], f"{path}: score_seconds")
-
-
-def _seconds(value: Any, where: str) -> float | None:
-    if value is None:
-        return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not SHORTEST <= value < math.inf:
-        raise UserError(f"{where} must be null or a number from {SHORTEST:g} on, not {value!r}")
-    return float(value)

@@ -58,7 +58,7 @@ class SpeakerStore:
         utterances: int = 1,
         seconds: float = 0.0,
         replace: bool = False,
-    ) -> None:
+    ) -> Enrolment:
         """Keep a speaker's vector (D,), each member's part of unit length.
 
         Raises ``UserError`` for a name that is there already unless ``replace`` says that the old
@@ -77,6 +77,7 @@ class SpeakerStore:
                 self._connection.execute(insert, row)
             if self._index is not None:
                 self._index.put(name, vector)
+        return Enrolment(name, now, int(utterances), float(seconds), self.model.hash)
 
     def check_new(self, name: str, replace: bool = False) -> None:
         """Raise ``UserError`` for a name that ``enrol`` would refuse."""

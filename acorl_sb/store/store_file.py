@@ -36,7 +36,7 @@ def connect(
         name = shown(path)
         mode = "rwc" if create else "rw"
         address = f"{Path(path).absolute().as_uri()}?mode={mode}"
-        _refuse_other_files(path, create)
+        refuse_other_files(path, create)
     with faults(name):
         connection = sqlite3.connect(
             address, WAIT_SECONDS, isolation_level=None, check_same_thread=False, uri=True
@@ -60,7 +60,8 @@ def connect(
         raise
 
 
-def _refuse_other_files(path: str | os.PathLike, create: bool) -> None:
+def refuse_other_files(path: str | os.PathLike, create: bool) -> None:
+    """Raise ``UserError`` for a path at which no store is, nor, with ``create``, can be made."""
     if create and not os.path.lexists(path):
         if not Path(path).absolute().parent.is_dir():
             raise UserError(f"{shown(path)}: there is no such folder to make a store in")
