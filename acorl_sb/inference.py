@@ -18,6 +18,8 @@ import torch
 from torch.nn import functional as F
 
 from acorl_sb.data.audio import SAMPLE_RATE
+from acorl_sb.data.recording_range import RecordingRange
+from acorl_sb.data.vad import keep_speech, require_detector
 from acorl_sb.data.waves import read_wave
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.fusion import models as fusion
@@ -85,6 +87,10 @@ class Verifier:
         Where enrolled speakers are kept: a file, made where there is none, or None for memory.
     sample_rate : int or None
         Rate (Hz) of samples that come without one; None refuses them.
+    vad : bool
+        Leave out what is no speech before the centre is taken, see ``acorl_sb.data.vad``.
+    calibrated_on : RecordingRange or None
+        What the fusion was fitted on; a recording out of it gives an ``OutOfRangeWarning``.
     """
 
     def __init__(
@@ -98,6 +104,8 @@ class Verifier:
         score_seconds: float | None = None,
         store: SpeakerStore | str | os.PathLike | None = None,
         sample_rate: int | None = None,
+        vad: bool = False,
+        calibrated_on: RecordingRange | None = None,
     ):
         self.ensemble = ensemble.to(device)
         self.model = model
@@ -105,6 +113,10 @@ class Verifier:
         self.device = device
         self.score_seconds = check_seconds(score_seconds, "score_seconds")
         self.sample_rate = sample_rate
+        self.calibrated_on = calibrated_on
+        self.keep = keep_speech if vad else None
+        if vad:
+            require_detector()
         self._store: SpeakerStore | None = None
         self._new: str | os.PathLike | None = None  # a file that is made when something goes in
         if isinstance(store, SpeakerStore):
@@ -138,15 +150,16 @@ class Verifier:
     def from_run(cls, folder: str | os.PathLike, trust: bool = False, **options) -> Verifier:
         """Load the output folder of ``train.py``; ``options`` are the constructor's.
 
-        ``score_seconds`` is what the run's ``results.json`` says unless it is given. No code of the
-        run's folders, nor of the references that it names, is run, unless ``trust`` says that it
-        may be; see ``acorl_sb.encoders.trusted``.
+        ``score_seconds`` and ``calibrated_on`` are what ``results.json`` says unless they are
+        given. No code of the run's folders, nor of the references that it names, is run, unless
+        ``trust`` says that it may be; see ``acorl_sb.encoders.trusted``.
 
         Raises ``UserError`` for a run that is not finished, damaged, or has a single member, and
         for one that needs ``trust``.
         """
         run = load_run(folder, trust)
         options.setdefault("score_seconds", run.score_seconds)
+        options.setdefault("calibrated_on", run.calibrated_on)
         return cls(run.ensemble, run.model, **options)
 
     def embed(self, wave: Wave) -> list[torch.Tensor]:
@@ -159,7 +172,9 @@ class Verifier:
 
     def hear(self, wave: Wave) -> Heard:
         """As ``embed``, with the seconds that were embedded."""
-        samples, where = read_wave(wave, self.score_seconds, self.sample_rate)
+        samples, where = read_wave(wave, self.score_seconds, self.sample_rate, self.keep)
+        if self.calibrated_on is not None:
+            self.calibrated_on.warn(samples, where, noise=self.keep is None)
         embedded = []
         batch = torch.from_numpy(samples).to(self.device).unsqueeze(0)
         for member in self.ensemble.members:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from acorl_sb.data.audio import SHORTEST
+from acorl_sb.data.recording_range import RecordingRange
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.member_folder import load_member, load_reference
 from acorl_sb.encoders.trusted import read_yaml
@@ -20,11 +21,15 @@ from acorl_sb.utils.names import check_name
 
 
 class FinishedRun(NamedTuple):
-    """The ensemble, the fusion of its members' cosines, and the centre crop (s) of scoring."""
+    """The ensemble, the fusion of its members' cosines, and how the run was scored.
+
+    ``score_seconds`` is the centre crop; ``calibrated_on`` is None where the run has not noted it.
+    """
 
     ensemble: FrozenEnsemble
     model: fusion.LogisticFusion
     score_seconds: float | None
+    calibrated_on: RecordingRange | None
 
 
 def load_run(folder: str | os.PathLike, trust: bool = False) -> FinishedRun:
@@ -45,7 +50,7 @@ def load_run(folder: str | os.PathLike, trust: bool = False) -> FinishedRun:
                 f"{folder}: {path.relative_to(folder)} is missing; a finished run of train.py "
                 "with two members or more is needed"
             )
-    seconds = _read_score_seconds(results_path)
+    seconds, calibrated_on = _read_scoring(results_path)
     ensemble = FrozenEnsemble()
     tree = read_yaml(yaml_path)
     for kind in ("references", "members"):
@@ -71,18 +76,23 @@ def load_run(folder: str | os.PathLike, trust: bool = False) -> FinishedRun:
     )
     if not fits or not np.isfinite([*model.weights, model.bias]).all():
         raise UserError(f"{model_path}: no logistic fusion of the run's {len(ensemble)} members")
-    return FinishedRun(ensemble, model, seconds)
+    return FinishedRun(ensemble, model, seconds, calibrated_on)
 
 
-def _read_score_seconds(path: Path) -> float | None:
-    """The centre crop that a run was scored with, which its ``results.json`` keeps."""
+def _read_scoring(path: Path) -> tuple[float | None, RecordingRange | None]:
+    """The centre crop that a run was scored with, and what of, as ``results.json`` says."""
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         raise UserError(f"{path}: not readable as JSON; run train.py again") from None
     if not isinstance(results, dict) or "score_seconds" not in results:
         raise UserError(f"{path}: it does not say score_seconds; run train.py again")
-    return check_seconds(results["score_seconds"], f"{path}: score_seconds")
+    seen = results.get("calibrated_on")
+    try:
+        calibrated_on = None if seen is None else RecordingRange.from_json(seen)
+    except ValueError as error:
+        raise UserError(f"{path}: calibrated_on: {error}; run train.py again") from None
+    return check_seconds(results["score_seconds"], f"{path}: score_seconds"), calibrated_on
 
 
 def check_seconds(value: Any, where: str) -> float | None:
