@@ -33,7 +33,7 @@ def verifier():
     ensemble.add("two", Bands(2))
     ensemble.add("three", Bands(3))
     state = LogisticFusion().state() | {"weights": [2.0, 3.0], "bias": -1.0, "n_systems": 2}
-    return Verifier(ensemble, LogisticFusion.from_state(state), p_target=0.01, c_fa=2.0)
+    return Verifier(ensemble, LogisticFusion.from_state(state), 0.01, c_fa=2.0, sample_rate=16000)
 
 
 def steps(*levels):
@@ -68,10 +68,70 @@ def test_identification_is_sorted(verifier):
     assert names == ("b", "a") and llrs[0] > llrs[1]
 
 
+def test_a_store_in_a_file_gives_the_llrs_of_the_formula(verifier, tmp_path):
+    """Bias plus weighted cosines, each member by itself; after opening it again as well."""
+    rng = np.random.default_rng(3)
+    waves = [rng.uniform(-0.5, 0.5, 4800) for _ in range(30)]
+    test = rng.uniform(-0.5, 0.5, 4800)
+    verifier.open(tmp_path / "speakers.db")
+    expected = {}
+    for k in range(10):
+        enrolled = [verifier.embed(wave) for wave in waves[3 * k : 3 * k + 3]]
+        verifier.enrol(f"s{k}", waves[3 * k : 3 * k + 3])
+        cosines = [
+            float(nn.functional.cosine_similarity(torch.stack(e).mean(0), t, dim=0))
+            for e, t in zip(zip(*enrolled, strict=True), verifier.embed(test), strict=True)
+        ]
+        expected[f"s{k}"] = 2 * cosines[0] + 3 * cosines[1] - 1
+    again = Verifier(
+        verifier.ensemble, verifier.model, store=tmp_path / "speakers.db", sample_rate=16000
+    )
+    for found in (dict(verifier.identify(test)), dict(again.identify(test))):
+        assert found == pytest.approx(expected, abs=1e-5)
+    for name, llr in expected.items():
+        assert again.verify(name, test).llr == pytest.approx(llr, abs=1e-5)
+    best = max(expected, key=expected.get)
+    assert [name for name, _ in again.identify(test, top=1)] == [best]
+    assert [row.seconds for row in again.store.speakers()] == pytest.approx([0.9] * 10)
+
+
+def test_two_waves_are_compared_and_the_parts_make_the_whole(verifier):
+    a, b = np.random.default_rng(4).uniform(-0.5, 0.5, (2, 4800))
+    made = verifier.compare(a, b)
+    verifier.enrol("a", [a])
+    assert made.llr == pytest.approx(verifier.verify("a", b).llr, abs=1e-5)
+    parts = [made.cosines[name] * made.weights[name] for name in ("two", "three")]
+    assert made.llr == pytest.approx(sum(parts) - 1)
+    assert (made.bias, made.threshold, made.accepted) == (-1, verifier.threshold, False)
+
+
+def test_a_fusion_fitted_anew_needs_no_new_enrolments_but_other_encoders_do(verifier, tmp_path):
+    verifier.open(tmp_path / "speakers.db")
+    verifier.enrol("a", [steps(1, 0, 0, 0, 0, 0)])
+    state = verifier.model.state() | {"weights": [1.0, 1.0], "bias": 0.5}
+    model = LogisticFusion.from_state(state)
+    anew = Verifier(verifier.ensemble, model, store=verifier.store, sample_rate=16000)
+    assert anew.verify("a", steps(2, 0, 0, 0, 0, 0)).llr == pytest.approx(2.5, abs=1e-6)
+    ensemble = FrozenEnsemble()
+    ensemble.add("two", Bands(3))
+    ensemble.add("three", Bands(2))
+    with pytest.raises(UserError):
+        Verifier(ensemble, model, store=tmp_path / "speakers.db")
+
+
+def test_enrolling_anew_is_said(verifier):
+    a, b = steps(1, 0, 0, 0, 0, 0), steps(0, 0, 0, 0, 0, 1)
+    verifier.enrol("a", [a])
+    with pytest.raises(UserError):
+        verifier.enrol("a", [b])
+    verifier.enrol("a", [b], replace=True)
+    assert verifier.verify("a", b).llr == pytest.approx(2 + 3 - 1, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda v: v.verify("x", np.ones(6)), "'x' is not enrolled; enrolled: nobody"),
+        (lambda v: v.verify("x", np.ones(6)), "'x' is not enrolled"),
         (lambda v: v.enrol("x", []), "at least one"),
         (lambda v: v.enrol("x", "file.wav"), "a list of"),
         (lambda v: v.embed(np.ones((2, 3))), "one dimension"),
@@ -88,6 +148,7 @@ def test_identification_is_sorted(verifier):
         (lambda v: v.embed((steps(1, 0, 1), 16000.0)), "rate"),
         (lambda v: v.embed((steps(1, 0, 1), 16000, 3)), "pair"),
         (lambda v: v.embed(["a", "b"]), "numbers"),
+        (lambda v: Verifier(v.ensemble, v.model).embed(steps(1, 0, 1)), "rate"),
         (lambda v: Verifier.from_run("nowhere"), "hyperparams.yaml is missing"),
     ],
 )
@@ -100,7 +161,7 @@ def test_silence_is_refused_in_a_file_too(verifier, tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(16000), 16000)
     with pytest.raises(UserError, match="silent"):
         verifier.enrol("x", [tmp_path / "silent.wav"])
-    assert not verifier.enrolled
+    assert not len(verifier.store)
 
 
 def test_silence_alone_in_the_part_that_is_embedded_is_refused(verifier):
@@ -136,4 +197,4 @@ def test_a_member_that_finds_nothing_is_named():
     ensemble = FrozenEnsemble()
     ensemble.add("empty", Nothing(2))
     with pytest.raises(UserError, match="empty"):
-        Verifier(ensemble, LogisticFusion()).embed(steps(1, 0, 1))
+        Verifier(ensemble, LogisticFusion()).embed((steps(1, 0, 1), 16000))

@@ -43,6 +43,22 @@ COMMANDS = {
         "write a member as ONNX: waves in, embeddings out",
         "acorl export results/my_run/members/second --onnx second.onnx",
     ),
+    "verify": Command(
+        "say whether two recordings are of one speaker, and why",
+        "acorl verify one.wav other.wav --run_folder results/my_run",
+    ),
+    "enrol": Command(
+        "enrol a speaker from recordings into a file of speakers",
+        "acorl enrol speakers.db ann ann1.wav ann2.wav --run_folder results/my_run",
+    ),
+    "identify": Command(
+        "list the enrolled speakers who may have spoken a recording",
+        "acorl identify speakers.db who.wav --run_folder results/my_run",
+    ),
+    "speakers": Command(
+        "list the speakers of a file, or delete some for good",
+        "acorl speakers speakers.db --delete ann",
+    ),
 }
 
 
@@ -50,7 +66,7 @@ def usage() -> str:
     """The text of ``acorl --help``."""
     lines = ["usage: acorl COMMAND [arguments], or acorl COMMAND --help", ""]
     for name, command in COMMANDS.items():
-        lines += [f"  {name:<9}{command.summary}", f"{'':11}{command.example}"]
+        lines += [f"  {name:<10}{command.summary}", f"{'':12}{command.example}"]
     return "\n".join([*lines, "", "A YAML that is not there is looked for in the package."])
 
 

@@ -1,0 +1,95 @@
+"""A finished run of train.py, read back: its encoders, their fusion, and how they were scored."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from acorl_sb.data.audio import SHORTEST
+from acorl_sb.encoders.ensemble import FrozenEnsemble
+from acorl_sb.encoders.member_folder import load_member, load_reference
+from acorl_sb.encoders.trusted import read_yaml
+from acorl_sb.fusion import models as fusion
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.names import check_name
+
+
+class FinishedRun(NamedTuple):
+    """The ensemble, the fusion of its members' cosines, and the centre crop (s) of scoring."""
+
+    ensemble: FrozenEnsemble
+    model: fusion.LogisticFusion
+    score_seconds: float | None
+
+
+def load_run(folder: str | os.PathLike, trust: bool = False) -> FinishedRun:
+    """Load the output folder of ``train.py``; no code of it is run unless ``trust`` allows it.
+
+    Raises ``UserError`` for a run that is not finished, damaged, or has a single member, and for
+    one that needs ``trust``.
+    """
+    folder = Path(folder)
+    model_path, yaml_path, results_path = (
+        folder / "fusion" / "score-logistic.json",
+        folder / "hyperparams.yaml",
+        folder / "results.json",
+    )
+    for path in (yaml_path, model_path, results_path):
+        if not path.is_file():
+            raise UserError(
+                f"{folder}: {path.relative_to(folder)} is missing; a finished run of train.py "
+                "with two members or more is needed"
+            )
+    seconds = _read_score_seconds(results_path)
+    ensemble = FrozenEnsemble()
+    tree = read_yaml(yaml_path)
+    for kind in ("references", "members"):
+        specs = tree.get(kind) or []
+        if not isinstance(specs, list):
+            raise UserError(f"{yaml_path}: {kind} must be a list")
+        for i, spec in enumerate(specs):
+            where = f"{yaml_path} {kind}[{i}]"
+            if not isinstance(spec, dict):
+                raise UserError(f"{where} must have keys, such as name")
+            name = check_name(spec.get("name"), where)
+            if name in ensemble.names:
+                raise UserError(f"{where}: the name {name!r} is there twice")
+            if kind == "references":
+                encoder = load_reference(spec, where, trust)
+            else:
+                encoder = load_member(folder / "members" / name, trust)
+            ensemble.add(name, encoder)
+    model = fusion.load(model_path)
+    fits = isinstance(model, fusion.LogisticFusion) and (
+        (model.n_systems, model.n_quality, np.shape(model.weights))
+        == (len(ensemble), 0, (len(ensemble),))
+    )
+    if not fits or not np.isfinite([*model.weights, model.bias]).all():
+        raise UserError(f"{model_path}: no logistic fusion of the run's {len(ensemble)} members")
+    return FinishedRun(ensemble, model, seconds)
+
+
+def _read_score_seconds(path: Path) -> float | None:
+    """The centre crop that a run was scored with, which its ``results.json`` keeps."""
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise UserError(f"{path}: not readable as JSON; run train.py again") from None
+    if not isinstance(results, dict) or "score_seconds" not in results:
+        raise UserError(f"{path}: it does not say score_seconds; run train.py again")
+    return check_seconds(results["score_seconds"], f"{path}: score_seconds")
+
+
+def check_seconds(value: Any, where: str) -> float | None:
+    """A length of centres, as a number; ``UserError`` for what cannot be one."""
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not SHORTEST <= value < math.inf:
+        raise UserError(f"{where} must be null or a number from {SHORTEST:g} on, not {value!r}")
+    return float(value)
