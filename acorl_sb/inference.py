@@ -17,6 +17,8 @@ import numpy as np
 import torch
 
 from acorl_sb.data.audio import SAMPLE_RATE
+from acorl_sb.data.recording_range import RecordingRange
+from acorl_sb.data.vad import keep_speech, require_detector
 from acorl_sb.data.waves import read_wave
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.wave_batches import embed_waves
@@ -86,6 +88,10 @@ class Verifier:
         Where enrolled speakers are kept: a file, made where there is none, or None for memory.
     sample_rate : int or None
         Rate (Hz) of samples that come without one; None refuses them.
+    vad : bool
+        Leave out what is no speech before the centre is taken, see ``acorl_sb.data.vad``.
+    calibrated_on : RecordingRange or None
+        What the fusion was fitted on; a recording out of it gives an ``OutOfRangeWarning``.
     """
 
     def __init__(
@@ -99,6 +105,8 @@ class Verifier:
         score_seconds: float | None = None,
         store: SpeakerStore | str | os.PathLike | None = None,
         sample_rate: int | None = None,
+        vad: bool = False,
+        calibrated_on: RecordingRange | None = None,
     ):
         self.ensemble = ensemble.to(device)
         self.model = model
@@ -106,6 +114,10 @@ class Verifier:
         self.device = device
         self.score_seconds = check_seconds(score_seconds, "score_seconds")
         self.sample_rate = sample_rate
+        self.calibrated_on = calibrated_on
+        self.keep = keep_speech if vad else None
+        if vad:
+            require_detector()
         self._store: SpeakerStore | None = None
         self._new: str | os.PathLike | None = None  # a file that is made when something goes in
         if isinstance(store, SpeakerStore):
@@ -148,15 +160,16 @@ class Verifier:
         ``options`` are the constructor's. With ``members`` these encoders alone, one or several,
         with a fusion fitted on their development scores.
 
-        ``score_seconds`` is what the run's ``results.json`` says unless it is given. No code of the
-        run's folders, nor of the references that it names, is run, unless ``trust`` says that it
-        may be; see ``acorl_sb.encoders.trusted``.
+        ``score_seconds`` and ``calibrated_on`` are what ``results.json`` says unless they are
+        given. No code of the run's folders, nor of the references that it names, is run, unless
+        ``trust`` says that it may be; see ``acorl_sb.encoders.trusted``.
 
         Raises ``UserError`` for a run that is not finished, damaged, or has a single member, and
         for one that needs ``trust``.
         """
         run = load_run(folder, trust, members)
         options.setdefault("score_seconds", run.score_seconds)
+        options.setdefault("calibrated_on", run.calibrated_on)
         return cls(run.ensemble, run.model, **options)
 
     def save(self, folder: str | os.PathLike) -> None:
@@ -165,7 +178,9 @@ class Verifier:
         Enrolled speakers stay in their store, and prior and costs are said anew at loading. Raises
         ``UserError`` as ``acorl_sb.fusion.saved_run.save_run`` does.
         """
-        save_run(folder, FinishedRun(self.ensemble, self.model, self.score_seconds))
+        save_run(
+            folder, FinishedRun(self.ensemble, self.model, self.score_seconds, self.calibrated_on)
+        )
 
     load = from_run
 
@@ -193,7 +208,10 @@ class Verifier:
         return embed_waves(self.ensemble.members, read, batch_size, self.device)
 
     def _read(self, wave: Wave) -> tuple[np.ndarray, str]:
-        return read_wave(wave, self.score_seconds, self.sample_rate)
+        samples, where = read_wave(wave, self.score_seconds, self.sample_rate, self.keep)
+        if self.calibrated_on is not None:
+            self.calibrated_on.warn(samples, where, noise=self.keep is None)
+        return samples, where
 
     def enrol(self, name: str, waves: Sequence[Wave], replace: bool = False) -> Enrolment:
         """Enrol a speaker by the mean of the unit-length embeddings of ``waves``.

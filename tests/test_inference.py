@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -10,10 +11,17 @@ import soundfile
 import torch
 from torch import nn
 
+from acorl_sb.data.recording_range import (
+    OutOfRangeWarning,
+    RecordingRange,
+    estimate_snr,
+    out_of_range,
+)
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.fusion.logistic import LogisticFusion
 from acorl_sb.inference import Verifier
 from acorl_sb.utils.errors import UserError
+from tests import spoken
 
 
 class Bands(nn.Module):
@@ -235,3 +243,63 @@ def test_an_encoder_that_no_yaml_describes_is_not_saved(verifier, tmp_path):
     with pytest.raises(UserError, match="two"):
         verifier.save(tmp_path / "saved")
     assert not list(tmp_path.iterdir())
+
+
+# --- Speech only ---------------------------------------------------------------------------------
+
+
+class Spectrum(nn.Module):
+    """The mean power of a wave in bands, in decibels about their mean."""
+
+    embedding_dim = 24
+
+    def forward(self, waves):
+        window = torch.hann_window(512)
+        power = torch.stft(waves, 512, 256, window=window, return_complex=True).abs().square()
+        bands = power.mean(2)[:, :240].reshape(len(waves), 24, 10).mean(2)
+        return nn.functional.layer_norm(10 * torch.log10(bands + 1e-9), (24,))
+
+
+def of_spectra(**options):
+    ensemble = FrozenEnsemble()
+    ensemble.add("spectrum", Spectrum())
+    state = LogisticFusion().state() | {"weights": [20.0], "bias": -10.0, "n_systems": 1}
+    return Verifier(ensemble, LogisticFusion.from_state(state), sample_rate=16000, **options)
+
+
+@pytest.mark.parametrize("seconds", [None, 3.0], ids=["whole", "centre"])
+def test_noise_after_the_speech_moves_the_llr_little_with_vad_and_much_without(seconds):
+    a, b = spoken.sentence(), spoken.sentence("en-us+m3")[8000:]
+    noisy = np.concatenate([b, spoken.noise(5, 0.1)])
+    moved = {}
+    for vad in (False, True):
+        verifier = of_spectra(vad=vad, score_seconds=seconds)
+        moved[vad] = abs(verifier.compare(a, noisy).llr - verifier.compare(a, b).llr)
+    assert moved[False] > 1.5 and moved[True] < moved[False] / 3
+
+
+def test_too_little_speech_is_refused_at_enrolment_and_nobody_is_enrolled(tmp_path):
+    verifier = of_spectra(vad=True, store=tmp_path / "speakers.db")
+    with pytest.raises(UserError):
+        verifier.enrol("a", [spoken.sentence(), spoken.noise(5)])
+    assert not (tmp_path / "speakers.db").exists()
+    made = verifier.enrol("a", [spoken.sentence()])
+    assert 0.5 < made.seconds < len(spoken.sentence()) / 16000
+
+
+# --- Unlike what the calibration has seen --------------------------------------------------------
+
+
+def test_a_recording_out_of_range_gives_a_warning_and_an_answer():
+    speech = spoken.sentence()
+    snr = estimate_snr(speech)
+    verifier = of_spectra(calibrated_on=RecordingRange(2.0, 8.0, snr - 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        verifier.compare(speech, speech[: 3 * 16000])
+    for odd in (speech[:16000], np.tile(speech, 3), speech + spoken.noise(len(speech) / 16000)):
+        with out_of_range() as said:
+            made = verifier.compare(speech, odd)
+        assert len(said) == 1 and math.isfinite(made.llr)
+        with pytest.warns(OutOfRangeWarning):
+            verifier.embed(odd)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 
+from acorl_sb.data.recording_range import out_of_range
 from acorl_sb.inference import Verifier
 from acorl_sb.store.store_options import VERIFIER_KEYS, EnrolOptions
 from acorl_sb.utils.errors import run_cli
@@ -24,15 +25,22 @@ def main(argv: list[str] | None = None) -> int:
         options["run_folder"], options["trust"], **{key: options[key] for key in VERIFIER_KEYS}
     )
     verifier.open(options["store"])
-    made = verifier.enrol(options["name"], options["files"], options["replace"])
+    with out_of_range() as concerns:
+        made = verifier.enrol(options["name"], options["files"], options["replace"])
     held = len(verifier.store)
     if options["format"] == "json":
-        print(json.dumps({**made._asdict(), "speakers": held}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {**made._asdict(), "speakers": held, "warnings": concerns}, ensure_ascii=False
+            )
+        )
     else:
         print(
             f"{made.name}: enrolled by {made.utterances} recording(s), {made.seconds:.1f} s; "
             f"{options['store']} holds {held} speaker(s)"
         )
+    for concern in concerns:
+        print(f"warning: {concern}", file=sys.stderr)
     return 0
 
 

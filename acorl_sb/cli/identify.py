@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 
+from acorl_sb.data.recording_range import out_of_range
 from acorl_sb.inference import Verifier
 from acorl_sb.store.store_options import VERIFIER_KEYS, IdentifyOptions
 from acorl_sb.utils.errors import UserError, run_cli
@@ -28,11 +29,13 @@ def main(argv: list[str] | None = None) -> int:
     verifier.open(options["store"], create=False)
     if not len(verifier.store):
         raise UserError(f"{options['store']}: nobody is enrolled; acorl enrol does that")
-    found = verifier.identify(options["file"], options["top"])
+    with out_of_range() as concerns:
+        found = verifier.identify(options["file"], options["top"])
     threshold = verifier.threshold
     if options["format"] == "json":
         rows = [{"name": name, "llr": llr, "accepted": llr >= threshold} for name, llr in found]
-        print(json.dumps({"threshold": threshold, "speakers": rows}, ensure_ascii=False))
+        made = {"threshold": threshold, "speakers": rows, "warnings": concerns}
+        print(json.dumps(made, ensure_ascii=False))
     else:
         cells = [[n, f"{llr:+.2f}", "yes" if llr >= threshold else "no"] for n, llr in found]
         print(
@@ -40,6 +43,8 @@ def main(argv: list[str] | None = None) -> int:
             f"P(target) {options['p_target']:g}, C(miss) {options['c_miss']:g}, C(false alarm) "
             f"{options['c_fa']:g}\n\n" + markdown(["speaker", "LLR", "accepted"], cells).rstrip()
         )
+    for concern in concerns:
+        print(f"warning: {concern}", file=sys.stderr)
     return 0
 
 

@@ -15,6 +15,7 @@ import json
 import sys
 from typing import Any
 
+from acorl_sb.data.recording_range import out_of_range
 from acorl_sb.inference import Comparison, Verifier
 from acorl_sb.store.store_options import VERIFIER_KEYS, VerifyOptions
 from acorl_sb.utils.errors import run_cli
@@ -28,16 +29,19 @@ def main(argv: list[str] | None = None) -> int:
     verifier = Verifier.from_run(
         options["run_folder"], options["trust"], **{key: options[key] for key in VERIFIER_KEYS}
     )
-    if options["store"] is None:
-        made = verifier.compare(options["first"], options["second"])
-    else:
-        verifier.open(options["store"], create=False)
-        made = verifier.compare_enrolled(options["first"], options["second"])
+    with out_of_range() as concerns:
+        if options["store"] is None:
+            made = verifier.compare(options["first"], options["second"])
+        else:
+            verifier.open(options["store"], create=False)
+            made = verifier.compare_enrolled(options["first"], options["second"])
     point = {key: options[key] for key in ("p_target", "c_miss", "c_fa")}
     if options["format"] == "json":
-        print(json.dumps({**made._asdict(), **point}, ensure_ascii=False))
+        print(json.dumps({**made._asdict(), **point, "warnings": concerns}, ensure_ascii=False))
     else:
         print(text(made, point))
+    for concern in concerns:
+        print(f"warning: {concern}", file=sys.stderr)
     return 0
 
 

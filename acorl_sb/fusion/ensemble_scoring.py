@@ -13,6 +13,7 @@ from speechbrain.utils.distributed import if_main_process
 
 from acorl_sb import metrics
 from acorl_sb.data.embeddings import Embeddings, write_embeddings
+from acorl_sb.data.recording_range import RecordingRange
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.encoders.encoder import SpeakerEncoder
@@ -95,6 +96,7 @@ def evaluate_ensemble(
     results = {
         "cost_points": [{"p_target": p, "c_miss": 1, "c_fa": 1} for p in COST_POINTS],
         "score_seconds": seconds,
+        "calibrated_on": RecordingRange.of(dev.utterances, seconds)._asdict(),
         "trials": {part: side.counts() for part, side in sides.items()},
         **add_intervals(rows, test_scores, test),
         "systems": rows,

@@ -13,6 +13,7 @@ import numpy as np
 
 from acorl_sb.data.alignment import align
 from acorl_sb.data.audio import SHORTEST
+from acorl_sb.data.recording_range import RecordingRange
 from acorl_sb.data.scorefiles import read_scores
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.member_folder import load_member, load_reference
@@ -23,11 +24,15 @@ from acorl_sb.utils.names import check_name
 
 
 class FinishedRun(NamedTuple):
-    """The ensemble, the fusion of its members' cosines, and the centre crop (s) of scoring."""
+    """The ensemble, the fusion of its members' cosines, and how the run was scored.
+
+    ``score_seconds`` is the centre crop; ``calibrated_on`` is None where the run has not noted it.
+    """
 
     ensemble: FrozenEnsemble
     model: fusion.LogisticFusion
     score_seconds: float | None
+    calibrated_on: RecordingRange | None
 
 
 def load_run(
@@ -54,7 +59,7 @@ def load_run(
                 f"{folder}: {path.relative_to(folder)} is missing; a finished run of train.py "
                 "with two members or more is needed"
             )
-    seconds = _read_score_seconds(results_path)
+    seconds, calibrated_on = _read_scoring(results_path)
     ensemble, names = FrozenEnsemble(), set()
     tree = read_yaml(yaml_path)
     for kind in ("references", "members"):
@@ -80,15 +85,16 @@ def load_run(
         if name not in names:
             raise UserError(f"{folder}: no member {name!r}, only {', '.join(sorted(names))}")
     if members:
-        return FinishedRun(ensemble, _fitted(folder, ensemble.names), seconds)
+        return FinishedRun(ensemble, _fitted(folder, ensemble.names), seconds, calibrated_on)
     model = fusion.load(model_path)
-    fits = isinstance(model, fusion.LogisticFusion) and (
-        (model.n_systems, model.n_quality, np.shape(model.weights))
-        == (len(ensemble), 0, (len(ensemble),))
-    )
-    if not fits or not np.isfinite([*model.weights, model.bias]).all():
-        raise UserError(f"{model_path}: no logistic fusion of the run's {len(ensemble)} members")
-    return FinishedRun(ensemble, model, seconds)
+    k = len(ensemble)
+    if (
+        not isinstance(model, fusion.LogisticFusion)
+        or (model.n_systems, model.n_quality, np.shape(model.weights)) != (k, 0, (k,))
+        or not np.isfinite([*model.weights, model.bias]).all()
+    ):
+        raise UserError(f"{model_path}: no logistic fusion of the run's {k} members")
+    return FinishedRun(ensemble, model, seconds, calibrated_on)
 
 
 def _fitted(folder: Path, names: Sequence[str]) -> fusion.LogisticFusion:
@@ -105,15 +111,20 @@ def _fitted(folder: Path, names: Sequence[str]) -> fusion.LogisticFusion:
     return fusion.LogisticFusion().fit(np.stack(rows), labels)
 
 
-def _read_score_seconds(path: Path) -> float | None:
-    """The centre crop that a run was scored with, which its ``results.json`` keeps."""
+def _read_scoring(path: Path) -> tuple[float | None, RecordingRange | None]:
+    """The centre crop that a run was scored with, and what of, as ``results.json`` says."""
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         raise UserError(f"{path}: not readable as JSON; run train.py again") from None
     if not isinstance(results, dict) or "score_seconds" not in results:
         raise UserError(f"{path}: it does not say score_seconds; run train.py again")
-    return check_seconds(results["score_seconds"], f"{path}: score_seconds")
+    seen = results.get("calibrated_on")
+    try:
+        calibrated_on = None if seen is None else RecordingRange.from_json(seen)
+    except ValueError as error:
+        raise UserError(f"{path}: calibrated_on: {error}; run train.py again") from None
+    return check_seconds(results["score_seconds"], f"{path}: score_seconds"), calibrated_on
 
 
 def check_seconds(value: Any, where: str) -> float | None:

@@ -55,7 +55,9 @@ def _write(folder: Path, run: FinishedRun, texts: dict[str, str]) -> None:
         torch.save(state, place / WEIGHTS)
     write_text(folder / "hyperparams.yaml", dump({"members": [{"name": name} for name in texts]}))
     fusion.save(folder / "fusion" / "score-logistic.json", run.model)
-    write_json(folder / "results.json", {"score_seconds": run.score_seconds})
+    seen = run.calibrated_on and run.calibrated_on._asdict()
+    scoring = {"score_seconds": run.score_seconds, "calibrated_on": seen}
+    write_json(folder / "results.json", scoring)
 
 
 def _yaml(name: str, encoder: torch.nn.Module) -> str:

@@ -9,7 +9,7 @@ from pydantic import Field
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.options import DeviceName, Fraction, Options, Several, Text
 
-VERIFIER_KEYS = ("p_target", "c_miss", "c_fa", "device")
+VERIFIER_KEYS = ("p_target", "c_miss", "c_fa", "device", "vad")
 """The keys that are arguments of ``Verifier.from_run``, beside folder and trust."""
 
 _Cost = Annotated[float, Field(gt=0)]
@@ -31,6 +31,7 @@ class VerifierKeys(FormatKey):
     c_miss: _Cost = Field(1.0, description="cost of a miss, for the threshold")
     c_fa: _Cost = Field(1.0, description="cost of a false alarm, for the threshold")
     device: DeviceName = Field("cpu", description="where to compute, such as cpu or cuda:0")
+    vad: bool = Field(False, description="leave out what is no speech; needs silero-vad")
     trust: bool = Field(False, description="build whatever the run names, docs/trust.md")
 
 

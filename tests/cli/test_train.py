@@ -167,6 +167,7 @@ def test_a_verifier_of_the_run_gives_the_llrs_of_its_score_file(run):
     verifier = Verifier.from_run(folder)
     file = read_scores(folder / "scores" / "score-logistic" / "test.txt")
     assert verifier.score_seconds == 0.5
+    assert verifier.calibrated_on.longest == 0.5 >= verifier.calibrated_on.shortest
     waves = {u.id: u.wav for u in read_manifest(folder / "manifest" / "test.csv")}
     for i in range(0, len(file.scores), len(file.scores) // 5):
         enrol, test = (file.trials.ids[side[i]] for side in (file.trials.enrol, file.trials.test))
