@@ -208,6 +208,43 @@ def test_a_member_that_finds_nothing_is_named():
         Verifier(ensemble, LogisticFusion()).embed((steps(1, 0, 1), 16000))
 
 
+def test_many_waves_are_embedded_as_each_alone(verifier):
+    rng = np.random.default_rng(2)
+    waves = [rng.standard_normal(length) for length in (6000, 4800, 6000, 6000, 4800)]
+    many = verifier.embed_many(iter(waves), batch_size=2)
+    assert [z.shape for z in many] == [(5, 2), (5, 3)]
+    for i, wave in enumerate(waves):
+        for z, alone in zip(many, verifier.embed(wave), strict=True):
+            torch.testing.assert_close(z[i], alone)
+    assert [z.shape for z in verifier.embed_many([])] == [(0, 2), (0, 3)]
+
+
+def test_many_trials_are_decided_as_each_alone(verifier):
+    rng = np.random.default_rng(3)
+    waves = [rng.standard_normal(4800) for _ in range(4)]
+    verifier.enrol("a", waves[:1])
+    verifier.enrol("b", waves[1:2])
+    trials = [(name, wave) for name in ("a", "b") for wave in waves]
+    for (name, wave), decision in zip(trials, verifier.verify_many(trials, 3), strict=True):
+        alone = verifier.verify(name, wave)
+        assert decision.llr == pytest.approx(alone.llr, abs=1e-5)
+        assert decision.threshold == alone.threshold and decision.accepted == alone.accepted
+    with pytest.raises(UserError, match="nobody_else"):
+        verifier.verify_many([("a", waves[0]), ("nobody_else", waves[0])])
+
+
+def test_the_wave_among_many_in_which_nothing_is_found_is_named(verifier, tmp_path):
+    soundfile.write(tmp_path / "opposed.wav", steps(1, -1, 1, -1, 1, -1) / 2, 16000)
+    with pytest.raises(UserError, match=r"opposed\.wav"):
+        verifier.embed_many([steps(1, 0, 0, 0, 0, 0), tmp_path / "opposed.wav"])
+
+
+def test_an_encoder_that_no_yaml_describes_is_not_saved(verifier, tmp_path):
+    with pytest.raises(UserError, match="two"):
+        verifier.save(tmp_path / "saved")
+    assert not list(tmp_path.iterdir())
+
+
 # --- Speech only ---------------------------------------------------------------------------------
 
 
