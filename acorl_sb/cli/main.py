@@ -27,6 +27,10 @@ COMMANDS = {
         "train an ensemble of speaker encoders, score it, fuse it",
         "acorl train hparams/acorl_ecapa.yaml",
     ),
+    "evaluate": Command(
+        "evaluate encoders that exist on trials of your own, without training",
+        "acorl evaluate my_encoder other_encoder --trials trials.txt --audio recordings",
+    ),
     "score": Command(
         "score trials from embeddings or encoders, with normalisation and intervals",
         "acorl score hparams/score_plda.yaml --run_folder results/my_run",
@@ -39,6 +43,10 @@ COMMANDS = {
         "show how the members of a run differ, and what their scores rest on",
         "acorl analyse hparams/analyse.yaml --run_folder results/my_run",
     ),
+    "report": Command(
+        "write the report page of a finished run again",
+        "acorl report results/my_run",
+    ),
     "export": Command(
         "write a member as ONNX: waves in, embeddings out",
         "acorl export results/my_run/members/second --onnx second.onnx",
@@ -50,7 +58,7 @@ def usage() -> str:
     """The text of ``acorl --help``."""
     lines = ["usage: acorl COMMAND [arguments], or acorl COMMAND --help", ""]
     for name, command in COMMANDS.items():
-        lines += [f"  {name:<9}{command.summary}", f"{'':11}{command.example}"]
+        lines += [f"  {name:<10}{command.summary}", f"{'':11}{command.example}"]
     return "\n".join([*lines, "", "A YAML that is not there is looked for in the package."])
 
 

@@ -163,6 +163,10 @@ class TrainOptions(Lists, TrainingKeys):
     prepare_options: dict[str, Any] = Field(
         {}, description="splits, trials, and options of the corpus (docs/corpora.md)"
     )
+    trials: Text | None = Field(
+        None, description="test trials of your own, over any utterances of the corpus"
+    )
+    dev_trials: Text | None = Field(None, description="development trials of your own")
     noise_folder: Text | None = Field(ABSENT, description="noises that the augmentation mixes in")
     dev_seconds: Seconds | None = Field(
         None, description="centre crop of the check after each epoch, s; null: whole utterances"
@@ -170,6 +174,7 @@ class TrainOptions(Lists, TrainingKeys):
     score_seconds: Seconds | None = Field(
         None, description="centre crop of the final scoring, s; null: whole utterances"
     )
+    report: bool = Field(True, description="write report.html, its pictures and curves.json")
     lr: float = Field(
         ABSENT, gt=0, le=1000, description="learning rate, for optimizer and schedule"
     )
@@ -261,7 +266,7 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
     return {
         name: (kinds[name], parameter.default)
         for name, parameter in inspect.signature(function).parameters.items()
-        if name not in ("corpus", "data_folder", "save_folder", "options")
+        if name not in ("corpus", "data_folder", "save_folder", "options", "own_trials")
     }
 
 
