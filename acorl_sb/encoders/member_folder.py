@@ -54,6 +54,8 @@ def build_encoder(tree: Any, where: str, trust: bool = True) -> SpeakerEncoder:
     built.
     """
     made = build_keys(tree, ENCODER_KEYS, where, trust)
+    if made.get("embedding_dim") is None:  # a network that knows it
+        made["embedding_dim"] = getattr(made.get("embedding_model"), "embedding_dim", None)
     for key in ("embedding_model", "embedding_dim"):
         if made.get(key) is None:
             raise UserError(f"{where}: the encoder's key {key!r} is missing")
