@@ -41,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
         made = evaluation.run(folder, device, sys.argv, lambda text: print(text, file=sys.stderr))
         write_text(folder / "results.md", tables.page(made.results))
         if options["report"] and made.results["table"]:
-            report.write_folder(folder, made.results, made.curves)
+            title = f"Evaluation of {', '.join(made.results['systems'])}"
+            report.write_folder(folder, made.results, made.curves, title=title)
     print(tables.shown(made.results))
     print(f"written to {folder}")
     return 0

@@ -27,7 +27,7 @@ class _Own(Options):
     positional: ClassVar[str] = "encoders"
 
     encoders: Annotated[Several[Text], Field(min_length=1)] = Field(
-        description="member folders, SpeechBrain folders or hub ids, .yaml, ge2e"
+        description="member folders, SpeechBrain folders or hub ids, .onnx, .yaml, ge2e"
     )
     names: Several[Name] | None = Field(
         None, description="names of the encoders; null: what tells their paths apart"

@@ -11,25 +11,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from acorl_sb.corpora import folder as folder_corpus
 from acorl_sb.corpora.trial_audio import find_audio
 from acorl_sb.data import speakers
-from acorl_sb.data.embeddings import Embeddings, write_embeddings
+from acorl_sb.data.embeddings import Embeddings
 from acorl_sb.data.manifest import Utterance, read_manifest
 from acorl_sb.data.protocols import check_training
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.data.trials import TrialList, read_trials
 from acorl_sb.encoders.any_encoder import load_any
 from acorl_sb.encoders.encoder import SpeakerEncoder
-from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.fusion.embed_once import embed_once
 from acorl_sb.fusion.evaluate_options import encoder_names
-from acorl_sb.fusion.evaluation import Evaluated
-from acorl_sb.fusion.fuse_options import FuseOptions
+from acorl_sb.fusion.evaluation import Evaluated, protocol_of
+from acorl_sb.fusion.fuse_options import FuseOptions, find_settings
 from acorl_sb.fusion.fuse_run import fit
 from acorl_sb.fusion.record import record_of
+from acorl_sb.fusion.score_inputs import with_speakers
 from acorl_sb.fusion.systems import System
+from acorl_sb.fusion.validation import ScoreSet
 from acorl_sb.scoring import stage
 from acorl_sb.scoring.backends.cosine import Cosine
 from acorl_sb.scoring.normalise import AdaptiveSNorm
@@ -54,6 +57,7 @@ class Evaluation:
     """All that an evaluation reads, found and checked; nothing is embedded yet."""
 
     options: dict[str, Any]
+    fusing: dict[str, Any]
     encoders: dict[str, SpeakerEncoder]
     sides: dict[str, Side]
     cohort: list[Utterance] | None
@@ -89,31 +93,16 @@ class Evaluation:
             For audio that cannot be read, embeddings that cannot be scored, too few speakers to
             cross-validate, and a folder that holds results of something else.
         """
-        fusing = self._fusing()
-        record_of(fusing, folder)
+        record_of(self.fusing, folder)
         systems = [
             self._scored(name, encoder, folder, device) for name, encoder in self.encoders.items()
         ]
-        made = fit(fusing, systems, folder, command, progress)
+        made = fit(self.fusing, systems, folder, command, progress)
         made.results["warnings"] = [*self.caution, *made.results["warnings"]]
         write_json(folder / "results.json", made.results)
         for warning in made.results["warnings"]:
             logger.warning("%s", warning)
         return made
-
-    def _fusing(self) -> dict[str, Any]:
-        """The keys of ``fuse.py``; those of the evaluation are kept in its record of inputs."""
-        keys = {key: field.get_default() for key, field in FuseOptions.model_fields.items()}
-        keys |= self.options
-        keys["trials"] = None
-        for part, side in self.sides.items():
-            path = self.options["dev_trials" if part == "dev" else "trials"]
-            key = "trials" if part == "scores" else f"{part}_trials"
-            keys[key] = path if side.trials.labels is not None else None
-        if not keys["speakers"] and not keys["speaker_pattern"]:
-            audio = [self.options["audio"], self.options["dev_audio"]]
-            keys["speakers"] = [path for path in audio if path and path.endswith(".csv")] or None
-        return keys
 
     def _scored(
         self, name: str, encoder: SpeakerEncoder, folder: Path, device: torch.device | str
@@ -121,14 +110,12 @@ class Evaluation:
         """One encoder's embeddings and scores of every part, written."""
 
         def embed(part: str, utterances: list[Utterance]) -> tuple[Embeddings, str]:
-            seconds, title = self.options["seconds"], f"embed {name} {part}"
-            vectors = embed_utterances(
-                encoder, utterances, seconds, device=device, progress=title
-            ).numpy()
-            made, path = Embeddings([u.id for u in utterances], vectors), folder / "embeddings"
-            write_embeddings(path / name / part, made)
-            logger.info("%s: embedded %d utterances (%s)", name, len(utterances), part)
-            return made, str(path / name / part)
+            path, seconds = folder / "embeddings" / name / part, self.options["seconds"]
+            title = f"embed {name} {part}"
+            made = embed_once(encoder, source, utterances, path, seconds, device, title)
+            return made, str(path)
+
+        source = self.options["encoders"][list(self.encoders).index(name)]
 
         cohort, cohort_path, norm = None, None, None
         if self.cohort is not None:
@@ -178,13 +165,36 @@ def prepare(options: dict[str, Any]) -> Evaluation:
         if trials.labels is None and part != "test":
             raise UserError(f"{path}: these trials have no labels, and calibration needs them")
         sides[part] = Side(trials, find_audio(trials.ids, where, path))
+    fusing = _keys_of_fusion(options, sides)
+    sets = {part: ScoreSet(s.trials, np.zeros((1, len(s.trials)))) for part, s in sides.items()}
+    sets, *_ = with_speakers(sets, fusing["speakers"] or (), fusing["speaker_pattern"])
+    protocol_of(sets, find_settings(fusing))  # refuses trials that cannot be judged
     cohort = None if options["cohort"] is None else _read_cohort(options["cohort"])
     encoders = {
         name: load_any(source, options["trust"])
         for name, source in zip(names, options["encoders"], strict=True)
     }
     caution = _shared_speakers(options, sides, cohort)
-    return Evaluation(options, encoders, sides, cohort, caution)
+    return Evaluation(options, fusing, encoders, sides, cohort, caution)
+
+
+def _keys_of_fusion(options: dict[str, Any], sides: dict[str, Side]) -> dict[str, Any]:
+    """The keys of ``fuse.py``; those of the evaluation stay, for its record of inputs."""
+    keys = {key: field.get_default() for key, field in FuseOptions.model_fields.items()}
+    keys |= options
+    keys["trials"] = None
+    for part, side in sides.items():
+        path = options["dev_trials" if part == "dev" else "trials"]
+        key = "trials" if part == "scores" else f"{part}_trials"
+        keys[key] = path if side.trials.labels is not None else None
+    if not keys["speakers"] and not keys["speaker_pattern"]:
+        audio = {
+            options["audio"],
+            (options["dev_trials"] and options["dev_audio"]) or options["audio"],
+        }
+        if all(path and path.lower().endswith(".csv") for path in audio):
+            keys["speakers"] = sorted(audio)
+    return keys
 
 
 def _read_cohort(path: str) -> list[Utterance]:

@@ -42,10 +42,11 @@ class Evaluated:
 
 def make_protocol(inputs: Inputs, settings: Settings) -> DevTest | CrossValidation:
     """Development and test where both are there, else cross-validation of the one set."""
-    return _protocol_of({name: part.set for name, part in inputs.parts.items()}, settings)
+    return protocol_of({name: part.set for name, part in inputs.parts.items()}, settings)
 
 
-def _protocol_of(sets: dict[str, ScoreSet], settings: Settings) -> DevTest | CrossValidation:
+def protocol_of(sets: dict[str, ScoreSet], settings: Settings) -> DevTest | CrossValidation:
+    """As ``make_protocol``, from the sets alone."""
     if "scores" in sets:
         return CrossValidation(sets["scores"], settings.folds, settings.seed)
     return DevTest(sets["dev"], sets["test"])
@@ -208,7 +209,7 @@ def _jobs(
             name: replace(part.set, scores=part.concatenated[label][None], quality=None)
             for name, part in inputs.parts.items()
         }
-        alone = _protocol_of(parts, settings)
+        alone = protocol_of(parts, settings)
         jobs["fusion", label] = partial(alone.run, single, (0,), [label])
     return jobs
 

@@ -13,11 +13,12 @@ from acorl_sb.cli.evaluate import main
 from acorl_sb.data.manifest import write_manifest
 from acorl_sb.data.scorefiles import read_scores
 from acorl_sb.encoders.any_encoder import load_any
+from acorl_sb.fusion import embed_once
 from acorl_sb.utils.errors import UserError
 from tests import folders, tiny
 from tests.commands import checksums
 
-QUICK = ["--device", "cpu", "--replicates", "60"]
+QUICK = ["--device", "cpu"]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,8 @@ def world(tmp_path_factory):
 def evaluate(world, out, *args):
     encoders = [world / "ecapa", world / "xvector"]
     common = ["--trials", world / "test.txt", "--audio", world / "speech"]
-    words = [*encoders, *common, *QUICK, "--output_folder", out, *args]
+    draws = [] if "--replicates" in args else ["--replicates", "60"]
+    words = [*encoders, *common, *QUICK, *draws, "--output_folder", out, *args]
     assert main([str(word) for word in words]) == 0
     return json.loads((Path(out) / "results.json").read_text())
 
@@ -178,6 +180,30 @@ def test_a_list_may_name_files_and_one_that_is_not_labelled_is_only_scored(world
     assert main([str(word) for word in words]) == 0
     assert len(read_scores(tmp_path / "out" / "fused_test.txt").scores) == 9
     assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_an_evaluation_goes_on_after_what_is_finished(world, tmp_path, monkeypatch):
+    asked = []
+
+    def embed(encoder, utterances, *args, **options):
+        asked.append(encoder.embedding_model.__class__.__name__)
+        return made(encoder, utterances, *args, **options)
+
+    made = embed_once.embed_utterances
+    monkeypatch.setattr(embed_once, "embed_utterances", embed)
+    args = ["--dev_trials", world / "dev.txt", "--replicates", "0", "--no-report"]
+    evaluate(world, tmp_path, *args)
+    first = read_scores(tmp_path / "scores" / "xvector" / "dev.txt").scores
+    assert asked == ["ECAPA_TDNN", "ECAPA_TDNN", "Xvector", "Xvector"]
+    vectors = tmp_path / "embeddings" / "xvector" / "dev"
+    (vectors / embed_once.RECORD).unlink()  # as if it had been stopped here
+    evaluate(world, tmp_path, *args)
+    assert asked[4:] == ["Xvector"]
+    again = read_scores(tmp_path / "scores" / "xvector" / "dev.txt").scores
+    np.testing.assert_allclose(again, first, atol=1e-5)
+    (world / "speech" / "s6" / "u0.wav").touch()  # of the development trials
+    evaluate(world, tmp_path, *args)
+    assert asked[5:] == ["ECAPA_TDNN", "Xvector"]
 
 
 def test_the_folder_keeps_results_of_other_encoders(world, made):

@@ -10,6 +10,7 @@ from acorl_sb.encoders.ge2e import GE2E
 from acorl_sb.encoders.member_folder import load_member
 from acorl_sb.utils.errors import UserError
 from tests import folders
+from tests.encoders.test_onnx_encoder import FEATURES, graph
 
 WAVES = 0.1 * torch.randn(2, 16000, generator=torch.Generator().manual_seed(0))
 
@@ -58,3 +59,15 @@ def test_what_is_no_encoder_is_refused_without_asking_anybody(source, monkeypatc
     monkeypatch.setattr("huggingface_hub.snapshot_download", pytest.fail)
     with pytest.raises(UserError):
         load_any(source)
+
+
+def test_onnx_files_by_their_path_and_by_a_yaml_with_a_front_end(tmp_path, monkeypatch):
+    waves = graph(tmp_path / "waves.onnx")
+    mean = WAVES.square().mean(1, keepdim=True)
+    wanted = (mean + 1) * torch.tensor([[1.0, 2, 3, 4]])
+    torch.testing.assert_close(load_any(str(waves))(WAVES), wanted)
+    features = graph(tmp_path / "encoder.onnx", "batch, frames, 80", FEATURES)
+    with pytest.raises(UserError, match="onnx_fbank"):
+        load_any(str(features))
+    monkeypatch.chdir(tmp_path)
+    assert load_any("encoders/onnx_fbank.yaml")(WAVES).shape == (2, 5)
