@@ -69,6 +69,8 @@ TRAIN = cases(
         "ckpt_interval_steps": ["x", "0.5"],
         "debug_epochs": ["0"],
         "report": ["x", "2.5", "null"],
+        "train_logger": ["x", "3"],
+        "average_checkpoints": ["x", "1", "2.5", "9"],
         "trials": NO_TEXT,
         "dev_trials": NO_TEXT,
         "test_only": ["true"],
