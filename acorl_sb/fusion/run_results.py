@@ -29,6 +29,7 @@ from acorl_sb.fusion.systems import System
 from acorl_sb.fusion.validation import Recipe
 from acorl_sb.metrics.intervals import interval
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.names import check_name
 from acorl_sb.utils.reading import read_json, shown
 
 Interval = tuple[FiniteFloat, FiniteFloat]
@@ -65,7 +66,7 @@ class _Intervals(BaseModel):
     method: str
 
 
-class _Run(BaseModel):
+class RunResults(BaseModel):
     """What ``results.json`` of ``train.py`` must hold to be reported."""
 
     systems: Annotated[list[_Row], Field(min_length=1)]
@@ -100,7 +101,7 @@ def read_run_results(
         or do not fit each other.
     """
     started, folder = time.perf_counter(), Path(folder)
-    run = _read(folder / "results.json")
+    run = read_results(folder / "results.json")
     parts = ("dev", "test")
     systems = [
         System(row.name, {part: f"{folder}/scores/{row.name}/{part}.txt" for part in parts})
@@ -173,23 +174,29 @@ def read_run_results(
     return results, curves
 
 
-def _read(path: Path) -> _Run:
-    """``results.json`` of a run, checked."""
+def read_results(path: str | Path) -> RunResults:
+    """``results.json`` of a finished run of ``train.py``, checked.
+
+    Raises
+    ------
+    UserError
+        For a file that cannot be read, and one that another command has written, or an older
+        ``train.py``.
+    """
     try:
-        run = _Run.model_validate(read_json(path, "result of a finished run"))
+        run = RunResults.model_validate(read_json(path, "result of a finished run"))
     except ValidationError as error:
         first = error.errors()[0]
+        place = shown(".".join(map(str, first["loc"])))
         raise UserError(
-            f"{shown(path)}: not a result of train.py ({'.'.join(map(str, first['loc']))}: "
-            f"{first['msg']}); run train.py again, which trains nothing that is finished"
+            f"{shown(path)}: not a result of train.py ({place}: {first['msg']}); run train.py "
+            "again, which trains nothing that is finished"
         ) from None
-    members = [row.name for row in run.systems if row.kind == "member"]
     points = {f"{point.p_target:g}" for point in run.cost_points}
     for row in run.systems:
+        check_name(row.name, f"{shown(path)}, systems")
         if set(row.test.min_dcf) != points:
             raise UserError(f"{shown(path)}: the minDCF of {row.name} is not at the cost points")
-    if run.best_member not in members:
-        raise UserError(
-            f"{shown(path)}: the best member {run.best_member!r} is none of its members"
-        )
+    if run.best_member not in [row.name for row in run.systems if row.kind == "member"]:
+        raise UserError(f"{shown(path)}: the best member is {run.best_member!r}, none of these")
     return run
