@@ -27,6 +27,10 @@ COMMANDS = {
         "train an ensemble of speaker encoders, score it, fuse it",
         "acorl train hparams/acorl_ecapa.yaml",
     ),
+    "evaluate": Command(
+        "evaluate encoders that exist on trials of your own, without training",
+        "acorl evaluate my_encoder other_encoder --trials trials.txt --audio recordings",
+    ),
     "score": Command(
         "score trials from embeddings or encoders, with normalisation and intervals",
         "acorl score hparams/score_plda.yaml --run_folder results/my_run",
@@ -38,6 +42,10 @@ COMMANDS = {
     "analyse": Command(
         "show how the members of a run differ, and what their scores rest on",
         "acorl analyse hparams/analyse.yaml --run_folder results/my_run",
+    ),
+    "report": Command(
+        "write the report page of a finished run again",
+        "acorl report results/my_run",
     ),
     "export": Command(
         "write a member as ONNX: waves in, embeddings out",

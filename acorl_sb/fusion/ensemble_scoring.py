@@ -26,6 +26,8 @@ from acorl_sb.scoring.results import Judge, flat
 from acorl_sb.utils.files import write_json
 
 COST_POINTS = (0.01, 0.05)
+LOGISTIC = "score-logistic"
+"""The fusion whose scores are LLRs."""
 
 
 def evaluate_ensemble(
@@ -165,7 +167,7 @@ def fuse_all(
     }
     for name, model in (
         ("score-mean", fusion.MeanZNorm()),
-        ("score-logistic", fusion.LogisticFusion(prior=0.05)),
+        (LOGISTIC, fusion.LogisticFusion(prior=0.05)),
     ):
         model.fit(stacked["dev"], sides["dev"].trials.known_labels)
         fusion.save(folder / "fusion" / f"{name}.json", model)

@@ -42,10 +42,11 @@ class Evaluated:
 
 def make_protocol(inputs: Inputs, settings: Settings) -> DevTest | CrossValidation:
     """Development and test where both are there, else cross-validation of the one set."""
-    return _protocol_of({name: part.set for name, part in inputs.parts.items()}, settings)
+    return protocol_of({name: part.set for name, part in inputs.parts.items()}, settings)
 
 
-def _protocol_of(sets: dict[str, ScoreSet], settings: Settings) -> DevTest | CrossValidation:
+def protocol_of(sets: dict[str, ScoreSet], settings: Settings) -> DevTest | CrossValidation:
+    """As ``make_protocol``, from the sets alone."""
     if "scores" in sets:
         return CrossValidation(sets["scores"], settings.folds, settings.seed)
     return DevTest(sets["dev"], sets["test"])
@@ -74,7 +75,7 @@ def evaluate(
         dev = protocol.dev
         fused["dev"] = chosen.model(dev.scores, dev.quality)
     results: dict[str, Any] = {
-        "protocol": _protocol(protocol, inputs, settings),
+        "protocol": describe_protocol(protocol, inputs, settings),
         "systems": names,
         "quality": inputs.quality_names,
         "fusion": {
@@ -133,14 +134,7 @@ def evaluate(
         "replicates": settings.replicates if judged[best].judged.replicates else 0,
         "method": method,
     }
-    results["error_overlap"] = {
-        key: _plain(value)
-        for key, value in contribution.error_overlap(reported.scores, reported.labels).items()
-    }
-    results["correlation"] = {
-        key: _plain(value)
-        for key, value in contribution.score_correlations(reported.scores, reported.labels).items()
-    }
+    results |= similarity(reported)
     curves = {name: {"kind": kind, **judged[name].curves} for kind, name in jobs if with_curves}
     return Evaluated(results, curves, fused, chosen.model)
 
@@ -148,7 +142,11 @@ def evaluate(
 # ------------------------------------------------------------------------------------------------
 
 
-def _protocol(protocol, inputs: Inputs, settings: Settings) -> dict[str, Any]:
+def describe_protocol(
+    protocol: DevTest | CrossValidation, inputs: Inputs, settings: Settings
+) -> dict[str, Any]:
+    """What was fitted on what, in words and counts, for ``results.json``."""
+
     def counts(scored: ScoreSet) -> dict[str, int | None]:
         labels = scored.labels
         targets = None if labels is None else int(labels.sum())
@@ -170,6 +168,17 @@ def _protocol(protocol, inputs: Inputs, settings: Settings) -> dict[str, Any]:
     else:
         made["shared_speakers"] = inputs.shared_speakers
     return made
+
+
+def similarity(reported: ScoreSet) -> dict[str, Any]:
+    """How alike the members are, ``error_overlap`` and ``correlation``, for ``results.json``."""
+    scores, labels = reported.scores, reported.trials.known_labels
+    overlap = contribution.error_overlap(scores, labels)
+    correlation = contribution.score_correlations(scores, labels)
+    return {
+        "error_overlap": {key: _plain(value) for key, value in overlap.items()},
+        "correlation": {key: _plain(value) for key, value in correlation.items()},
+    }
 
 
 def _workers(inputs: Inputs) -> int:
@@ -200,7 +209,7 @@ def _jobs(
             name: replace(part.set, scores=part.concatenated[label][None], quality=None)
             for name, part in inputs.parts.items()
         }
-        alone = _protocol_of(parts, settings)
+        alone = protocol_of(parts, settings)
         jobs["fusion", label] = partial(alone.run, single, (0,), [label])
     return jobs
 

@@ -19,6 +19,7 @@ import torch
 from acorl_sb import __version__, metrics
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.fusion import fuse_options
+from acorl_sb.fusion.carry_over import carry_over_warnings
 from acorl_sb.fusion.checks import FusionWarning
 from acorl_sb.fusion.evaluation import Evaluated, evaluate
 from acorl_sb.fusion.record import RECORD, record_of
@@ -72,8 +73,9 @@ def fit(
         made = evaluate(inputs, settings, options["report"], progress)
     results = made.results
     results["warnings"] = list(dict.fromkeys(str(w.message) for w in caught))
+    results["warnings"] += carry_over_warnings(results["table"])
     results["inputs"] = inputs.files
-    results["made"] = _made_by(command, time.perf_counter() - started)
+    results["made"] = made_by(command, time.perf_counter() - started)
     write_json(folder / RECORD, record)
     for part, llrs in made.fused.items():
         name = "fused.txt" if part == "scores" else f"fused_{part}.txt"
@@ -167,7 +169,7 @@ def read_inputs(
     )
 
 
-def _made_by(command: Sequence[str], seconds: float) -> dict[str, Any]:
+def made_by(command: Sequence[str], seconds: float) -> dict[str, Any]:
     """The command, when it ran, and the versions of what it ran with."""
     return {
         "command": shlex.join(["python", *command]),

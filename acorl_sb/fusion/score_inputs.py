@@ -95,7 +95,7 @@ def load(
     with contextlib.closing(_read_files(paths, progress)) as read:
         for part in parts:
             sets[part] = _read_part(systems, part, (trial_lists or {}).get(part), read, files)
-    sets, source, shared = _with_speakers(sets, speaker_files, speaker_pattern)
+    sets, source, shared = with_speakers(sets, speaker_files, speaker_pattern)
 
     durations = read_durations(speaker_files) if "duration" in quality else {}
     quality_names: list[str] = []
@@ -179,10 +179,13 @@ def _read_part(
     return ScoreSet(trials, scores)
 
 
-def _with_speakers(
+def with_speakers(
     sets: dict[str, ScoreSet], files: Sequence[str], pattern: str | None
 ) -> tuple[dict[str, ScoreSet], str, int | None]:
-    """Put the speakers' numbers in, one numbering for all parts."""
+    """Sets with their speakers' numbers, one numbering for all parts; whence; speakers of both.
+
+    Raises ``UserError`` for speakers that are given and not known, or contradict the labels.
+    """
     table = speakers.read_speaker_files(files)
     guessed = not files and pattern is None
     if files:

@@ -21,6 +21,7 @@ def fusion_page(
     results: dict[str, Any],
     curves: dict[str, Any],
     training: dict[str, list[dict[str, Any]]] | None = None,
+    title: str | None = None,
 ) -> Page:
     """The whole report.
 
@@ -29,6 +30,7 @@ def fusion_page(
     results : content of ``results.json`` of ``fuse.py``, with a table
     curves : content of its ``curves.json``
     training : epochs by member, from ``curves.read_training``; pictures only where given
+    title : of the page; None: "Fusion of" and the members
 
     Returns
     -------
@@ -41,10 +43,10 @@ def fusion_page(
         Section("Errors and calibration", "errors", [Pictures(errors)]),
     ]
     if results["contributions"]:
-        sections += [
-            Section("Contribution of each member", "members", _contributions(results)),
-            Section("Similarity of the members", "similarity", _similarity(results)),
-        ]
+        contributions = _contributions(results)
+        sections.append(Section("Contribution of each member", "members", contributions))
+    if len(results["systems"]) > 1:
+        sections.append(Section("Similarity of the members", "similarity", _similarity(results)))
     sections += [
         Section("Decisions", "decisions", _decisions(results)),
         Section("Scores", "scores", [Pictures(figures.histograms(results, curves))]),
@@ -52,7 +54,8 @@ def fusion_page(
     if training:
         sections.append(Section("Training", "training", [Pictures(figures.training(training))]))
     sections.append(Section("How this was made", "made", _made(results)))
-    return Page(f"Fusion of {', '.join(results['systems'])}", sections, _head(results))
+    title = title or f"Fusion of {', '.join(results['systems'])}"
+    return Page(title, sections, _head(results))
 
 
 def _head(results: dict[str, Any]) -> list[Block]:
