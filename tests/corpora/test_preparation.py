@@ -141,8 +141,8 @@ def test_files_that_a_member_was_trained_on_are_not_replaced(audio_tree, tmp_pat
 def test_unknown_corpora_and_options_are_named(tmp_path):
     with pytest.raises(UserError, match=r"unknown corpus 'timit'; known are commonvoice, folder"):
         corpora.prepare("timit", tmp_path, tmp_path / "out")
-    with pytest.raises(UserError, match=r"unknown corpus 'manifest'"):
-        corpora.prepare("manifest", tmp_path, tmp_path / "out")
+    with pytest.raises(UserError, match=r"unknown corpus 'listing'"):
+        corpora.prepare("listing", tmp_path, tmp_path / "out")
     with pytest.raises(UserError, match=r"corpus folder: unknown option 'speed'; known are none"):
         corpora.prepare("folder", tmp_path, tmp_path / "out", speed=2)
     with pytest.raises(UserError, match=r"corpus voices: unknown option 'voices'; known are n_voi"):
