@@ -27,6 +27,10 @@ COMMANDS = {
         "train an ensemble of speaker encoders, score it, fuse it",
         "acorl train hparams/acorl_ecapa.yaml",
     ),
+    "embed": Command(
+        "embed any number of recordings with any encoder",
+        "acorl embed my_recordings --encoder results/my_run/members/second --output e.npz",
+    ),
     "score": Command(
         "score trials from embeddings or encoders, with normalisation and intervals",
         "acorl score hparams/score_plda.yaml --run_folder results/my_run",
