@@ -31,6 +31,10 @@ COMMANDS = {
         "evaluate encoders that exist on trials of your own, without training",
         "acorl evaluate my_encoder other_encoder --trials trials.txt --audio recordings",
     ),
+    "embed": Command(
+        "embed any number of recordings with any encoder",
+        "acorl embed my_recordings --encoder results/my_run/members/second --output e.npz",
+    ),
     "score": Command(
         "score trials from embeddings or encoders, with normalisation and intervals",
         "acorl score hparams/score_plda.yaml --run_folder results/my_run",

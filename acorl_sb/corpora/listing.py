@@ -198,7 +198,7 @@ def utterances(
     rows = [(name, os.path.abspath(path), *rest) for name, path, *rest in rows]
     for _, path, *_ in rows:
         if not path.isascii():
-            _require_utf8(path)
+            require_utf8(path)
     headers = read_headers([row[1] for row in rows], journal)
     made = []
     for (name, path, spk, session, gender), header in zip(rows, headers, strict=True):
@@ -213,7 +213,8 @@ def utterances(
     return made
 
 
-def _require_utf8(path: str) -> None:
+def require_utf8(path: str) -> None:
+    """``UserError`` for a file name that no text file could hold."""
     try:
         path.encode()
     except UnicodeEncodeError:

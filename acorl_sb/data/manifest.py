@@ -51,7 +51,7 @@ def write_manifest(path: str | os.PathLike, utterances: Iterable[Utterance]) -> 
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(FIELDS)
         for u in utterances:
-            _check_id(u.id, f"{path}: utterance {u.wav}")
+            check_id(u.id, f"{path}: utterance {u.wav}")
             if u.id in seen:
                 raise UserError(
                     f"{path}: the ID {u.id!r} is given twice, the second time for {u.wav}"
@@ -89,7 +89,7 @@ def _read_rows(path: str | os.PathLike, rows: csv.DictReader) -> list[Utterance]
         where = f"{path} line {rows.line_num}"
         if any(row[name] is None for name in REQUIRED):
             raise UserError(f"{where}: fewer values than columns")
-        _check_id(row["ID"], where)
+        check_id(row["ID"], where)
         if row["ID"] in line_of:
             raise UserError(
                 f"{where}: the ID {row['ID']!r} is already on line {line_of[row['ID']]}"
@@ -131,6 +131,7 @@ def _utterance(row: dict[str, str | None], where: str) -> Utterance:
     )
 
 
-def _check_id(name: str, where: str) -> None:
+def check_id(name: str, where: str) -> None:
+    """``UserError``, beginning with ``where``, for an ID that is empty or holds white space."""
     if not name or name.split() != [name]:
         raise UserError(f"{where}: an ID must be one word without white space, got {name!r}")
