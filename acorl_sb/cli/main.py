@@ -39,6 +39,10 @@ COMMANDS = {
         "show how the members of a run differ, and what their scores rest on",
         "acorl analyse hparams/analyse.yaml --run_folder results/my_run",
     ),
+    "groups": Command(
+        "error rates by group of speakers: gender, age, any column of a manifest",
+        "acorl groups --run_folder results/my_run --groups gender,age",
+    ),
     "export": Command(
         "write a member as ONNX: waves in, embeddings out",
         "acorl export results/my_run/members/second --onnx second.onnx",

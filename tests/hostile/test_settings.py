@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from acorl_sb.cli import analyse, export, score
+from acorl_sb.cli import analyse, export, groups, score
 from acorl_sb.utils.errors import UserError
 from tests.commands import ROOT, checksums, refused, run
 
@@ -172,6 +172,25 @@ RECIPE = cases(
         "batch_size": ["2.5"],
     }
 )
+GROUPS = cases(
+    {
+        "groups": ["null", "[]", "''", "[[]]"],
+        "bands": ["x", "[]", "null", "{age: []}", "{age: x}", "{age: [x]}"],
+        "threshold": ["x", "[]", ".nan", ".inf"],
+        "points": ["[]", "null", "x", "2"],
+        "prior": [*NOT_NUMBERS, "0", "1"],
+        "c_miss": [*NOT_NUMBERS, "0"],
+        "c_fa": [*NOT_NUMBERS, "0"],
+        "replicates": [*NAN, "3"],
+        "level": [*NOT_NUMBERS, "0", "1"],
+        "least_speakers": [*NAN, "4"],
+        "seed": NAN,
+        "system": ["''"],
+        "calibrate_by": ["gender"],
+        "output_folder": [*NO_TEXT, "null"],
+        "gruops": ["age"],
+    }
+)
 EXPORT = cases({"onnx": ["null", "''"], "member": ["null", "''"], "x": ["1"]})
 
 
@@ -219,6 +238,9 @@ COMMANDS = {
         {"channels": "8", "crop_seconds": "0.5"},
         RECIPE,
         module(f"{RECIPE_FOLDER}/train.py"),
+    ),
+    "groups": Command(
+        ["-m", groups.__name__], None, {"test": "a.txt", "groups": "age"}, GROUPS, groups
     ),
     "export": Command(["-m", export.__name__], None, {"member": "a", "onnx": "b"}, EXPORT, export),
 }
