@@ -129,6 +129,7 @@ FUSE = cases(
         "prior": [*NOT_NUMBERS, "0", "1", "1.5"],
         "l2": [*NOT_NUMBERS, "-1"],
         "quality": ["size", "null", "[duration, duration]"],
+        "uncertainty": ["x", "3", "null"],
         "cohort_top": [*NAN, "0"],
         "points": ["[]", "null", "x", "2", "[0.1, 0.1]"],
         "c_miss": [*NOT_NUMBERS, "0"],
