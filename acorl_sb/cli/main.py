@@ -43,6 +43,10 @@ COMMANDS = {
         "error rates by group of speakers: gender, age, any column of a manifest",
         "acorl groups --run_folder results/my_run --groups gender,age",
     ),
+    "distil": Command(
+        "distil a finished run into one student encoder",
+        "acorl distil --run_folder results/my_run",
+    ),
     "export": Command(
         "write a member as ONNX: waves in, embeddings out",
         "acorl export results/my_run/members/second --onnx second.onnx",
