@@ -5,8 +5,8 @@
 
 The run's members are the frozen teachers. Corpus, splits and seed are the run's own; the YAML is
 ``hparams/distil.yaml`` unless another is named, and every key of ``acorl train`` can be
-overridden; ``--run_folder`` must be given. ``output_folder`` is ``distilled`` in the run folder; the student is in its
-``members/student``. docs/distillation.md explains it.
+overridden. ``--run_folder`` must be given; ``output_folder`` is ``distilled`` in it, and the
+student is in its ``members/student``. docs/distillation.md explains it.
 """
 
 from __future__ import annotations
