@@ -51,6 +51,14 @@ COMMANDS = {
         "write the report page of a finished run again",
         "acorl report results/my_run",
     ),
+    "groups": Command(
+        "error rates by group of speakers: gender, age, any column of a manifest",
+        "acorl groups --run_folder results/my_run --groups gender,age",
+    ),
+    "distil": Command(
+        "distil a finished run into one student encoder",
+        "acorl distil --run_folder results/my_run",
+    ),
     "export": Command(
         "write a member as ONNX: waves in, embeddings out",
         "acorl export results/my_run/members/second --onnx second.onnx",
