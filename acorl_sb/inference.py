@@ -55,13 +55,6 @@ class Comparison(NamedTuple):
     bias: float
 
 
-class Heard(NamedTuple):
-    """Unit-length embeddings (D_k,), one per member, and the seconds that they are of."""
-
-    embeddings: list[torch.Tensor]
-    seconds: float
-
-
 class Verifier:
     """The members of an ensemble and the logistic fusion that makes their scores an LLR.
 
@@ -183,8 +176,7 @@ class Verifier:
         given. No code of the run's folders, nor of the references that it names, is run, unless
         ``trust`` says that it may be; see ``acorl_sb.encoders.trusted``.
 
-        Raises ``UserError`` for a run that is not finished, damaged, or has a single member, and
-        for one that needs ``trust``.
+        Raises ``UserError`` for a run that is not finished, damaged, of one member, or not trusted.
         """
         run = load_run(folder, trust, members)
         options.setdefault("score_seconds", run.score_seconds)
@@ -209,13 +201,13 @@ class Verifier:
         Raises ``UserError`` for what ``acorl_sb.data.waves.read_wave`` refuses, and for a wave in
         which a member finds nothing to embed.
         """
-        return self.hear(wave).embeddings
+        return self._embed(wave)[0]
 
-    def hear(self, wave: Wave) -> Heard:
+    def _embed(self, wave: Wave) -> tuple[list[torch.Tensor], float]:
         """As ``embed``, with the seconds that were embedded."""
         samples, where = self._read(wave)
         z = embed_waves(self.ensemble.members, [(samples, where)], 1, self.device)
-        return Heard([of_member[0] for of_member in z], len(samples) / SAMPLE_RATE)
+        return [of_member[0] for of_member in z], len(samples) / SAMPLE_RATE
 
     def embed_many(self, waves: Iterable[Wave], batch_size: int = 32) -> list[torch.Tensor]:
         """Embeddings of N waves, K tensors (N, D_k): each as ``embed`` gives it, in batches.
@@ -243,14 +235,14 @@ class Verifier:
         check_speaker(name)
         if self._store is not None:
             self._store.check_new(name, replace)
-        heard = [self.hear(wave) for wave in waves]
-        members = zip(*(h.embeddings for h in heard), strict=True)
+        embedded, seconds = zip(*map(self._embed, waves), strict=True)
+        members = zip(*embedded, strict=True)
         means = [torch.stack(of_member).mean(0).numpy() for of_member in members]
         try:
             vector = join(means)
         except ValueError:
             raise UserError(f"{name}: the waves cancel each other out; are they speech?") from None
-        return self.store.enrol(name, vector, len(heard), sum(h.seconds for h in heard), replace)
+        return self.store.enrol(name, vector, len(waves), sum(seconds), replace)
 
     def verify(self, name: str, wave: Wave) -> Decision:
         """Whether ``wave`` is the enrolled speaker ``name``; UserError for an unknown name."""
@@ -269,8 +261,8 @@ class Verifier:
 
     def compare_enrolled(self, name: str, wave: Wave) -> Comparison:
         """As ``verify``, with what the LLR is made of."""
-        enrolled = self.store.model.split(self.store.vector(name))
-        return self._compared(enrolled, self.embed(wave))
+        vector = self.store.vector(name)
+        return self._compared(self.store.model.split(vector), self.embed(wave))
 
     def compare(self, first: Wave, second: Wave) -> Comparison:
         """Whether two waves are of one speaker, and what the LLR is made of."""

@@ -59,6 +59,11 @@ def batches(
     quantum : as ``free_padding`` says
     most_samples : most samples in a batch, though a longer utterance is one alone; None: any
 
+    Yields
+    ------
+    list of int
+        A batch: indices into ``lengths``.
+
     Example
     -------
     >>> list(batches([165, 320, 161, 170, 160], batch_size=3, quantum=160))

@@ -27,6 +27,10 @@ def load_named(
     revision : commit, tag or branch on the hub
     trust : whether a folder or YAML may name any code, see docs/trust.md
 
+    Returns
+    -------
+    SpeakerEncoder
+
     Raises
     ------
     UserError

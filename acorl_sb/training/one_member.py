@@ -176,6 +176,10 @@ def average(
         averaged like weights.
     chosen : dict
         SpeechBrain's ``min_key``, or nothing for the latest ones.
+
+    Returns
+    -------
+    list of int
     """
     found = checkpointer.find_checkpoints(
         max_num_checkpoints=count, ckpt_predicate=lambda saved: saved.meta["end-of-epoch"], **chosen
