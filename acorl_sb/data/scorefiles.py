@@ -1,4 +1,4 @@
-"""Score files of SpeechBrain, WeSpeaker and Kaldi, told apart by themselves."""
+"""Score files of SpeechBrain, WeSpeaker and Kaldi, detected automatically."""
 
 from __future__ import annotations
 
