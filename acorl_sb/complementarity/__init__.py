@@ -13,6 +13,7 @@ from acorl_sb.complementarity.adversarial import (
 )
 from acorl_sb.complementarity.bounded import Bounded, bounded_loss
 from acorl_sb.complementarity.combined import Combined
+from acorl_sb.complementarity.distillation import Distillation
 from acorl_sb.complementarity.fused_scores import FusedScores
 from acorl_sb.complementarity.hard_classes import HardClasses
 from acorl_sb.complementarity.joint import Joint, concatenate
@@ -29,6 +30,7 @@ __all__ = [
     "Bounded",
     "Combined",
     "ConditionalRedundancy",
+    "Distillation",
     "EmbeddingTarget",
     "FusedScores",
     "HardClasses",

@@ -74,7 +74,7 @@ def data_fingerprints(settings: dict, save_folder: Path) -> list[str | None]:
 
 
 def _fingerprint(folder: str | os.PathLike | None, save_folder: Path) -> str | None:
-    """A digest of every file's name, size and time of change below ``folder``.
+    """A digest of every file's name, size and time of change below ``folder``, or of one file.
 
     What lies in ``save_folder`` does not count: it may be inside.
     """
@@ -82,6 +82,8 @@ def _fingerprint(folder: str | os.PathLike | None, save_folder: Path) -> str | N
         return None
     own = str(save_folder.resolve())
     digest = hashlib.sha256()
+    if os.path.isfile(folder):  # a table of recordings
+        return file_digest(Path(folder))
     for parent, folders, files in walk(folder):
         folders[:] = [n for n in folders if os.path.abspath(os.path.join(parent, n)) != own]
         digest.update(os.path.relpath(parent, folder).encode("utf-8", "surrogateescape"))

@@ -13,6 +13,7 @@ from speechbrain.utils.distributed import if_main_process
 
 from acorl_sb import metrics
 from acorl_sb.data.embeddings import Embeddings, concatenate, write_embeddings
+from acorl_sb.data.recording_range import RecordingRange
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.encoders.encoder import SpeakerEncoder
@@ -25,6 +26,8 @@ from acorl_sb.scoring.results import Judge, flat
 from acorl_sb.utils.files import write_json
 
 COST_POINTS = (0.01, 0.05)
+LOGISTIC = "score-logistic"
+"""The fusion whose scores are LLRs."""
 
 
 def evaluate_ensemble(
@@ -94,6 +97,7 @@ def evaluate_ensemble(
     results = {
         "cost_points": [{"p_target": p, "c_miss": 1, "c_fa": 1} for p in COST_POINTS],
         "score_seconds": seconds,
+        "calibrated_on": RecordingRange.of(dev.utterances, seconds)._asdict(),
         "trials": {part: side.counts() for part, side in sides.items()},
         **add_intervals(rows, test_scores, test),
         "systems": rows,
@@ -163,7 +167,7 @@ def fuse_all(
     }
     for name, model in (
         ("score-mean", fusion.MeanZNorm()),
-        ("score-logistic", fusion.LogisticFusion(prior=0.05)),
+        (LOGISTIC, fusion.LogisticFusion(prior=0.05)),
     ):
         model.fit(stacked["dev"], sides["dev"].trials.known_labels)
         fusion.save(folder / "fusion" / f"{name}.json", model)

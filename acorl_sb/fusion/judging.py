@@ -36,6 +36,7 @@ class Settings:
     seed: int = 0
     folds: int = 5
     exhaustive: int = 8
+    uncertainty: bool = False
 
 
 def dcf_name(p_target: float) -> str:

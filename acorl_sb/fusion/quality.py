@@ -1,4 +1,4 @@
-"""Quality measures of trials (duration, magnitude, closeness to a cohort), as fusion columns."""
+"""Quality measures of trials (duration, magnitude, cohort, uncertainty), as fusion columns."""
 
 from __future__ import annotations
 
@@ -89,8 +89,9 @@ def quality_of_part(
     embeddings: Sequence[Embeddings],
     cohort_top: int,
     speaker_files: Sequence[str],
+    std: np.ndarray | None = None,
 ) -> tuple[np.ndarray | None, list[str]]:
-    """Quality columns (Q, N) of one part and their names."""
+    """Quality columns (Q, N) of one part and their names; ``std`` (S, N) is of the score files."""
     if not quality:
         return None, []
     columns, names = [], []
@@ -108,6 +109,15 @@ def quality_of_part(
                 f"({where}): {some(unknown)}"
             )
         add("log duration", log_durations(np.array([durations[u] for u in trials.ids])))
+    if "uncertainty" in quality:
+        if std is None:
+            raise UserError(
+                "quality measure 'uncertainty': not every score file has standard deviations; its "
+                "lines must be 'enrol test label score std'"
+            )
+        # Of the score itself, not of a side: one column a system.
+        columns.append(std)
+        names += [f"standard deviation {system.name}" for system in systems]
     if {"magnitude", "cohort"} & set(quality) and len(embeddings) != len(systems):
         raise UserError(
             "quality measures 'magnitude' and 'cohort' need the embeddings of every system"

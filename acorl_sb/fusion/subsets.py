@@ -144,6 +144,11 @@ def change(smaller: Judged, larger: Judged, level: float) -> dict[str, dict[str,
     changes = paired_changes(
         larger.figures, larger.replicates, smaller.figures, smaller.replicates, level
     )
+    return with_verdicts(changes)
+
+
+def with_verdicts(changes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Paired changes, each with its ``verdict``: helps, harms, not shown, or None."""
     for row in changes.values():
         row["verdict"] = None
         if row["interval"]:

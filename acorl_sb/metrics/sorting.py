@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 Array = Any  # numpy array, torch tensor, or a plain sequence of numbers
 
-_PIECE = 1 << 16  # trials parted by label at a time
+_PIECE = 1 << 15  # trials parted by label at a time
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ def sort_trials(scores: Array, labels: Array) -> SortedTrials:
     target, nontarget = split(scores, labels)
     target, nontarget = sort(target), sort(nontarget)
     # NaN sorts last, so the two ends of a sorted list tell whether all of it is finite.
-    ends = torch.stack([target[0], target[-1], nontarget[0], nontarget[-1]])
-    if not bool(torch.isfinite(ends).all()):
+    ends = target[0], target[-1], nontarget[0], nontarget[-1]
+    if not all(math.isfinite(end) for end in ends):
         raise ValueError("scores must be finite: at least one is NaN or infinite")
     return SortedTrials(target, nontarget)
 
@@ -101,9 +102,9 @@ def _part(values: np.ndarray, flags: np.ndarray) -> tuple[torch.Tensor, torch.Te
     for start in range(0, len(values), _PIECE):
         piece = slice(start, start + _PIECE)
         for side, chosen in enumerate((flags[piece], ~flags[piece])):
-            index = np.flatnonzero(chosen)
+            index = chosen.nonzero()[0]
             end = filled[side] + len(index)
-            np.take(values[piece], index, out=parts[side][filled[side] : end], mode="clip")
+            values[piece].take(index, out=parts[side][filled[side] : end], mode="clip")
             filled[side] = end
     return torch.from_numpy(parts[0]), torch.from_numpy(parts[1])
 

@@ -170,6 +170,15 @@ def protocol_notes(results: dict[str, Any]) -> list[str]:
     return notes
 
 
+def shown(results: dict[str, Any]) -> str:
+    """What a terminal shows: trials and speakers, the table, and what its reader must know."""
+    parts = ["the reported trials have no labels: fused, not measured"]
+    if results["table"]:
+        tables = [markdown(*count_table(results)), markdown(*main_table(results))]
+        parts = [*tables, interval_note(results)]
+    return "\n".join([*parts, *protocol_notes(results)])
+
+
 def page(results: dict[str, Any]) -> str:
     """The whole Markdown file."""
     parts = ["# Fusion of " + escape(", ".join(results["systems"])) + "\n"]

@@ -95,6 +95,15 @@ def test_the_table_has_counts_and_intervals_or_says_why_not(run):
     assert results["intervals"]["method"] in done.stdout
 
 
+def test_a_run_ends_with_its_page(run):
+    folder, _, _ = run
+    page = (folder / "report.html").read_text()
+    for key in ("det", "bayes-score-logistic", "training-dev-eer", "training-task-loss"):
+        assert f'id="figure-{key}"' in page and (folder / "figures" / f"{key}.svg").is_file()
+    results = json.loads((folder / "results.json").read_text())
+    assert f">{100 * results['systems'][0]['test']['eer']:.2f}" in page
+
+
 def test_the_log_says_what_happened(run):
     folder, _, _ = run
     log = (folder / "train_log.txt").read_text()
@@ -167,10 +176,11 @@ def test_a_verifier_of_the_run_gives_the_llrs_of_its_score_file(run):
     verifier = Verifier.from_run(folder)
     file = read_scores(folder / "scores" / "score-logistic" / "test.txt")
     assert verifier.score_seconds == 0.5
+    assert verifier.calibrated_on.longest == 0.5 >= verifier.calibrated_on.shortest
     waves = {u.id: u.wav for u in read_manifest(folder / "manifest" / "test.csv")}
     for i in range(0, len(file.scores), len(file.scores) // 5):
         enrol, test = (file.trials.ids[side[i]] for side in (file.trials.enrol, file.trials.test))
-        verifier.enrol(enrol, [waves[enrol]])
+        verifier.enrol(enrol, [waves[enrol]], replace=True)
         assert verifier.verify(enrol, waves[test]).llr == pytest.approx(file.scores[i], abs=1e-3)
 
 
@@ -188,6 +198,7 @@ def on_folder(speech, tmp_path, *args):
     options = "{dev_speakers: 2, test_speakers: 2}"
     return train(
         *TINY,
+        "--no-report",
         "--corpus",
         "folder",
         "--data_folder",
@@ -304,7 +315,15 @@ def test_a_members_own_module_needs_no_trust_in_its_own_run(tmp_path):
     for _ in range(2):  # the second run keeps both
         done = subprocess.run(
             [sys.executable, "-c", f"{code}run_name='__main__')", tmp_path]
-            + ["hparams/acorl_ecapa.yaml", *TINY, "--corpus", "folder", "--data_folder", speech]
+            + [
+                "hparams/acorl_ecapa.yaml",
+                *TINY,
+                "--no-report",
+                "--corpus",
+                "folder",
+                "--data_folder",
+                speech,
+            ]
             + ["--prepare_options", "{dev_speakers: 2, test_speakers: 2}", "--members", members]
             + ["--output_folder", tmp_path / "out"],
             cwd=ROOT,

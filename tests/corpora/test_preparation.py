@@ -138,8 +138,8 @@ def test_files_that_a_member_was_trained_on_are_not_replaced(audio_tree, tmp_pat
 def test_unknown_corpora_and_options_are_named(tmp_path):
     with pytest.raises(UserError, match="'timit'"):
         corpora.prepare("timit", tmp_path, tmp_path / "out")
-    with pytest.raises(UserError, match="'manifest'"):
-        corpora.prepare("manifest", tmp_path, tmp_path / "out")
+    with pytest.raises(UserError, match="'listing'"):
+        corpora.prepare("listing", tmp_path, tmp_path / "out")
     with pytest.raises(UserError, match="'speed'"):
         corpora.prepare("folder", tmp_path, tmp_path / "out", speed=2)
     with pytest.raises(UserError, match=r"'voices'.*n_voi"):

@@ -48,6 +48,13 @@ def test_converted_audio_is_found_and_genders_may_be_absent(root):
     assert {u.gender for u in found} == {""}
 
 
+def test_ages_are_further_columns(root):
+    (root / "train" / "spk2age").write_text("0001 9\n0002 31\n")
+    found = speechocean762.collect(root)
+    assert [u.attributes for u in found.train] == 2 * [{"age": "9"}] + 2 * [{"age": "31"}]
+    assert not found.test[0].attributes
+
+
 def test_faults_are_named(root):
     table = root / "train" / "utt2spk"
     table.write_text("00011\t0001\n00012\n")

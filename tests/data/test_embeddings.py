@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
-from acorl_sb.data import embeddings
+from acorl_sb.data import embedding_files, embeddings
 from acorl_sb.data.embeddings import Embeddings, read_embeddings, write_embeddings
 from acorl_sb.utils.errors import UserError
 
@@ -17,7 +18,7 @@ RNG = np.random.default_rng(0)
 EXAMPLE = Embeddings(["b/2", "a/1", "ü"], RNG.normal(size=(3, 5)).astype(np.float32))
 
 
-@pytest.mark.parametrize("name", ["folder", "e.npz", "e.scp", "e.ark"])
+@pytest.mark.parametrize("name", ["folder", "e.npz", "e.safetensors", "e.scp", "e.ark"])
 def test_what_is_written_is_read_back(tmp_path, name):
     path = tmp_path / name
     embeddings.write_embeddings(path, EXAMPLE)
@@ -26,6 +27,38 @@ def test_what_is_written_is_read_back(tmp_path, name):
     assert found.vectors.dtype == np.float32
     assert (found.vectors == EXAMPLE.vectors).all()
     assert not [p.name for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_safetensors_reads_what_is_written_and_the_other_way_round(tmp_path):
+    embeddings.write_embeddings(tmp_path / "e.safetensors", EXAMPLE)
+    assert (load_file(tmp_path / "e.safetensors")["embeddings"] == EXAMPLE.vectors).all()
+    save_file({"u1": np.ones(3, np.float32), "u2": np.zeros(3)}, tmp_path / "o.safetensors")
+    found = embeddings.read_embeddings(tmp_path / "o.safetensors")
+    assert dict(zip(found.ids, found.vectors[:, 0].tolist(), strict=True)) == {"u1": 1, "u2": 0}
+    data = (tmp_path / "e.safetensors").read_bytes()
+    others = [b"", data[:-4], data[:20], data.replace(b"ids", b"sdi"), data.replace(b"[\\", b"{\\")]
+    for number, content in enumerate(others):
+        (path := tmp_path / f"{number}.safetensors").write_bytes(content)
+        with pytest.raises(UserError, match=path.name):
+            embeddings.read_embeddings(path)
+
+
+@pytest.mark.parametrize("name", ["folder", "e.npz", "e.safetensors", "e.scp", "e.ark"])
+def test_written_in_blocks_it_is_the_same_file(tmp_path, name):
+    for part in ("whole", "blocks"):
+        (tmp_path / part).mkdir()
+    embeddings.write_embeddings(tmp_path / "whole" / name, EXAMPLE)
+    blocks = (EXAMPLE.vectors[row : row + 2] for row in (0, 2))
+    embedding_files.write_blocks(tmp_path / "blocks" / name, EXAMPLE.ids, 5, blocks)
+    whole, made = (read_embeddings(tmp_path / part / name) for part in ("whole", "blocks"))
+    assert whole.ids == made.ids and (whole.vectors == made.vectors).all()
+
+
+def test_blocks_that_are_too_few_write_nothing(tmp_path):
+    for name in ("e.npz", "e.safetensors", "e.ark"):
+        with pytest.raises(ValueError):
+            embedding_files.write_blocks(tmp_path / name, ["a", "b"], 5, [EXAMPLE.vectors[:1]])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_kaldiio_reads_what_is_written_and_the_other_way_round(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import pytest
 from speechbrain.dataio.dataio import load_data_csv
@@ -37,8 +38,19 @@ def test_speechbrains_own_manifests_are_read(tmp_path):
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["ID", "duration", "wav", "start", "stop", "spk_id", "note"])
-        writer.writerow(["x", 2.0, "/x.wav", 0, 32000, "s", "ignored"])
-    assert read_manifest(path) == [Utterance("x", 2.0, "/x.wav", 0, 32000, "s")]
+        writer.writerow(["x", 2.0, "/x.wav", 0, 32000, "s", "kept"])
+    kept = {"note": "kept"}
+    assert read_manifest(path) == [Utterance("x", 2.0, "/x.wav", 0, 32000, "s", attributes=kept)]
+
+
+def test_further_columns_come_back(tmp_path):
+    path = tmp_path / "a.csv"
+    first = replace(UTTERANCES[0], attributes={"age": "9", "accent": "Welsh, north"})
+    write_manifest(path, [first, UTTERANCES[1]])
+    assert path.read_text(encoding="utf-8").splitlines()[0] == f"{HEADER},accent,age"
+    assert read_manifest(path) == [first, UTTERANCES[1]]
+    names = ("age", "gender", "session", "weight")
+    assert [first.attribute(name) for name in names] == ["9", "f", "kitchen", ""]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -93,3 +95,33 @@ def test_duplicates_are_refused(tmp_path):
     path.write_text("a b 0.1\na c 0.2\na b 0.1\n")
     with pytest.raises(UserError, match="'a b'"):
         scorefiles.read_scores(path)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_standard_deviations_are_a_fifth_column(tmp_path, labelled):
+    labels = np.array([True, False, False])
+    trials = TrialList(["a", "b", "c"], np.array([0, 0, 1]), np.array([1, 2, 2]), labels)
+    trials = trials if labelled else replace(trials, labels=None)
+    scores, std = np.array([1.5, 0.0, 1.0]), np.array([0.1, 1e-300, 0.0])
+    scorefiles.write_scores(tmp_path / "s.txt", trials, scores, std=std)
+    found = scorefiles.read_scores(tmp_path / "s.txt")
+    assert (found.scores == scores).all() and (found.std == std).all()
+    if labelled:
+        assert (found.trials.labels == labels).all()
+    else:
+        assert found.trials.labels is None
+    scorefiles.write_scores(tmp_path / "plain.txt", trials, scores)
+    assert scorefiles.read_scores(tmp_path / "plain.txt").std is None
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["a b 1 0.5 -1", "a b 1 0.5 nan", "a b 1 0.5 1_0", "a b 2 0.5 1", "a b - 0.5 1", "a b 1 0.5"],
+)
+def test_a_bad_standard_deviation_is_named_with_its_line(tmp_path, bad):
+    (tmp_path / "s.txt").write_text(f"a c 0 0.25 0.5\n{bad}\n")
+    with pytest.raises(UserError, match=r"s\.txt line 2"):
+        scorefiles.read_scores(tmp_path / "s.txt")
+    (tmp_path / "s.txt").write_text("a c - 0.25 0.5\na b 1 0.5 1\n")
+    with pytest.raises(UserError, match=r"s\.txt line 2"):
+        scorefiles.read_scores(tmp_path / "s.txt")

@@ -157,3 +157,27 @@ def test_what_does_not_fit_is_refused():
     for cohort in (vectors[:1], vectors[:1].repeat(4, 1)):  # too small; the same scores throughout
         with pytest.raises(ValueError):
             ZNorm()(torch.zeros(1), rows, rows, Cosine(), cohort, vectors, vectors)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_statistics_hold_with_ties_biases_and_fewer_rows_than_threads(threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        left, right = (torch.tensor(RNG.integers(-2, 3, (n, 3)).astype(float)) for n in (7, 40))
+        biases = torch.linspace(-1, 1, 7).double(), torch.linspace(0, 1, 40).double().round()
+        sides = PreparedSides(left, right, *biases)
+        for rows in ([0], [6, 2], list(range(7))):
+            found = normalise.cohort_statistics(sides, torch.tensor(rows), 9)
+            scores = left @ right.T + biases[0][:, None] + biases[1]
+            top = scores[rows].sort(1, descending=True).values[:, :9]
+            torch.testing.assert_close(found, (top.mean(1), top.std(1)))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_deviation_of_equal_scores_is_zero():
+    third = torch.full((1, 1), 1 / 3, dtype=torch.float64)  # a sum of these is rounded
+    sides = PreparedSides(third, third.expand(50, 1), torch.zeros(1), torch.zeros(50))
+    for top_k in (None, 30):
+        assert normalise.cohort_statistics(sides, torch.tensor([0]), top_k)[1].item() == 0

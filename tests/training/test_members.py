@@ -344,3 +344,29 @@ def test_one_speaker_is_not_enough(data):
 def test_bad_settings_name_the_key(key, value):
     with pytest.raises(UserError, match=f"'{key}'"):
         tiny.settings(**{key: value})
+
+
+def test_weights_are_averaged_over_the_best_epochs(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(one_member.shutil, "rmtree", lambda *args, **options: None)
+    train(tmp_path, data, [spec("a")], epochs=5, average_checkpoints=2)
+    saved = []
+    for path in tmp_path.glob("a/save/CKPT*"):
+        meta = ruamel.yaml.YAML(typ="safe").load(path / "CKPT.yaml")
+        saved.append((meta["dev_eer"], meta["epoch"], torch.load(path / "encoder.ckpt")))
+    best = sorted(saved, key=lambda found: found[0])[:2]
+    record = json.loads((tmp_path / "a" / "member.json").read_text())
+    assert record["averaged_epochs"] == sorted(epoch for _, epoch, _ in best)
+    encoder = load_member(tmp_path / "a")
+    for key, value in encoder.embedding_model.state_dict().items():
+        wanted = sum(state[f"embedding_model.{key}"].double() for *_, state in best) / 2
+        if value.is_floating_point():
+            torch.testing.assert_close(value.double(), wanted, atol=1e-6, rtol=1e-5)
+    log = (tmp_path / "a" / "train_log.jsonl").read_text().splitlines()
+    errors = sorted(json.loads(line)["dev_eer"] for line in log)
+    assert [error for error, *_ in best] == pytest.approx(errors[:2])
+    assert record["dev_eer"] == pytest.approx(fake_error(encoder), rel=1e-5)
+
+
+def test_more_epochs_than_there_are_cannot_be_averaged():
+    with pytest.raises(UserError, match="average_checkpoints"):
+        tiny.settings(epochs=2, average_checkpoints=3)
