@@ -174,7 +174,7 @@ class DevTest:
         )
 
     def held_out(self, fit: Fit) -> tuple[np.ndarray, Any]:
-        """What a map of scores, fitted on development trials, gives (N,) for others; and the map."""
+        """What a map of scores, fitted on development trials, gives others (N,); and the map."""
         model = fit(self.dev.scores, self.dev.trials.known_labels)
         return model(self.reported.scores), model
 
