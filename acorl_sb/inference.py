@@ -1,9 +1,4 @@
-"""A finished ensemble at work: embed, enrol, verify, identify.
-
-verifier = Verifier.from_run("results/voices_acorl_ecapa_1", p_target=0.01)
-verifier.enrol("ann", ["ann1.wav", "ann2.wav"])
-verifier.verify("ann", "who.wav")  # Decision(llr=..., threshold=4.595, accepted=...)
-"""
+"""A finished ensemble at work: embed, enrol, verify, identify; README.md has an example."""
 
 from __future__ import annotations
 
@@ -86,24 +81,17 @@ class Verifier:
 
     Example
     -------
-    >>> class Halves(torch.nn.Module):  # an encoder: the means of a wave's two halves
-    ...     embedding_dim = 2
-    ...
-    ...     def forward(self, waves):  # (B, T) -> (B, 2)
-    ...         return torch.stack([half.mean(1) for half in waves.chunk(2, 1)], 1)
+    >>> halves = torch.nn.AdaptiveAvgPool1d(2)  # an encoder: the means of a wave's two halves
+    >>> halves.embedding_dim = 2
     >>> ensemble = FrozenEnsemble()
-    >>> member = ensemble.add("halves", Halves())
+    >>> member = ensemble.add("halves", halves)
     >>> fitted = {"weights": [6.0], "bias": -2.0, "n_systems": 1}
-    >>> model = fusion.LogisticFusion().state() | fitted
-    >>> model = fusion.LogisticFusion.from_state(model)
+    >>> model = fusion.LogisticFusion.from_state(fusion.LogisticFusion().state() | fitted)
     >>> verifier = Verifier(ensemble, model, p_target=0.05, sample_rate=16000)
-    >>> early, late = np.repeat([1.0, 0.0], 1600), np.repeat([0.0, 1.0], 1600)
-    >>> enrolment = verifier.enrol("ann", [early])
-    >>> decision = verifier.verify("ann", 0.5 * early)
+    >>> enrolment = verifier.enrol("ann", [np.repeat([1.0, 0.0], 1600)])
+    >>> decision = verifier.verify("ann", np.repeat([0.5, 0.0], 1600))
     >>> round(decision.llr, 3), round(decision.threshold, 3), decision.accepted
     (4.0, 2.944, True)
-    >>> verifier.verify("ann", late).accepted
-    False
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Trial lists: VoxCeleb's ``1 enrol test`` and Kaldi's ``enrol test target``, told apart."""
+"""Trial lists: VoxCeleb's ``1 enrol test`` or Kaldi's ``enrol test target``, detected by form."""
 
 from __future__ import annotations
 

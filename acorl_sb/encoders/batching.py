@@ -59,10 +59,9 @@ def batches(
     quantum : as ``free_padding`` says
     most_samples : most samples in a batch, though a longer utterance is one alone; None: any
 
-    Yields
-    ------
-    list of int
-        A batch: indices into ``lengths``.
+    Returns
+    -------
+    iterator of lists of indices; each index comes once
 
     Example
     -------

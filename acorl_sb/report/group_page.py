@@ -62,7 +62,7 @@ def group_table(results: dict[str, Any], name: str) -> tuple[Row, list[Row]]:
 
 
 def difference_table(results: dict[str, Any], name: str) -> tuple[Row, list[Row]]:
-    """Header and rows: each group minus the other groups together, p-values by Holm's method."""
+    """Header and rows: each group minus the others together, with p-values by Holm's method."""
     header, rows = [f"{name}, minus the others", "figure", "difference", "p", "p (Holm)"], []
     compared = [row for row in results["attributes"][name]["groups"] if row["difference"]]
     # Two groups are one comparison, and the second row of it the first with the other sign.

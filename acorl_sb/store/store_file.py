@@ -119,5 +119,5 @@ def faults(name: str) -> Iterator[None]:
 
 
 def damaged(name: str, what: str) -> UserError:
-    """The error of the store in file ``name``; ``what`` is wrong with it."""
+    """The error of a store that cannot be read; ``what`` is wrong with it."""
     return UserError(f"{name}: the store is damaged ({what}); take a copy of it, or enrol anew")

@@ -1,4 +1,8 @@
-"""Reading a script's YAML and command line the SpeechBrain way, with unknown keys as errors."""
+"""Reading a script's YAML and command line the SpeechBrain way, with unknown keys as errors.
+
+HyperPyYAML resolves references and builds objects. It takes any key in a YAML and builds all
+at once; what is known, inherited and built later is decided here.
+"""
 
 from __future__ import annotations
 

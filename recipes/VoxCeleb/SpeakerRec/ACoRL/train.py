@@ -36,7 +36,7 @@ from acorl_sb.utils.option_kinds import ABSENT
 
 
 class RecipeOptions(TrainOptions):
-    """The keys of the front door's train.py, and those that only this recipe's YAMLs have."""
+    """The keys of the default recipe's train.py, and those that only this recipe's YAMLs have."""
 
     lazy: ClassVar[tuple[str, ...]] = ("members", "references", "encoder")
 
