@@ -129,7 +129,7 @@ def ranked(found: list[tuple[str, float]], p_target: float, c_miss: float, c_fa:
     rows = [
         [name, f"{llr:+.2f}", "accepted" if llr >= threshold else "rejected"] for name, llr in found
     ]
-    return markdown(["speaker", "LLR", "as one among others"], rows)
+    return markdown(["speaker", "LLR", "decision"], rows)
 
 
 def build(
@@ -149,7 +149,11 @@ def build(
     def recorder(label: str, key: str) -> Any:
         """An input of audio with a picture below."""
         audio = gr.Audio(
-            sources=["microphone", "upload"], type="filepath", label=label, editable=False
+            sources=["microphone", "upload"],
+            type="filepath",
+            label=label,
+            editable=False,
+            buttons=["download"],  # without the one that shares it on a server of Gradio's makers
         )
         picture = gr.HTML()
         shown = partial(desk.show, key=f"wave-{key}")
