@@ -1,10 +1,8 @@
 """A finished ensemble at work: embed, enrol, verify, identify.
 
->>> from acorl_sb.inference import Verifier  # doctest: +SKIP
->>> verifier = Verifier.from_run("results/voices_acorl_ecapa_1", p_target=0.01)  # doctest: +SKIP
->>> verifier.enrol("ann", ["ann1.wav", "ann2.wav"])  # doctest: +SKIP
->>> verifier.verify("ann", "who.wav")  # doctest: +SKIP
-Decision(llr=6.1, threshold=4.6, accepted=True)
+verifier = Verifier.from_run("results/voices_acorl_ecapa_1", p_target=0.01)
+verifier.enrol("ann", ["ann1.wav", "ann2.wav"])
+verifier.verify("ann", "who.wav")  # Decision(llr=..., threshold=4.595, accepted=...)
 """
 
 from __future__ import annotations
@@ -92,6 +90,27 @@ class Verifier:
         Leave out what is no speech before the centre is taken, see ``acorl_sb.data.vad``.
     calibrated_on : RecordingRange or None
         What the fusion was fitted on; a recording out of it gives an ``OutOfRangeWarning``.
+
+    Example
+    -------
+    >>> class Halves(torch.nn.Module):  # an encoder: the means of a wave's two halves
+    ...     embedding_dim = 2
+    ...
+    ...     def forward(self, waves):  # (B, T) -> (B, 2)
+    ...         return torch.stack([half.mean(1) for half in waves.chunk(2, 1)], 1)
+    >>> ensemble = FrozenEnsemble()
+    >>> member = ensemble.add("halves", Halves())
+    >>> fitted = {"weights": [6.0], "bias": -2.0, "n_systems": 1}
+    >>> model = fusion.LogisticFusion().state() | fitted
+    >>> model = fusion.LogisticFusion.from_state(model)
+    >>> verifier = Verifier(ensemble, model, p_target=0.05, sample_rate=16000)
+    >>> early, late = np.repeat([1.0, 0.0], 1600), np.repeat([0.0, 1.0], 1600)
+    >>> enrolment = verifier.enrol("ann", [early])
+    >>> decision = verifier.verify("ann", 0.5 * early)
+    >>> round(decision.llr, 3), round(decision.threshold, 3), decision.accepted
+    (4.0, 2.944, True)
+    >>> verifier.verify("ann", late).accepted
+    False
     """
 
     def __init__(
