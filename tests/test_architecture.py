@@ -24,6 +24,7 @@ FLOORS = (
     ("fusion",),
     ("store", "analysis"),
     ("report", "inference"),
+    ("demo",),
     ("cli",),
     ("__main__",),
 )
