@@ -95,7 +95,15 @@ def build_keys(
         Build everything as HyperPyYAML does, whatever it names: this can run any code.
     homes : packages and modules whose torch modules may be built
 
-    Raises ``UserError`` for a tree that names anything else, and what cannot be built.
+    Returns
+    -------
+    dict
+        What was built, by key.
+
+    Raises
+    ------
+    UserError
+        For a tree that names anything else, and what cannot be built.
     """
     try:
         if trust:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """A plain state dict from ``.safetensors`` or torch's format; no code in it is run.
+    """A state dict, name -> tensor of any shape, of ``.safetensors`` or torch's; no code is run.
 
     Raises ``UserError`` for a file that is missing, no state dict, or holds NaN or infinity.
     """
@@ -40,6 +41,24 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise UserError(f"{path}: the weights {key!r} hold NaN or infinity; train it again")
     return state
+
+
+def weights_hash(encoder: nn.Module) -> str:
+    """SHA-256, in hex, of an encoder's weights: names, types, shapes and bytes, sorted by name.
+
+    Of a ``SpeakerEncoder`` only the embedding network counts, which is what a member's folder
+    holds; its front end is computed and may differ in the last digit between machines.
+    """
+    state = getattr(encoder, "embedding_model", encoder).state_dict()
+    digest = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        if not isinstance(value, torch.Tensor):  # an extra state
+            digest.update(f"{name} {value!r}\n".encode())
+            continue
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _not_weights(path: Path, error: Exception) -> UserError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from acorl_sb import metrics
 from acorl_sb.fusion import calibration
 from acorl_sb.fusion import subsets as contribution
+from acorl_sb.fusion.disagreement import Disagreement, judge_uncertainty, spread_of
 from acorl_sb.fusion.judging import Resample, Row, Settings, dcf_name, judge_outcome, make_resampler
 from acorl_sb.fusion.models import LABELS
 from acorl_sb.fusion.score_inputs import Inputs
@@ -31,13 +32,16 @@ from acorl_sb.metrics.intervals import interval
 class Evaluated:
     """``results`` is plain, for JSON; ``curves`` is what the figures are drawn from.
 
-    ``fused`` holds, by part, the LLRs of the fused system; ``model`` is the system to keep.
+    ``fused`` holds, by part, the LLRs of the fused system, ``std`` their standard deviations where
+    they are asked for; ``model`` is the system to keep, ``spread`` what gives ``std``.
     """
 
     results: dict[str, Any]
     curves: dict[str, Any]
     fused: dict[str, np.ndarray]
     model: FusedSystem
+    std: dict[str, np.ndarray] = field(default_factory=dict)
+    spread: Disagreement | None = None
 
 
 def make_protocol(inputs: Inputs, settings: Settings) -> DevTest | CrossValidation:
@@ -94,8 +98,9 @@ def evaluate(
         ],
         "table": [],
     }
+    std, spread = spread_of(protocol, names, recipe.prior) if settings.uncertainty else ({}, None)
     if reported.labels is None:
-        return Evaluated(results, {}, fused, chosen.model)
+        return Evaluated(results, {}, fused, chosen.model, std, spread)
 
     labels = reported.trials.known_labels
     resample, method = make_resampler(reported, settings)
@@ -136,7 +141,9 @@ def evaluate(
     }
     results |= similarity(reported)
     curves = {name: {"kind": kind, **judged[name].curves} for kind, name in jobs if with_curves}
-    return Evaluated(results, curves, fused, chosen.model)
+    if spread is not None:
+        results["uncertainty"] = judge_uncertainty(protocol, fused, std)
+    return Evaluated(results, curves, fused, chosen.model, std, spread)
 
 
 # ------------------------------------------------------------------------------------------------

@@ -79,12 +79,14 @@ def fit(
     write_json(folder / RECORD, record)
     for part, llrs in made.fused.items():
         name = "fused.txt" if part == "scores" else f"fused_{part}.txt"
-        write_scores(folder / name, inputs.parts[part].set.trials, llrs)
+        std = made.std.get(part)
+        write_scores(folder / name, inputs.parts[part].set.trials, llrs, std=std)
     model = {
         "systems": inputs.names,
         "quality": inputs.quality_names,
         "quality_measures": options["quality"],
         **made.model.state(),
+        "uncertainty": made.spread and made.spread.state(),
         "decisions": results["decisions"],
     }
     write_json(folder / MODEL, model)
@@ -116,7 +118,9 @@ def apply(options: dict[str, Any], folder: Path, progress: Callable[[str], None]
     scored = inputs.parts["test"].set
     llrs = model(scored.scores, scored.quality)
     write_json(folder / RECORD, record)
-    write_scores(folder / "fused_test.txt", scored.trials, llrs)
+    spread = stored.disagreement()
+    std = None if spread is None else spread(scored.scores)
+    write_scores(folder / "fused_test.txt", scored.trials, llrs, std=std)
     figures = {}
     if scored.labels is not None and scored.labels.any() and not scored.labels.all():
         figures = metrics.evaluate(llrs, scored.labels, options["points"], calibrated=True)

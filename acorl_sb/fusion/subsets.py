@@ -68,15 +68,18 @@ def contributions(
 ) -> dict[str, Any]:
     """Judge subsets and say what every member adds.
 
-    Arguments:
-        members: how many there are, at least 1.
-        judge: fuses a subset and measures it; called once for each subset.
-        exhaustive: up to this many members all subsets are judged; beyond, the greedy path, the
-            single members and the full set without each member.
-        level: of the intervals of the paired differences.
-        mapper: like ``map``; may judge several at a time.
+    Arguments
+    ---------
+    members : how many there are, at least 1.
+    judge : fuses a subset and measures it; called once for each subset.
+    exhaustive : up to this many members all subsets are judged; beyond, the greedy path, the
+        single members and the full set without each member.
+    level : of the intervals of the paired differences.
+    mapper : like ``map``; may judge several at a time.
 
-    Returns a dict of plain lists and numbers:
+    Returns
+    -------
+    dict of plain lists and numbers
         ``search``: ``"all"`` or ``"greedy"``.
         ``subsets``: a row ``{members, selection, figures, intervals}`` for each judged subset.
         ``path``: the subsets of the greedy path (chosen by ``selection``).

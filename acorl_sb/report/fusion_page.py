@@ -7,6 +7,7 @@ from typing import Any
 from acorl_sb.report import figures
 from acorl_sb.report import fusion_tables as fuse_tables
 from acorl_sb.report.page import Block, Items, Page, Pictures, Section, Table, Text
+from acorl_sb.report.uncertainty_section import uncertainty_section
 from acorl_sb.utils.tables import with_interval
 
 _VERDICTS = {
@@ -31,6 +32,11 @@ def fusion_page(
     curves : content of its ``curves.json``
     training : epochs by member, from ``curves.read_training``; pictures only where given
     title : of the page; None: "Fusion of" and the members
+
+    Returns
+    -------
+    Page
+        Sections of text, tables and pictures.
     """
     errors = [figures.det(results, curves), figures.bayes(results, curves, results["fused_name"])]
     sections = [
@@ -46,6 +52,8 @@ def fusion_page(
         Section("Decisions", "decisions", _decisions(results)),
         Section("Scores", "scores", [Pictures(figures.histograms(results, curves))]),
     ]
+    if results.get("uncertainty"):
+        sections.insert(-2, uncertainty_section(results["uncertainty"]))
     if training:
         sections.append(Section("Training", "training", [Pictures(figures.training(training))]))
     sections.append(Section("How this was made", "made", _made(results)))

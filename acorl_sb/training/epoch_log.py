@@ -38,6 +38,7 @@ class RunningMeans:
         self.sums = {}
 
     def add(self, **values: float) -> None:
+        """Take in what one step tells, by name."""
         for key, value in values.items():
             total, count = self.sums.get(key, (0.0, 0))
             self.sums[key] = [total + value, count + 1]
@@ -47,10 +48,12 @@ class RunningMeans:
 
     @mark_as_saver
     def save(self, path):
+        """Write the sums so far; SpeechBrain's checkpointer calls it."""
         Path(path).write_text(json.dumps(self.sums), encoding="utf-8")
 
     @mark_as_loader
     def load(self, path, end_of_epoch):
+        """Go on with the sums of an interrupted epoch."""
         self.sums = json.loads(Path(path).read_text(encoding="utf-8"))
 
 

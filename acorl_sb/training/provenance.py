@@ -7,18 +7,16 @@ frozen reference encoder.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from speechbrain.utils.checkpoints import CKPT_PREFIX
 from speechbrain.utils.run_opts import RunOptions
-from torch import nn
 
 from acorl_sb.encoders.ensemble import FrozenEnsemble
+from acorl_sb.encoders.weights import weights_hash
 from acorl_sb.utils.distributed import rank_and_world
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import write_json
@@ -26,24 +24,6 @@ from acorl_sb.utils.hparams import plain
 
 REFERENCES = "reference_weights"
 STARTED = "settings.json"
-
-
-def weights_hash(encoder: nn.Module) -> str:
-    """SHA-256, in hex, of an encoder's weights: names, types, shapes and bytes, sorted by name.
-
-    Of a ``SpeakerEncoder`` only the embedding network counts, which is what a member's folder
-    holds; its front end is computed and may differ in the last digit between machines.
-    """
-    state = getattr(encoder, "embedding_model", encoder).state_dict()
-    digest = hashlib.sha256()
-    for name, value in sorted(state.items()):
-        if not isinstance(value, torch.Tensor):  # an extra state
-            digest.update(f"{name} {value!r}\n".encode())
-            continue
-        value = value.detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
 
 
 def reference_weights(references: FrozenEnsemble) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from acorl_sb.cli import analyse, evaluate, export, report, score
+from acorl_sb.cli import analyse, evaluate, export, groups, report, score
 from acorl_sb.utils.errors import UserError
 from tests.commands import ROOT, checksums, refused, run
 
@@ -134,6 +134,7 @@ FUSE = cases(
         "prior": [*NOT_NUMBERS, "0", "1", "1.5"],
         "l2": [*NOT_NUMBERS, "-1"],
         "quality": ["size", "null", "[duration, duration]"],
+        "uncertainty": ["x", "3", "null"],
         "cohort_top": [*NAN, "0"],
         "points": ["[]", "null", "x", "2", "[0.1, 0.1]"],
         "c_miss": [*NOT_NUMBERS, "0"],
@@ -197,6 +198,25 @@ EVALUATE = cases(
     }
 )
 REPORT = cases({"run_folder": ["null", "''"], "x": ["1"]})
+GROUPS = cases(
+    {
+        "groups": ["null", "[]", "''", "[[]]"],
+        "bands": ["x", "[]", "null", "{age: []}", "{age: x}", "{age: [x]}"],
+        "threshold": ["x", "[]", ".nan", ".inf"],
+        "points": ["[]", "null", "x", "2"],
+        "prior": [*NOT_NUMBERS, "0", "1"],
+        "c_miss": [*NOT_NUMBERS, "0"],
+        "c_fa": [*NOT_NUMBERS, "0"],
+        "replicates": [*NAN, "3"],
+        "level": [*NOT_NUMBERS, "0", "1"],
+        "least_speakers": [*NAN, "4"],
+        "seed": NAN,
+        "system": ["''"],
+        "calibrate_by": ["gender"],
+        "output_folder": [*NO_TEXT, "null"],
+        "gruops": ["age"],
+    }
+)
 EXPORT = cases({"onnx": ["null", "''"], "member": ["null", "''"], "x": ["1"]})
 
 
@@ -249,6 +269,9 @@ COMMANDS = {
         ["-m", evaluate.__name__], None, {"encoders": "a", "trials": "b"}, EVALUATE, evaluate
     ),
     "report": Command(["-m", report.__name__], None, {"run_folder": "a"}, REPORT, report),
+    "groups": Command(
+        ["-m", groups.__name__], None, {"test": "a.txt", "groups": "age"}, GROUPS, groups
+    ),
     "export": Command(["-m", export.__name__], None, {"member": "a", "onnx": "b"}, EXPORT, export),
 }
 TABLE = [(name, key, value) for name in COMMANDS for key, value in COMMANDS[name].table]
