@@ -57,7 +57,24 @@ class Side:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that an evaluation reads, found and checked; nothing is embedded yet."""
+    """All that an evaluation reads, found and checked; nothing is embedded yet.
+
+    Arguments
+    ---------
+    options : dict
+        The keys of ``acorl evaluate``.
+    fusing : dict
+        Those of ``fuse.py`` that follow from them.
+    encoders : dict
+        By name.
+    sides : dict
+        By part: ``dev`` and ``test``, or ``scores``, which is cross-validated.
+    cohort : list of Utterance or None
+    speaker_of : dict
+        Speaker of each utterance of the trials; empty where not known, or given as files.
+    caution : list of str
+        What a reader of the results must know.
+    """
 
     options: dict[str, Any]
     fusing: dict[str, Any]
@@ -251,7 +268,7 @@ def _shared_speakers(
         for source in options["encoders"]
     }
     if cohort is not None:
-        groups["the cohort"] = [u.spk_id for u in cohort]
+        groups["the cohort"] = ["_".join(u.spk_id.split()) for u in cohort]
     caution = []
     for what, members in groups.items():
         shared = check_training(members, tested, what, bool(options["allow_test_speakers"]))
