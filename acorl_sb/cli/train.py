@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         **{key: loaded.hparams[key] for key in TrainingKeys.model_fields},
         plain=loaded.plain([*DECISIVE, *CORPUS]),
     )
-    rehearse(**loaded.lazy, settings=settings, run_opts=loaded.run_opts)
+    rehearse(**loaded.lazy, settings=settings, run_opts=loaded.run_opts, kind=TrainingSet.kind)
     run_experiment(
         **{key: loaded.hparams[key] for key in [*CORPUS, *EVALUATION]},
         **loaded.lazy,
