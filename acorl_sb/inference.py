@@ -1,39 +1,36 @@
 """A finished ensemble at work: embed, enrol, verify, identify.
 
->>> from acorl_sb.inference import Verifier  # doctest: +SKIP
->>> verifier = Verifier.from_run("results/voices_acorl_ecapa_1", p_target=0.01)  # doctest: +SKIP
->>> verifier.enrol("ann", ["ann1.wav", "ann2.wav"])  # doctest: +SKIP
->>> verifier.verify("ann", "who.wav")  # doctest: +SKIP
-Decision(llr=6.1, threshold=4.6, accepted=True)
+verifier = Verifier.from_run("results/voices_acorl_ecapa_1", p_target=0.01)
+verifier.enrol("ann", ["ann1.wav", "ann2.wav"])
+verifier.verify("ann", "who.wav")  # Decision(llr=..., threshold=4.595, accepted=...)
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-import torchaudio
-from torch.nn import functional as F
 
-from acorl_sb.data.audio import RATES, SAMPLE_RATE, SHORTEST, read_audio, read_header
+from acorl_sb.data.audio import SAMPLE_RATE
+from acorl_sb.data.recording_range import RecordingRange
+from acorl_sb.data.vad import keep_speech, require_detector
+from acorl_sb.data.waves import read_wave
 from acorl_sb.encoders.ensemble import FrozenEnsemble
-from acorl_sb.encoders.extraction import centre_of
-from acorl_sb.encoders.member_folder import load_member, load_reference
-from acorl_sb.encoders.trusted import read_yaml
+from acorl_sb.encoders.wave_batches import embed_waves
 from acorl_sb.fusion import models as fusion
+from acorl_sb.fusion.finished_run import FinishedRun, check_seconds, load_run
+from acorl_sb.fusion.saved_run import save_run
 from acorl_sb.metrics import bayes_threshold
+from acorl_sb.store import Enrolment, SpeakerStore, StoreModel, check_speaker, open_store
+from acorl_sb.store.store_file import refuse_other_files
+from acorl_sb.store.store_model import join
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.names import check_name
 
-Samples = np.ndarray | torch.Tensor
-Wave = Samples | tuple[Samples, int] | str | os.PathLike
-"""A file, or samples (T,) of full scale [-1, 1] at 16 kHz, or a pair of samples and their rate."""
+if TYPE_CHECKING:
+    from acorl_sb.data.waves import Wave
 
 
 class Decision(NamedTuple):
@@ -44,6 +41,27 @@ class Decision(NamedTuple):
     accepted: bool
 
 
+class Comparison(NamedTuple):
+    """A decision on two waves and what it is made of.
+
+    ``cosines`` and ``weights`` are by member; ``llr`` is ``bias`` plus the sum of their products.
+    """
+
+    llr: float
+    threshold: float
+    accepted: bool
+    cosines: dict[str, float]
+    weights: dict[str, float]
+    bias: float
+
+
+class Heard(NamedTuple):
+    """Unit-length embeddings (D_k,), one per member, and the seconds that they are of."""
+
+    embeddings: list[torch.Tensor]
+    seconds: float
+
+
 class Verifier:
     """The members of an ensemble and the logistic fusion that makes their scores an LLR.
 
@@ -51,18 +69,48 @@ class Verifier:
     follows from prior and costs alone and can be set anew at any time (``threshold``).
 
     Each wave is cut to the centre that the fusion was fitted on, and a speaker is enrolled by the
-    mean of unit-length embeddings, both as in scoring.
+    mean of unit-length embeddings, both as in scoring. A wave is a file or a pair (samples, rate):
+    samples (T,) of full scale [-1, 1] and their rate in Hz.
 
     Arguments
     ---------
     ensemble : FrozenEnsemble
     model : fitted ``fusion.LogisticFusion`` over the members' cosines, in their order
     p_target, c_miss, c_fa : float
-        Reference of a target and costs of the errors, of which the Bayes threshold is made.
+        Prior of a target and costs of the errors, of which the Bayes threshold is made.
     device : torch device
     score_seconds : float or None
         Seconds of the centre of each wave that is embedded; None takes waves whole. LLRs are
         calibrated for what the fusion was fitted on.
+    store : SpeakerStore, path or None
+        Where enrolled speakers are kept: a file, made where there is none, or None for memory.
+    sample_rate : int or None
+        Rate (Hz) of samples that come without one; None refuses them.
+    vad : bool
+        Leave out what is no speech before the centre is taken, see ``acorl_sb.data.vad``.
+    calibrated_on : RecordingRange or None
+        What the fusion was fitted on; a recording out of it gives an ``OutOfRangeWarning``.
+
+    Example
+    -------
+    >>> class Halves(torch.nn.Module):  # an encoder: the means of a wave's two halves
+    ...     embedding_dim = 2
+    ...
+    ...     def forward(self, waves):  # (B, T) -> (B, 2)
+    ...         return torch.stack([half.mean(1) for half in waves.chunk(2, 1)], 1)
+    >>> ensemble = FrozenEnsemble()
+    >>> member = ensemble.add("halves", Halves())
+    >>> fitted = {"weights": [6.0], "bias": -2.0, "n_systems": 1}
+    >>> model = fusion.LogisticFusion().state() | fitted
+    >>> model = fusion.LogisticFusion.from_state(model)
+    >>> verifier = Verifier(ensemble, model, p_target=0.05, sample_rate=16000)
+    >>> early, late = np.repeat([1.0, 0.0], 1600), np.repeat([0.0, 1.0], 1600)
+    >>> enrolment = verifier.enrol("ann", [early])
+    >>> decision = verifier.verify("ann", 0.5 * early)
+    >>> round(decision.llr, 3), round(decision.threshold, 3), decision.accepted
+    (4.0, 2.944, True)
+    >>> verifier.verify("ann", late).accepted
+    False
     """
 
     def __init__(
@@ -74,179 +122,187 @@ class Verifier:
         c_fa: float = 1.0,
         device: torch.device | str = "cpu",
         score_seconds: float | None = None,
+        store: SpeakerStore | str | os.PathLike | None = None,
+        sample_rate: int | None = None,
+        vad: bool = False,
+        calibrated_on: RecordingRange | None = None,
     ):
         self.ensemble = ensemble.to(device)
         self.model = model
         self.threshold = bayes_threshold(p_target, c_miss, c_fa)
         self.device = device
-        self.score_seconds = _seconds(score_seconds, "score_seconds")
-        self.enrolled: dict[str, list[torch.Tensor]] = {}
+        self.score_seconds = check_seconds(score_seconds, "score_seconds")
+        self.sample_rate = sample_rate
+        self.calibrated_on = calibrated_on
+        self.keep = keep_speech if vad else None
+        if vad:
+            require_detector()
+        self._store: SpeakerStore | None = None
+        self._new: str | os.PathLike | None = None  # a file that is made when something goes in
+        if isinstance(store, SpeakerStore):
+            self._store = store
+        elif store is not None:
+            self.open(store)
+
+    @property
+    def store(self) -> SpeakerStore:
+        """The enrolled speakers."""
+        if self._store is None:
+            self._store = open_store(self._new, self.store_model(), create=True)
+        return self._store
+
+    def open(self, path: str | os.PathLike, create: bool = True) -> None:
+        """Take the speakers of a file from now on.
+
+        Where there is none it is made at the first enrolment, unless ``create`` is False. Raises
+        ``UserError`` for a file that is no store, or of another model.
+        """
+        self._store, self._new = None, path
+        refuse_other_files(path, create)
+        if os.path.lexists(path):
+            self._store = open_store(path, self.store_model(), create)
+
+    def store_model(self) -> StoreModel:
+        """What a store must be of to be searched with these members."""
+        return StoreModel.of(self.ensemble, self.device)
 
     @classmethod
-    def from_run(cls, folder: str | os.PathLike, trust: bool = False, **options) -> Verifier:
-        """Load the output folder of ``train.py``; ``options`` are the constructor's.
+    def from_run(
+        cls,
+        folder: str | os.PathLike,
+        trust: bool = False,
+        members: Sequence[str] | None = None,
+        **options,
+    ) -> Verifier:
+        """Load the output folder of ``train.py``, or what ``save`` wrote.
 
-        ``score_seconds`` is what the run's ``results.json`` says unless it is given. No code of the
-        run's folders, nor of the references that it names, is run, unless ``trust`` says that it
-        may be; see ``acorl_sb.encoders.trusted``.
+        ``options`` are the constructor's. With ``members`` these encoders alone, one or several,
+        with a fusion fitted on their development scores.
+
+        ``score_seconds`` and ``calibrated_on`` are what ``results.json`` says unless they are
+        given. No code of the run's folders, nor of the references that it names, is run, unless
+        ``trust`` says that it may be; see ``acorl_sb.encoders.trusted``.
 
         Raises ``UserError`` for a run that is not finished, damaged, or has a single member, and
         for one that needs ``trust``.
         """
-        folder = Path(folder)
-        model_path, yaml_path, results_path = (
-            folder / "fusion" / "score-logistic.json",
-            folder / "hyperparams.yaml",
-            folder / "results.json",
+        run = load_run(folder, trust, members)
+        options.setdefault("score_seconds", run.score_seconds)
+        options.setdefault("calibrated_on", run.calibrated_on)
+        return cls(run.ensemble, run.model, **options)
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write encoders and fusion into a new folder, which ``from_run`` reads; no training data.
+
+        Enrolled speakers stay in their store, and prior and costs are said anew at loading. Raises
+        ``UserError`` as ``acorl_sb.fusion.saved_run.save_run`` does.
+        """
+        save_run(
+            folder, FinishedRun(self.ensemble, self.model, self.score_seconds, self.calibrated_on)
         )
-        for path in (yaml_path, model_path, results_path):
-            if not path.is_file():
-                raise UserError(
-                    f"{folder}: {path.relative_to(folder)} is missing; a finished run of train.py "
-                    "with two members or more is needed"
-                )
-        options.setdefault("score_seconds", _read_score_seconds(results_path))
-        ensemble = FrozenEnsemble()
-        tree = read_yaml(yaml_path)
-        for kind in ("references", "members"):
-            specs = tree.get(kind) or []
-            if not isinstance(specs, list):
-                raise UserError(f"{yaml_path}: {kind} must be a list")
-            for i, spec in enumerate(specs):
-                where = f"{yaml_path} {kind}[{i}]"
-                if not isinstance(spec, dict):
-                    raise UserError(f"{where} must have keys, such as name")
-                name = check_name(spec.get("name"), where)
-                if name in ensemble.names:
-                    raise UserError(f"{where}: the name {name!r} is there twice")
-                if kind == "references":
-                    encoder = load_reference(spec, where, trust)
-                else:
-                    encoder = load_member(folder / "members" / name, trust)
-                ensemble.add(name, encoder)
-        model = fusion.load(model_path)
-        fits = isinstance(model, fusion.LogisticFusion) and (
-            (model.n_systems, model.n_quality, np.shape(model.weights))
-            == (len(ensemble), 0, (len(ensemble),))
-        )
-        if not fits or not np.isfinite([*model.weights, model.bias]).all():
-            raise UserError(
-                f"{model_path}: no logistic fusion of the run's {len(ensemble)} members"
-            )
-        return cls(ensemble, model, **options)
+
+    load = from_run
 
     def embed(self, wave: Wave) -> list[torch.Tensor]:
         """Unit-length embeddings (D_k,), one per member, of the centre of a wave.
 
-        Raises ``UserError`` for a wave that is no (T,), shorter than ``SHORTEST``, of an unusable
-        rate, constant (so silent), or not finite.
+        Raises ``UserError`` for what ``acorl_sb.data.waves.read_wave`` refuses, and for a wave in
+        which a member finds nothing to embed.
         """
-        samples, where = self._samples(wave)
-        if len(samples) < SHORTEST * SAMPLE_RATE:
-            raise UserError(
-                f"{where}: {len(samples) / SAMPLE_RATE:.3f} s of audio are too short, "
-                f"{SHORTEST:g} s at least are needed"
-            )
-        _require_sound(samples, where)
-        embedded = []
-        batch = samples.to(self.device).unsqueeze(0)
-        for member in self.ensemble.members:
-            v = member(batch)[0].float().cpu()
-            if not bool(torch.isfinite(v).all()) or not bool(v.any()):
-                raise UserError(
-                    f"{where}: the member {member.name!r} finds no speech to embed in it"
-                )
-            embedded.append(F.normalize(v, dim=0))
-        return embedded
+        return self.hear(wave).embeddings
 
-    def _samples(self, wave: Wave) -> tuple[torch.Tensor, str]:
-        """The centre of a wave at 16 kHz, (T,) on the CPU, and what to call it in messages."""
-        seconds = self.score_seconds
-        if isinstance(wave, str | os.PathLike):
-            length = read_header(wave).length()
-            span = centre_of(0, length, seconds, SAMPLE_RATE)
-            return torch.from_numpy(read_audio(wave, *span)), os.fspath(wave)
-        rate: Any = SAMPLE_RATE
-        if isinstance(wave, tuple):
-            if len(wave) != 2:
-                raise UserError("a wave is a file, samples, or a pair (samples, sample rate)")
-            wave, rate = wave
-        try:
-            samples = torch.as_tensor(wave, dtype=torch.float32).detach().cpu()
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise UserError(f"the wave is not one of numbers ({error})") from None
-        if samples.dim() != 1 or not len(samples):
-            raise UserError(
-                f"a wave has one dimension and some samples, not {tuple(samples.shape)}"
-            )
-        if not bool(torch.isfinite(samples).all()):
-            raise UserError("the wave holds NaN or infinity")
-        _require_sound(samples, "the wave")  # resampled, a constant is one no more at its ends
-        samples = _resampled(samples, rate)
-        start, stop = centre_of(0, len(samples), seconds, SAMPLE_RATE)
-        return samples[start:stop], "the wave"
+    def hear(self, wave: Wave) -> Heard:
+        """As ``embed``, with the seconds that were embedded."""
+        samples, where = self._read(wave)
+        z = embed_waves(self.ensemble.members, [(samples, where)], 1, self.device)
+        return Heard([of_member[0] for of_member in z], len(samples) / SAMPLE_RATE)
 
-    def enrol(self, name: str, waves: Sequence[Wave]) -> None:
-        """Enrol a speaker by the mean of the unit-length embeddings of ``waves``."""
+    def embed_many(self, waves: Iterable[Wave], batch_size: int = 32) -> list[torch.Tensor]:
+        """Embeddings of N waves, K tensors (N, D_k): each as ``embed`` gives it, in batches.
+
+        Waves of one length share a batch, so it pays where many are cut to ``score_seconds``.
+        Raises ``UserError`` as ``embed`` does, for the first wave that is refused.
+        """
+        read = map(self._read, waves)
+        return embed_waves(self.ensemble.members, read, batch_size, self.device)
+
+    def _read(self, wave: Wave) -> tuple[np.ndarray, str]:
+        samples, where = read_wave(wave, self.score_seconds, self.sample_rate, self.keep)
+        if self.calibrated_on is not None:
+            self.calibrated_on.warn(samples, where, noise=self.keep is None)
+        return samples, where
+
+    def enrol(self, name: str, waves: Sequence[Wave], replace: bool = False) -> Enrolment:
+        """Enrol a speaker by the mean of the unit-length embeddings of ``waves``.
+
+        Raises ``UserError`` for a name that is enrolled already, unless ``replace`` says that its
+        enrolment goes, and for what ``embed`` refuses; the store is then as before.
+        """
         if isinstance(waves, str | os.PathLike) or not len(waves):
             raise UserError(f"{name}: enrolment takes a list of at least one wave or file")
-        embedded = [self.embed(wave) for wave in waves]
-        self.enrolled[name] = [
-            torch.stack(of_member).mean(0) for of_member in zip(*embedded, strict=True)
-        ]
+        check_speaker(name)
+        if self._store is not None:
+            self._store.check_new(name, replace)
+        heard = [self.hear(wave) for wave in waves]
+        members = zip(*(h.embeddings for h in heard), strict=True)
+        means = [torch.stack(of_member).mean(0).numpy() for of_member in members]
+        try:
+            vector = join(means)
+        except ValueError:
+            raise UserError(f"{name}: the waves cancel each other out; are they speech?") from None
+        return self.store.enrol(name, vector, len(heard), sum(h.seconds for h in heard), replace)
 
     def verify(self, name: str, wave: Wave) -> Decision:
         """Whether ``wave`` is the enrolled speaker ``name``; UserError for an unknown name."""
-        if name not in self.enrolled:
-            known = ", ".join(sorted(self.enrolled)) or "nobody"
-            raise UserError(f"{name!r} is not enrolled; enrolled: {known}")
-        llr = self._llr(self.enrolled[name], self.embed(wave))
-        return Decision(llr, self.threshold, llr >= self.threshold)
+        return Decision(*self.compare_enrolled(name, wave)[:3])
 
-    def identify(self, wave: Wave) -> list[tuple[str, float]]:
-        """All enrolled speakers with their LLRs, best first."""
-        test = self.embed(wave)
-        found = [(name, self._llr(enrolled, test)) for name, enrolled in self.enrolled.items()]
-        return sorted(found, key=lambda pair: -pair[1])
-
-    def _llr(self, enrolled: list[torch.Tensor], test: list[torch.Tensor]) -> float:
-        cosines = [
-            float(F.cosine_similarity(a, b, dim=0)) for a, b in zip(enrolled, test, strict=True)
+    def verify_many(
+        self, trials: Sequence[tuple[str, Wave]], batch_size: int = 32
+    ) -> list[Decision]:
+        """``verify`` of each pair (name, wave), in batches; unknown names are found first."""
+        enrolled = {name: self.store.model.split(self.store.vector(name)) for name, _ in trials}
+        tests = zip(*self.embed_many((wave for _, wave in trials), batch_size), strict=True)
+        return [
+            Decision(*self._compared(enrolled[name], list(test))[:3])
+            for (name, _), test in zip(trials, tests, strict=True)
         ]
-        return float(self.model(np.array(cosines)[:, None])[0])
 
+    def compare_enrolled(self, name: str, wave: Wave) -> Comparison:
+        """As ``verify``, with what the LLR is made of."""
+        enrolled = self.store.model.split(self.store.vector(name))
+        return self._compared(enrolled, self.embed(wave))
 
-def _require_sound(samples: torch.Tensor, where: str) -> None:
-    if bool((samples == samples[0]).all()):
-        raise UserError(f"{where}: the audio is silent, all its samples are equal")
+    def compare(self, first: Wave, second: Wave) -> Comparison:
+        """Whether two waves are of one speaker, and what the LLR is made of."""
+        return self._compared([v.numpy() for v in self.embed(first)], self.embed(second))
 
+    def _compared(self, enrolled: list[np.ndarray], test: list[torch.Tensor]) -> Comparison:
+        pairs = zip(enrolled, test, strict=True)
+        cosines = [float(a.astype(np.float64) @ b.double().numpy()) for a, b in pairs]
+        names, weights = self.ensemble.names, self._weights()
+        llr = self._bias() + float(weights @ np.array(cosines))
+        return Comparison(
+            llr,
+            self.threshold,
+            llr >= self.threshold,
+            dict(zip(names, cosines, strict=True)),
+            dict(zip(names, weights.tolist(), strict=True)),
+            self._bias(),
+        )
 
-def _resampled(samples: torch.Tensor, rate: Any) -> torch.Tensor:
-    """Samples (T,) at ``rate`` Hz brought to 16 kHz."""
-    low, high = RATES
-    if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or not low <= rate <= high:
-        raise UserError(f"a sample rate is a whole number of Hz from {low} to {high}, not {rate!r}")
-    # The resampler's filter has a phase for each sample of a common period.
-    if SAMPLE_RATE // math.gcd(int(rate), SAMPLE_RATE) > 1000:
-        raise UserError(f"a sample rate of {rate} Hz has almost no common divisor with 16000 Hz")
-    return torchaudio.functional.resample(samples, int(rate), SAMPLE_RATE)
+    def identify(self, wave: Wave, top: int | None = None) -> list[tuple[str, float]]:
+        """The ``top`` enrolled speakers (None: all) with their LLRs, best first."""
+        bias = self._bias()
+        found = self.store.search(self._query(self.embed(wave)), top)
+        return [(name, bias + product) for name, product in found]
 
+    def _query(self, test: list[torch.Tensor]) -> np.ndarray:
+        """The vector (D,) whose product with an enrolled speaker's is the LLR without the bias."""
+        pairs = zip(self._weights(), test, strict=True)
+        return np.concatenate([weight * v.double().numpy() for weight, v in pairs])
 
-def _read_score_seconds(path: Path) -> float | None:
-    """The centre crop that a run was scored with, which its ``results.json`` keeps."""
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        raise UserError(f"{path}: not readable as JSON; run train.py again") from None
-    if not isinstance(results, dict) or "score_seconds" not in results:
-        raise UserError(f"{path}: it does not say score_seconds; run train.py again")
-    return _seconds(results["score_seconds"], f"{path}: score_seconds")
+    def _weights(self) -> np.ndarray:
+        return np.asarray(self.model.weights, np.float64)
 
-
-def _seconds(value: Any, where: str) -> float | None:
-    if value is None:
-        return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not SHORTEST <= value < math.inf:
-        raise UserError(f"{where} must be null or a number from {SHORTEST:g} on, not {value!r}")
-    return float(value)
+    def _bias(self) -> float:
+        return float(self.model.bias)

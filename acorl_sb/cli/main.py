@@ -27,6 +27,10 @@ COMMANDS = {
         "train an ensemble of speaker encoders, score it, fuse it",
         "acorl train hparams/acorl_ecapa.yaml",
     ),
+    "evaluate": Command(
+        "evaluate encoders that exist on trials of your own, without training",
+        "acorl evaluate my_encoder other_encoder --trials trials.txt --audio recordings",
+    ),
     "embed": Command(
         "embed any number of recordings with any encoder",
         "acorl embed my_recordings --encoder results/my_run/members/second --output e.npz",
@@ -43,9 +47,37 @@ COMMANDS = {
         "show how the members of a run differ, and what their scores rest on",
         "acorl analyse hparams/analyse.yaml --run_folder results/my_run",
     ),
+    "report": Command(
+        "write the report page of a finished run again",
+        "acorl report results/my_run",
+    ),
+    "groups": Command(
+        "error rates by group of speakers: gender, age, any column of a manifest",
+        "acorl groups --run_folder results/my_run --groups gender,age",
+    ),
+    "distil": Command(
+        "distil a finished run into one student encoder",
+        "acorl distil --run_folder results/my_run",
+    ),
     "export": Command(
         "write a member as ONNX: waves in, embeddings out",
         "acorl export results/my_run/members/second --onnx second.onnx",
+    ),
+    "verify": Command(
+        "say whether two recordings are of one speaker, and why",
+        "acorl verify one.wav other.wav --run_folder results/my_run",
+    ),
+    "enrol": Command(
+        "enrol a speaker from recordings into a file of speakers",
+        "acorl enrol speakers.db ann ann1.wav ann2.wav --run_folder results/my_run",
+    ),
+    "identify": Command(
+        "list the enrolled speakers who may have spoken a recording",
+        "acorl identify speakers.db who.wav --run_folder results/my_run",
+    ),
+    "speakers": Command(
+        "list the speakers of a file, or delete some for good",
+        "acorl speakers speakers.db --delete ann",
     ),
 }
 
@@ -54,7 +86,7 @@ def usage() -> str:
     """The text of ``acorl --help``."""
     lines = ["usage: acorl COMMAND [arguments], or acorl COMMAND --help", ""]
     for name, command in COMMANDS.items():
-        lines += [f"  {name:<9}{command.summary}", f"{'':11}{command.example}"]
+        lines += [f"  {name:<10}{command.summary}", f"{'':12}{command.example}"]
     return "\n".join([*lines, "", "A YAML that is not there is looked for in the package."])
 
 

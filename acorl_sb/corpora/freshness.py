@@ -59,6 +59,7 @@ def refuse_changes(record: Path, member: str, settings: dict, files: dict[str, s
 
 
 def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -67,6 +68,7 @@ def file_digest(path: Path) -> str:
 
 
 def data_fingerprints(settings: dict, save_folder: Path) -> list[str | None]:
+    """A digest of each folder that a preparation reads, the corpus first; None for no folder."""
     folders = [settings["data_folder"], *settings["more_training"].values()]
     return [_fingerprint(folder, save_folder) for folder in folders]
 

@@ -40,6 +40,11 @@ def corpus_module(name: str) -> ModuleType:
     name : one of :func:`known_corpora`; any other is the dotted name of a module that Python can
         import, so its folder must be on ``PYTHONPATH``. It is a name, never a path.
 
+    Returns
+    -------
+    module
+        It has the function ``collect``.
+
     Raises
     ------
     UserError

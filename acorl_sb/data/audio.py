@@ -14,14 +14,16 @@ import os
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import soundfile
 
-from acorl_sb.data.m4a import M4aFile
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import require_regular, shown
+
+if TYPE_CHECKING:
+    from acorl_sb.data.m4a import M4aFile
 
 SAMPLE_RATE = 16000
 
@@ -140,6 +142,8 @@ def read_audio(
 def _open(path: str | os.PathLike) -> soundfile.SoundFile | M4aFile:
     require_regular(path, "audio")
     if os.fspath(path).lower().endswith(".m4a"):
+        from acorl_sb.data.m4a import M4aFile  # FFmpeg's libraries take a while to load
+
         return M4aFile(path)
     try:
         return soundfile.SoundFile(os.fspath(path))
@@ -184,7 +188,7 @@ def _require_sound(path: str | os.PathLike, file: soundfile.SoundFile | M4aFile)
     """Refuse a file all of whose samples are equal; mostly its first block tells."""
     file.seek(0)
     # Each read of an m4a opens the file anew.
-    size = file.frames if isinstance(file, M4aFile) else _BLOCK
+    size = _BLOCK if isinstance(file, soundfile.SoundFile) else file.frames
     first = None
     while len(block := file.read(size, dtype="float32", always_2d=True)):
         first = block[:1] if first is None else first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -30,7 +31,7 @@ class Embeddings:
     vectors: np.ndarray
 
     def index(self, ids: Sequence[str], what: str = "the embeddings") -> np.ndarray:
-        """Rows of ``ids``, int64 (len(ids),).
+        """Rows (N,), int64, of N ``ids``.
 
         An id that is not found as it stands is looked up with an audio suffix (``.wav`` ...) taken
         off, or, where the embeddings carry one, put on: trial lists often name the file where
@@ -91,15 +92,19 @@ def write_embeddings(path: str | os.PathLike, embeddings: Embeddings) -> None:
 def concatenate(members: Sequence[Embeddings]) -> Embeddings:
     """Embedding-level fusion: the members' unit-length vectors side by side, (M, sum of D).
 
-    Ids and their order are those of the first member; the others may be in another order.
+    They are divided by sqrt(K), so that a row has unit length and the cosine of two rows is the
+    mean of the members' cosines; a back end such as PLDA can weigh members otherwise. A vector of
+    zeros stays so. Ids and their order are those of the first member; the others may be in another
+    order.
     """
     parts = []
     for number, member in enumerate(members, 1):
         rows = member.index(members[0].ids, f"member {number}")
-        vectors = member.vectors[rows]
+        vectors = member.vectors[rows].astype(np.float64)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        parts.append(vectors / np.maximum(norms, np.finfo(np.float32).tiny))
-    return Embeddings(list(members[0].ids), np.concatenate(parts, axis=1))
+        parts.append(vectors / np.where(norms > 0, norms, 1.0))
+    joined = np.concatenate(parts, axis=1) / math.sqrt(len(members))
+    return Embeddings(list(members[0].ids), joined.astype(np.float32))
 
 
 # ------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from acorl_sb.data.audio import SAMPLE_RATE, SHORTEST, read_audio
 from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.waves import centre_of
 from acorl_sb.encoders.batching import batches, free_padding, together_padded
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.utils.distributed import rank_and_world, sum_over_ranks
@@ -105,13 +106,3 @@ def require_length(utterance: Utterance) -> None:
 def centre(utterance: Utterance, seconds: float | None, sample_rate: int) -> tuple[int, int]:
     """Start and stop, in samples of the file, of the utterance's centre of ``seconds``."""
     return centre_of(utterance.start, utterance.stop, seconds, sample_rate)
-
-
-def centre_of(start: int, stop: int, seconds: float | None, sample_rate: int) -> tuple[int, int]:
-    """Start and stop of the centre ``seconds`` of the samples [start, stop); None: all of them."""
-    if seconds is None:
-        return start, stop
-    spare = stop - start - round(seconds * sample_rate)
-    if spare <= 0:
-        return start, stop
-    return start + spare // 2, start + spare // 2 + round(seconds * sample_rate)

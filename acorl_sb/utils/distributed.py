@@ -66,7 +66,7 @@ def wait_for_ranks() -> None:
 
 
 def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
-    """The sum of a tensor over ranks, in place and without a graph; every rank must call it."""
+    """The sum of a tensor of any shape over ranks, in place; every rank must call it."""
     if is_distributed():
         dist.all_reduce(tensor)
     return tensor

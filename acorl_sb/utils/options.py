@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-import torch
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -77,7 +76,8 @@ class Options(BaseModel):
 
     lazy: ClassVar[tuple[str, ...]] = ()  # keys whose objects are built when their time comes
     yaml: ClassVar[Literal["needed", "allowed", "none"]] = "needed"
-    positional: ClassVar[str | None] = None  # the key that other arguments standing alone are of
+    # The key, or keys in order, that other arguments standing alone are of; the last may be a list.
+    positional: ClassVar[str | tuple[str, ...] | None] = None
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -108,6 +108,8 @@ class NoRunOptions(Options):
 
 
 def _device(name: str) -> str:
+    import torch  # takes a second; not all commands need it
+
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -121,10 +123,13 @@ def _device(name: str) -> str:
     return name
 
 
+DeviceName = Annotated[Text, AfterValidator(_device)]
+
+
 class Device(Options):
     """Of a script that only asks where to compute."""
 
-    device: Annotated[Text, AfterValidator(_device)] | None = Field(
+    device: DeviceName | None = Field(
         None, description="where to compute, such as cpu or cuda:0; null: a GPU where there is one"
     )
 
@@ -156,13 +161,16 @@ def read(
     run_given = {key: given.pop(key) for key in run.model_fields if key in given}
     run_opts, instead = validate(run, run_given, lambda key: WHERE).run_options(set(run_given))
     path = _take_yaml(alone, declaration.yaml)
-    if alone:
-        key = declaration.positional
-        if key is None:
-            raise UserError(f"{WHERE}: {alone[0]!r} stands alone; keys are given as --key VALUE")
+    named = declaration.positional or ()
+    for key in (named,) if isinstance(named, str) else named:
+        if not alone:
+            break
         if key in given:
             raise UserError(f"{WHERE}: both {alone[0]!r} and --{key} are given")
-        given[key] = alone if option_kinds.takes(fields[key].annotation, list) else alone.pop(0)
+        whole = option_kinds.takes(fields[key].annotation, list)
+        given[key], alone = (alone, []) if whole else (alone[0], alone[1:])
+    if alone:
+        raise UserError(f"{WHERE}: {alone[0]!r} stands alone; keys are given as --key VALUE")
     given = {**instead, **given}
 
     def check(values: Mapping[str, Any], built: bool = False) -> Any:

@@ -1,0 +1,97 @@
+"""Where speech is in a recording, and the recording without the rest (Silero VAD)."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from acorl_sb.data.audio import SAMPLE_RATE
+from acorl_sb.utils.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+LEAST_SPEECH = 0.5
+"""Seconds of speech that a recording must hold."""
+
+_lock = threading.Lock()  # the model has a state that runs along a recording
+_model: Any = None
+
+
+def speech_spans(samples: np.ndarray) -> list[tuple[int, int]]:
+    """Start and stop of each stretch of speech in (T,) samples at 16 kHz, in order.
+
+    The detector is Silero VAD (https://github.com/snakers4/silero-vad) with its own settings: a
+    stretch lasts 250 ms or more, and pauses up to 100 ms belong to it. Its model comes with the
+    package ``silero-vad``; nothing is downloaded.
+
+    Raises ``UserError`` where that package is not installed.
+    """
+    import torch
+
+    with _lock, torch.random.fork_rng(devices=[]):
+        threads = torch.get_num_threads()
+        try:
+            model = _load()
+            torch.set_num_threads(1)  # the steps are small and wait for one another
+            wave = torch.from_numpy(np.ascontiguousarray(samples, np.float32))
+            found = _timestamps(wave, model)
+        finally:
+            torch.set_num_threads(threads)
+    return [(int(span["start"]), int(span["end"])) for span in found]
+
+
+def keep_speech(
+    samples: np.ndarray, where: str = "the recording", least: float = LEAST_SPEECH
+) -> np.ndarray:
+    """The stretches of speech of (T,) samples at 16 kHz, one after another, (T',) float32.
+
+    Arguments
+    ---------
+    samples : (T,), full scale [-1, 1], at 16 kHz
+    where : what to call the recording in messages
+    least : seconds of speech that are asked for
+
+    Raises
+    ------
+    UserError
+        For less speech than that, with the seconds that were found; and see ``speech_spans``.
+    """
+    spans = speech_spans(samples)
+    found = sum(stop - start for start, stop in spans) / SAMPLE_RATE
+    if not spans or found < least:
+        raise UserError(
+            f"{where}: {found:.2f} s of speech in {len(samples) / SAMPLE_RATE:.2f} s are too "
+            f"little, {least:g} s at least are needed; record more"
+        )
+    return np.concatenate([samples[start:stop] for start, stop in spans])
+
+
+def require_detector() -> None:
+    """Load the detector; ``UserError`` where its package is not installed."""
+    speech_spans(np.zeros(SAMPLE_RATE // 10, np.float32))
+
+
+def _load() -> torch.jit.ScriptModule:
+    global _model
+    if _model is None:
+        try:
+            from silero_vad import load_silero_vad
+        except ImportError:
+            raise UserError(
+                "finding speech needs the package silero-vad: pip install silero-vad, or take "
+                "recordings as they are"
+            ) from None
+        with warnings.catch_warnings():  # torch advises the package to export its model anew
+            warnings.simplefilter("ignore")
+            _model = load_silero_vad(onnx=False)
+    return _model
+
+
+def _timestamps(wave: torch.Tensor, model: torch.jit.ScriptModule) -> list[dict[str, int]]:
+    from silero_vad import get_speech_timestamps
+
+    return get_speech_timestamps(wave, model, sampling_rate=SAMPLE_RATE)
