@@ -12,9 +12,12 @@ from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.packaged import find_yaml
 
 GE2E = "ge2e"
+_BARE = ("speechbrain.", "torch.")  # networks of these packages come without weights
 
 
-def load_any(source: str, trust: bool = False) -> SpeakerEncoder:
+def load_any(
+    source: str, trust: bool = False, weights: str | None = None, revision: str | None = None
+) -> SpeakerEncoder:
     """Load an encoder, in eval mode, by what a user calls it.
 
     Arguments
@@ -25,6 +28,10 @@ def load_any(source: str, trust: bool = False) -> SpeakerEncoder:
         an encoder's keys as in ``hparams/encoders``; or ``ge2e``, resemblyzer's encoder.
     trust : bool
         Whether the folder or YAML may run code, see ``acorl_sb.encoders.trusted``.
+    weights : str or None
+        A plain state dict, for a YAML whose network does not load its own.
+    revision : str or None
+        Commit, tag or branch on the hub.
 
     Returns
     -------
@@ -34,23 +41,33 @@ def load_any(source: str, trust: bool = False) -> SpeakerEncoder:
     Raises
     ------
     UserError
-        For what is not there, is damaged, does not fit, or names code that is not trusted.
+        For what is not there, is damaged, does not fit, or names code that is not trusted; and for
+        a YAML whose network would be left with random weights.
     """
     path = Path(source)
     if source == GE2E and not path.exists():
         path = Path("encoders/ge2e.yaml")
+    if weights is not None and path.suffix.lower() not in (".yaml", ".yml"):
+        raise UserError(f"{source}: brings its own weights; leave out the key 'weights'")
     if path.suffix.lower() == ".onnx":
         encoder = load_onnx(path)
     elif path.suffix.lower() in (".yaml", ".yml"):
-        where = str(find_yaml(path))
-        encoder = load_reference({"encoder": read_yaml(where)}, where, trust)
+        return _of_yaml(str(find_yaml(path)), trust, weights)
     elif path.is_dir() or _is_hub_id(source):
-        encoder = load_reference({"source": source}, source, trust)
+        encoder = load_reference({"source": source, "revision": revision}, source, trust)
     else:
         raise UserError(
             f"{source}: no such encoder; name a member's folder, an id of the Hugging Face hub "
             f"(owner/name), a file .onnx, a .yaml with an encoder's keys, or {GE2E}"
         )
+    return encoder
+
+
+def _of_yaml(where: str, trust: bool, weights: str | None) -> SpeakerEncoder:
+    spec = {"encoder": read_yaml(where)} | ({"weights": weights} if weights else {})
+    encoder = load_reference(spec, where, trust)
+    if weights is None and type(encoder.embedding_model).__module__.startswith(_BARE):
+        raise UserError(f"{where}: its network has random weights only; name a file of weights")
     return encoder
 
 

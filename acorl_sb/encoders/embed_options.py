@@ -22,8 +22,8 @@ class EmbedOptions(Options):
         "Kaldi's data folders"
     )
     encoder: Text = Field(
-        description="folder of a member or of SpeechBrain's, an id of the Hugging Face hub, or a "
-        "YAML such as encoders/ge2e.yaml"
+        description="folder of a member or of SpeechBrain's, an id of the Hugging Face hub, a file "
+        ".onnx, a YAML as in hparams/encoders, or ge2e"
     )
     output: Text = Field(description="file.npz, .safetensors, .scp or .ark, or a folder's name")
     seconds: Seconds | None = Field(

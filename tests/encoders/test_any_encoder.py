@@ -7,7 +7,7 @@ import torch
 
 from acorl_sb.encoders.any_encoder import load_any
 from acorl_sb.encoders.ge2e import GE2E
-from acorl_sb.encoders.member_folder import load_member
+from acorl_sb.encoders.member_folder import WEIGHTS, load_member
 from acorl_sb.utils.errors import UserError
 from tests import folders
 from tests.encoders.test_onnx_encoder import FEATURES, graph
@@ -35,6 +35,18 @@ def test_a_hub_id_is_downloaded(folder, monkeypatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", hub)
     assert load_any("speechbrain/spkrec").embedding_dim == 16
     assert asked == ["speechbrain/spkrec"]
+
+
+def test_a_yaml_takes_weights_and_never_random_ones(folder, tmp_path):
+    yaml = tmp_path / "encoder.yaml"
+    yaml.write_text((folder / "hyperparams.yaml").read_text() + "embedding_dim: 16\n")
+    with torch.no_grad():
+        found = load_any(str(yaml), weights=str(folder / WEIGHTS))(WAVES)
+        assert torch.equal(found, load_any(str(folder))(WAVES))
+    with pytest.raises(UserError, match=r"encoder\.yaml"):
+        load_any(str(yaml))
+    with pytest.raises(UserError, match="mine"):
+        load_any(str(folder), weights=str(folder / WEIGHTS))
 
 
 def test_ge2e_by_its_name_and_by_its_yaml():
