@@ -22,8 +22,8 @@ class EmbedOptions(Options):
         "Kaldi's data folders"
     )
     encoder: Text = Field(
-        description="folder of a member or of SpeechBrain's, an id of the Hugging Face hub, an "
-        ".onnx file, a YAML such as encoders/onnx_fbank.yaml, or ge2e"
+        description="folder of a member or of SpeechBrain's, an id of the Hugging Face hub, a file "
+        ".onnx, a YAML as in hparams/encoders, or ge2e"
     )
     output: Text = Field(description="file.npz, .safetensors, .scp or .ark, or a folder's name")
     seconds: Seconds | None = Field(
@@ -36,7 +36,11 @@ class EmbedOptions(Options):
     trust: bool = Field(False, description="build whatever the encoder names, docs/trust.md")
     batch_size: Count = Field(32, description="most utterances in a batch")
     batch_seconds: Annotated[float, Field(gt=0)] = Field(
-        320.0, description="most audio in a batch, s; a longer utterance is one alone"
+        120.0, description="most audio in a batch, s; a longer utterance is one alone"
     )
     shard_size: Count = Field(4096, description="utterances that a killed run loses at most")
-    workers: Annotated[int, Field(ge=1, le=64)] = Field(2, description="threads that read audio")
+    workers: Annotated[int, Field(ge=1, le=64)] | None = Field(
+        None,
+        description="threads that read audio and, on a CPU, embed it; null: torch's number of "
+        "threads on a CPU, of cores beside a GPU, at most 8",
+    )

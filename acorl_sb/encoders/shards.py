@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -38,6 +39,7 @@ from acorl_sb.utils.locks import locked
 from acorl_sb.utils.reading import read_json
 
 PLAN = "plan.json"
+_MOST_THREADS = 8  # each holds a batch
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,15 @@ class Settings:
     batch_size : most utterances in a batch
     batch_seconds : most audio in a batch, s; a longer utterance is a batch of its own
     shard_size : utterances in a shard: what a killed run loses at most
-    workers : threads that read audio ahead of the encoder
+    workers : threads that read audio and, on the CPU, embed it; None: as many as torch uses there,
+        or as there are cores beside a GPU, at most 8
     """
 
     seconds: float | None = None
     batch_size: int = 32
-    batch_seconds: float = 320.0
+    batch_seconds: float = 120.0
     shard_size: int = 4096
-    workers: int = 2
+    workers: int | None = None
 
 
 def embed_to_file(
@@ -158,7 +161,6 @@ def _shard(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.npy"
 
 
-@torch.inference_mode()
 def _embed_shards(
     encoder: SpeakerEncoder,
     shards: dict[int, Sequence[Utterance]],
@@ -170,7 +172,7 @@ def _embed_shards(
     rank, _ = rank_and_world()
     total = sum(map(len, shards.values()))
     with (
-        ThreadPoolExecutor(settings.workers) as pool,
+        _threads(settings.workers, device) as threads,
         tqdm(total=total, desc="embed", unit="utt", disable=True if rank else None) as bar,
     ):
         for number, shard in shards.items():
@@ -182,8 +184,8 @@ def _embed_shards(
                 quantum,
                 round(settings.batch_seconds * SAMPLE_RATE),
             )
-            for rows, waves in _read_ahead(pool, shard, spans, parts, settings.workers):
-                z[rows] = embed_waves(encoder, waves, device).numpy()
+            for rows, vectors in _embedded(encoder, shard, spans, parts, threads, device):
+                z[rows] = vectors
                 bar.update(len(rows))
             bad = np.flatnonzero(~np.isfinite(z).all(axis=1))
             if bad.size:
@@ -193,28 +195,55 @@ def _embed_shards(
                 np.save(temporary, z)
 
 
-def _read_ahead(
-    pool: Executor,
+@contextlib.contextmanager
+def _threads(count: int | None, device: torch.device | str) -> Iterator[tuple[Executor, int]]:
+    """Threads that read audio ahead and, on the CPU, embed it.
+
+    On the CPU each of them takes batches of its own and computes on one core: the operations of one
+    batch are too small to be shared among cores, and a core that waits for the others is lost.
+    """
+    before = torch.get_num_threads()
+    on_cpu = torch.device(device).type == "cpu"
+    if on_cpu:
+        torch.set_num_threads(1)  # of this thread and those that begin now
+    count = count or min(_MOST_THREADS, before if on_cpu else os.cpu_count() or 1)
+    try:
+        with ThreadPoolExecutor(count) as pool:
+            yield pool, count
+    finally:
+        torch.set_num_threads(before)
+
+
+def _embedded(
+    encoder: SpeakerEncoder,
     utterances: Sequence[Utterance],
     spans: Sequence[tuple[int, int]],
     parts: Iterable[list[int]],
-    ahead: int,
-) -> Iterator[tuple[list[int], list[np.ndarray]]]:
-    """Batches with their waves (T,), of which the next few are read while one is embedded."""
+    threads: tuple[Executor, int],
+    device: torch.device | str,
+) -> Iterator[tuple[list[int], np.ndarray]]:
+    """Rows of a batch and their embeddings, batch after batch, while the next are under way."""
 
     def read(rows: list[int]) -> list[np.ndarray]:
         return [read_audio(utterances[row].wav, *spans[row]) for row in rows]
 
+    @torch.inference_mode()
+    def embed(waves: list[np.ndarray]) -> np.ndarray:
+        return embed_waves(encoder, waves, device).numpy()
+
+    on_cpu = torch.device(device).type == "cpu"
+    pool, ahead = threads[0], threads[1] + 1
     waiting: deque[tuple[list[int], Any]] = deque()
+    rest = iter(parts)
     try:
-        for rows in parts:
-            waiting.append((rows, pool.submit(read, rows)))
-            if len(waiting) > ahead:
-                rows, waves = waiting.popleft()
-                yield rows, waves.result()
-        while waiting:
-            rows, waves = waiting.popleft()
-            yield rows, waves.result()
+        while True:
+            for rows in itertools.islice(rest, ahead - len(waiting)):
+                task = (lambda part: embed(read(part))) if on_cpu else read
+                waiting.append((rows, pool.submit(task, rows)))
+            if not waiting:
+                return
+            rows, found = waiting.popleft()
+            yield rows, found.result() if on_cpu else embed(found.result())
     finally:
-        for _, waves in waiting:
-            waves.cancel()
+        for _, found in waiting:
+            found.cancel()

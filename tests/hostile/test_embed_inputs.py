@@ -56,7 +56,7 @@ def test_bad_input_is_one_sentence(folder, case):
 
 @pytest.mark.parametrize(
     ("encoder", "named"),
-    [("speech", "hyperparams.yaml"), ("encoders/ecapa.yaml", "--weights"), ("gone.yaml", "gone")],
+    [("speech", "hyperparams.yaml"), ("encoders/ecapa.yaml", "weights"), ("gone.yaml", "gone")],
 )
 def test_an_encoder_that_is_none_is_one_sentence(folder, encoder, named):
     call = ["-m", "acorl_sb", "embed", "ok.csv", "--encoder", encoder, "--output", "e.npz"]
