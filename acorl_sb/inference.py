@@ -120,6 +120,7 @@ class Verifier:
         self._store: SpeakerStore | None = None
         self._new: str | os.PathLike | None = None  # a file that is made when something goes in
         if isinstance(store, SpeakerStore):
+            store.require_model(self.store_model())
             self._store = store
         elif store is not None:
             self.open(store)
