@@ -1,29 +1,28 @@
 """A finished ensemble at work: embed, enrol, verify, identify.
 
->>> from acorl_sb.inference import Verifier  # doctest: +SKIP
->>> verifier = Verifier.from_run("results/voices_acorl_ecapa_1", p_target=0.01)  # doctest: +SKIP
->>> verifier.enrol("ann", ["ann1.wav", "ann2.wav"])  # doctest: +SKIP
->>> verifier.verify("ann", "who.wav")  # doctest: +SKIP
-Decision(llr=6.1, threshold=4.6, accepted=True)
+verifier = Verifier.from_run("results/voices_acorl_ecapa_1", p_target=0.01)
+verifier.enrol("ann", ["ann1.wav", "ann2.wav"])
+verifier.verify("ann", "who.wav")  # Decision(llr=..., threshold=4.595, accepted=...)
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
 from acorl_sb.data.audio import SAMPLE_RATE
 from acorl_sb.data.recording_range import RecordingRange
 from acorl_sb.data.vad import keep_speech, require_detector
 from acorl_sb.data.waves import read_wave
 from acorl_sb.encoders.ensemble import FrozenEnsemble
+from acorl_sb.encoders.wave_batches import embed_waves
 from acorl_sb.fusion import models as fusion
-from acorl_sb.fusion.finished_run import check_seconds, load_run
+from acorl_sb.fusion.finished_run import FinishedRun, check_seconds, load_run
+from acorl_sb.fusion.saved_run import save_run
 from acorl_sb.metrics import bayes_threshold
 from acorl_sb.store import Enrolment, SpeakerStore, StoreModel, check_speaker, open_store
 from acorl_sb.store.store_file import refuse_other_files
@@ -91,6 +90,27 @@ class Verifier:
         Leave out what is no speech before the centre is taken, see ``acorl_sb.data.vad``.
     calibrated_on : RecordingRange or None
         What the fusion was fitted on; a recording out of it gives an ``OutOfRangeWarning``.
+
+    Example
+    -------
+    >>> class Halves(torch.nn.Module):  # an encoder: the means of a wave's two halves
+    ...     embedding_dim = 2
+    ...
+    ...     def forward(self, waves):  # (B, T) -> (B, 2)
+    ...         return torch.stack([half.mean(1) for half in waves.chunk(2, 1)], 1)
+    >>> ensemble = FrozenEnsemble()
+    >>> member = ensemble.add("halves", Halves())
+    >>> fitted = {"weights": [6.0], "bias": -2.0, "n_systems": 1}
+    >>> model = fusion.LogisticFusion().state() | fitted
+    >>> model = fusion.LogisticFusion.from_state(model)
+    >>> verifier = Verifier(ensemble, model, p_target=0.05, sample_rate=16000)
+    >>> early, late = np.repeat([1.0, 0.0], 1600), np.repeat([0.0, 1.0], 1600)
+    >>> enrolment = verifier.enrol("ann", [early])
+    >>> decision = verifier.verify("ann", 0.5 * early)
+    >>> round(decision.llr, 3), round(decision.threshold, 3), decision.accepted
+    (4.0, 2.944, True)
+    >>> verifier.verify("ann", late).accepted
+    False
     """
 
     def __init__(
@@ -148,8 +168,17 @@ class Verifier:
         return StoreModel.of(self.ensemble, self.device)
 
     @classmethod
-    def from_run(cls, folder: str | os.PathLike, trust: bool = False, **options) -> Verifier:
-        """Load the output folder of ``train.py``; ``options`` are the constructor's.
+    def from_run(
+        cls,
+        folder: str | os.PathLike,
+        trust: bool = False,
+        members: Sequence[str] | None = None,
+        **options,
+    ) -> Verifier:
+        """Load the output folder of ``train.py``, or what ``save`` wrote.
+
+        ``options`` are the constructor's. With ``members`` these encoders alone, one or several,
+        with a fusion fitted on their development scores.
 
         ``score_seconds`` and ``calibrated_on`` are what ``results.json`` says unless they are
         given. No code of the run's folders, nor of the references that it names, is run, unless
@@ -158,10 +187,22 @@ class Verifier:
         Raises ``UserError`` for a run that is not finished, damaged, or has a single member, and
         for one that needs ``trust``.
         """
-        run = load_run(folder, trust)
+        run = load_run(folder, trust, members)
         options.setdefault("score_seconds", run.score_seconds)
         options.setdefault("calibrated_on", run.calibrated_on)
         return cls(run.ensemble, run.model, **options)
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write encoders and fusion into a new folder, which ``from_run`` reads; no training data.
+
+        Enrolled speakers stay in their store, and prior and costs are said anew at loading. Raises
+        ``UserError`` as ``acorl_sb.fusion.saved_run.save_run`` does.
+        """
+        save_run(
+            folder, FinishedRun(self.ensemble, self.model, self.score_seconds, self.calibrated_on)
+        )
+
+    load = from_run
 
     def embed(self, wave: Wave) -> list[torch.Tensor]:
         """Unit-length embeddings (D_k,), one per member, of the centre of a wave.
@@ -173,19 +214,24 @@ class Verifier:
 
     def hear(self, wave: Wave) -> Heard:
         """As ``embed``, with the seconds that were embedded."""
+        samples, where = self._read(wave)
+        z = embed_waves(self.ensemble.members, [(samples, where)], 1, self.device)
+        return Heard([of_member[0] for of_member in z], len(samples) / SAMPLE_RATE)
+
+    def embed_many(self, waves: Iterable[Wave], batch_size: int = 32) -> list[torch.Tensor]:
+        """Embeddings of N waves, K tensors (N, D_k): each as ``embed`` gives it, in batches.
+
+        Waves of one length share a batch, so it pays where many are cut to ``score_seconds``.
+        Raises ``UserError`` as ``embed`` does, for the first wave that is refused.
+        """
+        read = map(self._read, waves)
+        return embed_waves(self.ensemble.members, read, batch_size, self.device)
+
+    def _read(self, wave: Wave) -> tuple[np.ndarray, str]:
         samples, where = read_wave(wave, self.score_seconds, self.sample_rate, self.keep)
         if self.calibrated_on is not None:
             self.calibrated_on.warn(samples, where, noise=self.keep is None)
-        embedded = []
-        batch = torch.from_numpy(samples).to(self.device).unsqueeze(0)
-        for member in self.ensemble.members:
-            v = member(batch)[0].float().cpu()
-            if not bool(torch.isfinite(v).all()) or not bool(v.any()):
-                raise UserError(
-                    f"{where}: the member {member.name!r} finds no speech to embed in it"
-                )
-            embedded.append(F.normalize(v, dim=0))
-        return Heard(embedded, len(samples) / SAMPLE_RATE)
+        return samples, where
 
     def enrol(self, name: str, waves: Sequence[Wave], replace: bool = False) -> Enrolment:
         """Enrol a speaker by the mean of the unit-length embeddings of ``waves``.
@@ -210,6 +256,17 @@ class Verifier:
     def verify(self, name: str, wave: Wave) -> Decision:
         """Whether ``wave`` is the enrolled speaker ``name``; UserError for an unknown name."""
         return Decision(*self.compare_enrolled(name, wave)[:3])
+
+    def verify_many(
+        self, trials: Sequence[tuple[str, Wave]], batch_size: int = 32
+    ) -> list[Decision]:
+        """``verify`` of each pair (name, wave), in batches; unknown names are found first."""
+        enrolled = {name: self.store.model.split(self.store.vector(name)) for name, _ in trials}
+        tests = zip(*self.embed_many((wave for _, wave in trials), batch_size), strict=True)
+        return [
+            Decision(*self._compared(enrolled[name], list(test))[:3])
+            for (name, _), test in zip(trials, tests, strict=True)
+        ]
 
     def compare_enrolled(self, name: str, wave: Wave) -> Comparison:
         """As ``verify``, with what the LLR is made of."""

@@ -72,8 +72,11 @@ def encoder():
         return build_encoder(YAML().load(resolve_references(file).getvalue()), "ecapa.yaml")
 
 
-def brain(folder: str, references) -> SpeakerBrain:
-    """A Brain as the front door makes it, without augmentation."""
+def brain(folder: str, references, objective=None, count: int = 1) -> SpeakerBrain:
+    """A Brain as the front door makes it, without augmentation.
+
+    ``objective`` (by default the adversarial one) is held against ``count`` references.
+    """
     member = encoder()
     sampler = StepSampler(ITEMS, BATCH, 10**6, seed=0)
     hparams = {
@@ -92,8 +95,9 @@ def brain(folder: str, references) -> SpeakerBrain:
     if references is None:
         made = SpeakerBrain(modules, adam, hparams, options)
     else:
-        dims = [member.embedding_dim]
-        modules["objective"] = Adversarial(dims[0], dims, SPEAKERS, Ramp(1.0))
+        objective = objective or partial(Adversarial, schedule=Ramp(1.0))
+        dims = [member.embedding_dim] * count
+        modules["objective"] = objective(dims[0], dims, SPEAKERS)
         made = ComplementaryBrain(
             modules, adam, hparams, options, references=references, adversary_opt_class=adam
         )

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import ruamel.yaml
 import torch
 
+from acorl_sb.corpora import make_trials
+from acorl_sb.data.manifest import Utterance, write_manifest
+from acorl_sb.data.trial_set import read_trial_set
+from acorl_sb.data.trials import write_trials
+from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.member_folder import WEIGHTS
+from acorl_sb.fusion import ensemble_scoring
 from acorl_sb.fusion import models as fusion
 from acorl_sb.utils.files import write_json, write_text
 from acorl_sb.utils.hparams import build
@@ -115,3 +123,36 @@ def finished_run(folder: Path) -> tuple[Path, list]:
 def copied(folder: Path, to: Path) -> Path:
     """A copy to do harm to."""
     return Path(shutil.copytree(folder, to, symlinks=True))
+
+
+def scored_run(folder: Path, members: int = 2) -> Path:
+    """An output folder of ``train.py`` as it is once scored; the embeddings are drawn, not made."""
+    sides = {}
+    for part, first in (("dev", 0), ("test", 20)):
+        speech = [
+            Utterance(f"s{s}-{u}", 1.0, f"s{s}/{u}.wav", 0, 16000, f"s{s}")
+            for s in range(first, first + 20)
+            for u in range(4)
+        ]
+        write_manifest(folder / "manifest" / f"{part}.csv", speech)
+        write_trials(folder / "manifest" / f"{part}_trials.txt", make_trials(speech, 0))
+        sides[part] = read_trial_set(speech, folder / "manifest" / f"{part}_trials.txt")
+
+    def drawn(encoder, utterances, *args, **options):
+        rng = np.random.default_rng([encoder.seed, len(utterances[0].id)])
+        voices = rng.normal(size=(20, 8)).repeat(4, 0)
+        return torch.from_numpy(voices + (1 + encoder.seed) * rng.normal(size=voices.shape)).float()
+
+    ensemble = FrozenEnsemble()
+    for seed, name in enumerate(("first", "second")[:members]):
+        encoder = torch.nn.Linear(1, 8)
+        encoder.embedding_dim, encoder.seed = 8, seed
+        ensemble.add(name, encoder)
+        lines = [{"epoch": n, "task_loss": 5 / n, "dev_eer": 0.3 / n} for n in (1, 2)]
+        log = "".join(json.dumps(line) + "\n" for line in lines)
+        write_text(folder / "members" / name / "train_log.jsonl", log)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ensemble_scoring, "embed_utterances", drawn)
+        ensemble_scoring.evaluate_ensemble(ensemble, {}, **sides, folder=folder, seconds=None,
+                                           device="cpu")  # fmt: skip
+    return folder

@@ -13,6 +13,9 @@ import pytest
 from speechbrain.utils.run_opts import RunOptions
 
 from acorl_sb.analysis.analyse_options import AnalyseOptions
+from acorl_sb.analysis.group_options import GroupOptions
+from acorl_sb.encoders.embed_options import EmbedOptions
+from acorl_sb.fusion.evaluate_options import EvaluateOptions
 from acorl_sb.fusion.fuse_options import FuseOptions
 from acorl_sb.scoring.score_options import ScoreOptions
 from acorl_sb.utils.option_kinds import markdown_table
@@ -186,7 +189,10 @@ def test_each_check_finds_what_is_wrong(tmp_path):
     ("page", "keys"),
     [
         ("analysis.md", AnalyseOptions),
+        ("embeddings.md", EmbedOptions),
+        ("evaluate.md", EvaluateOptions),
         ("fusion.md", FuseOptions),
+        ("groups.md", GroupOptions),
         ("scoring.md", ScoreOptions),
     ],
 )

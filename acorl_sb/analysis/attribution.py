@@ -75,6 +75,11 @@ def integrated_gradients(
     batch_size : int
         Sides at a time; steps x batch_size inputs go through the network together.
     tick : called with the number of sides done
+
+    Returns
+    -------
+    Attribution
+        Maps (N, F, M), whose sums are the change of the score, and how far they are off.
     """
     captum = _captum()
     # Captum differentiates by the input only; without this each step would also fill the weights'

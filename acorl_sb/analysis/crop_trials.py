@@ -30,7 +30,7 @@ class CropTrials:
     others: np.ndarray
 
     def part(self, trials: int) -> np.ndarray:
-        """Rows of ``trials`` trials spread evenly over the list (it holds targets first)."""
+        """Rows (n,), n <= ``trials``, spread evenly over the list (it holds targets first)."""
         count = len(self.labels) // 2
         picked = np.unique(np.linspace(0, count - 1, min(trials, count)).round().astype(np.int64))
         return np.concatenate([picked, picked + count])

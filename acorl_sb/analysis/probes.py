@@ -20,7 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from acorl_sb.analysis.folds import speaker_folds, speaker_index
-from acorl_sb.complementarity.adversary import AdversaryHead
+from acorl_sb.complementarity.adversarial import AdversaryHead
 from acorl_sb.metrics.bootstrap import draws
 from acorl_sb.metrics.intervals import interval
 
@@ -188,6 +188,7 @@ def _cross_validated_r2(fit, x, y, speakers, folds, seed) -> Reading:
 
 
 def as_reading(value: float, replicates: np.ndarray) -> Reading:
+    """A value with the 95 % interval of its ``replicates`` (R,); NaN where there is none."""
     try:
         low, high = interval(replicates)
     except ValueError:

@@ -80,11 +80,18 @@ def read_inputs(
         trained independently of each other; None: no reference pair
     reference_members : two names; None: the reference run's first two
 
-    A member of the reference run with the very weights of the run's own member of that name is
-    the same member. Others get ``reference `` before their name.
+    Returns
+    -------
+    Inputs
+        The utterances, each member's embeddings and scores, and the pairs to compare. A member of
+        the reference run with the very weights of the run's own member of that name is the same
+        member; others get ``reference `` before their name.
 
-    Raises ``UserError`` for a folder that is not a finished run, unknown or too few members, and
-    a reference run on other utterances.
+    Raises
+    ------
+    UserError
+        For a folder that is not a finished run, unknown or too few members, and a reference run on
+        other utterances.
     """
     root = Path(run_folder)
     side = read_part(root, part)

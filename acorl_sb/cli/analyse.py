@@ -37,6 +37,7 @@ logger = logging.getLogger("acorl_sb.cli.analyse")
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command; its exit code."""
     loaded = read(AnalyseOptions, sys.argv[1:] if argv is None else argv, __doc__, Device)
     options = loaded.hparams
     run_folder = Path(options["run_folder"])

@@ -16,14 +16,12 @@ import os
 # Systems are judged side by side; threads within each would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from acorl_sb import report
 from acorl_sb.fusion import fuse_options, fuse_run
-from acorl_sb.fusion.evaluation import Evaluated
 from acorl_sb.report import fusion_tables as tables
 from acorl_sb.report.curves import read_training
 from acorl_sb.utils.errors import run_cli
@@ -47,27 +45,12 @@ def fuse(options: dict[str, Any], folder: Path) -> int:
     results = made.results
     write_text(folder / "results.md", tables.page(results))
     if options["report"] and results["table"]:
-        write_report(folder, made, training)
-    if results["table"]:
-        print(tables.markdown(*tables.main_table(results)))
-        print(tables.interval_note(results))
-    else:
-        print("the reported trials have no labels: fused, not measured")
-    for note in tables.protocol_notes(results):
-        print(note)
+        report.write_folder(folder, results, made.curves, training)
+    print(tables.shown(results))
     for warning in results["warnings"]:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"written to {folder}")
     return 0
-
-
-def write_report(
-    folder: Path, made: Evaluated, training: dict[str, list[dict[str, Any]]] | None
-) -> None:
-    """The page, its pictures, and the points that they are drawn from."""
-    write_text(folder / "curves.json", json.dumps(made.curves, allow_nan=False))
-    pictures = report.write_report(folder / "report.html", made.results, made.curves, training)
-    report.write_pictures(folder / "figures", pictures)
 
 
 def apply(options: dict[str, Any], folder: Path) -> int:

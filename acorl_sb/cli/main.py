@@ -27,6 +27,14 @@ COMMANDS = {
         "train an ensemble of speaker encoders, score it, fuse it",
         "acorl train hparams/acorl_ecapa.yaml",
     ),
+    "evaluate": Command(
+        "evaluate encoders that exist on trials of your own, without training",
+        "acorl evaluate my_encoder other_encoder --trials trials.txt --audio recordings",
+    ),
+    "embed": Command(
+        "embed any number of recordings with any encoder",
+        "acorl embed my_recordings --encoder results/my_run/members/second --output e.npz",
+    ),
     "score": Command(
         "score trials from embeddings or encoders, with normalisation and intervals",
         "acorl score hparams/score_plda.yaml --run_folder results/my_run",
@@ -38,6 +46,18 @@ COMMANDS = {
     "analyse": Command(
         "show how the members of a run differ, and what their scores rest on",
         "acorl analyse hparams/analyse.yaml --run_folder results/my_run",
+    ),
+    "report": Command(
+        "write the report page of a finished run again",
+        "acorl report results/my_run",
+    ),
+    "groups": Command(
+        "error rates by group of speakers: gender, age, any column of a manifest",
+        "acorl groups --run_folder results/my_run --groups gender,age",
+    ),
+    "distil": Command(
+        "distil a finished run into one student encoder",
+        "acorl distil --run_folder results/my_run",
     ),
     "export": Command(
         "write a member as ONNX: waves in, embeddings out",

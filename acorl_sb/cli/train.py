@@ -24,6 +24,7 @@ from acorl_sb import corpora
 from acorl_sb.data.trial_set import read_trial_set
 from acorl_sb.encoders.member_folder import read_record
 from acorl_sb.fusion.ensemble_scoring import evaluate_ensemble
+from acorl_sb.report.run_report import write_run_report
 from acorl_sb.report.train_tables import table
 from acorl_sb.scoring.backends.cosine import cosine_eer
 from acorl_sb.training.members import train_members
@@ -46,8 +47,7 @@ from acorl_sb.utils.logs import log_to, log_to_screen
 from acorl_sb.utils.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
-
-EVALUATION = ("output_folder", "dev_seconds", "score_seconds")
+EVALUATION = ("output_folder", "dev_seconds", "score_seconds", "report", "trials", "dev_trials")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -83,22 +83,24 @@ def run_experiment(
     score_seconds: float | None,
     run_opts: RunOptions,
     text: str,
+    report: bool = True,
+    trials: str | None = None,
+    dev_trials: str | None = None,
 ) -> None:
     """Prepare the corpus, train what is not trained yet, score and fuse everything.
 
-    All is checked first: a run that is refused changes no file of an earlier one. The output
-    folder is locked until the end.
+    A run that is refused changes no file of an earlier one; the output folder is locked.
 
     Arguments
     ---------
     output_folder : all results; see README.md for what lies in it, and ``named`` for ``{data}``
     corpus, data_folder, prepare_options : see ``acorl_sb.corpora.prepare``
     members, references : resolved YAML lists, see ``acorl_sb.training.members.train_members``
-    settings : how a member is trained
     dev_seconds, score_seconds : centre crop (s) of the check after each epoch and of the final
         scoring; None takes utterances whole
-    run_opts : SpeechBrain's run options
+    settings, run_opts : how a member is trained, and SpeechBrain's run options
     text : the resolved YAML, kept as ``hyperparams.yaml``
+    report, trials, dev_trials : whether a page is written; trial lists of the user's own
 
     Under ``torchrun`` every rank calls this; the first one writes and prints.
     """
@@ -106,10 +108,12 @@ def run_experiment(
     run_opts, device = distributed.start(run_opts)
     log_to_screen()
     folder = named(output_folder, corpus, data_folder)
+    own_trials = {part: p for part, p in (("dev", dev_trials), ("test", trials)) if p}
     with locked(folder) if if_main_process() else contextlib.nullcontext():
         splits = run_on_main(
             check_and_prepare,
-            [folder, corpus, data_folder, prepare_options, members, references, settings, run_opts],
+            [folder, corpus, data_folder, prepare_options, members, references, settings, run_opts]
+            + [own_trials],
         )
         log_to(folder / "train_log.txt")
         if if_main_process():
@@ -137,6 +141,8 @@ def run_experiment(
         if results is not None:
             write_text(folder / "results.md", table(results))
             print(table(results))
+            for warning in write_run_report(folder, sys.argv)["warnings"] if report else ():
+                logger.warning("%s", warning)
             logger.info("results are in %s", folder)
 
 

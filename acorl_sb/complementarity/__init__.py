@@ -4,20 +4,24 @@ This package knows embeddings, class labels and the fraction of training done. I
 of speech, files or frameworks.
 """
 
-from acorl_sb.complementarity.adversarial import Adversarial
-from acorl_sb.complementarity.adversary import AdversaryHead
+from acorl_sb.complementarity.adversarial import (
+    Adversarial,
+    AdversaryHead,
+    EmbeddingTarget,
+    ResidualTarget,
+    reverse_gradient,
+)
 from acorl_sb.complementarity.bounded import Bounded, bounded_loss
 from acorl_sb.complementarity.combined import Combined
+from acorl_sb.complementarity.distillation import Distillation
 from acorl_sb.complementarity.fused_scores import FusedScores
 from acorl_sb.complementarity.hard_classes import HardClasses
 from acorl_sb.complementarity.joint import Joint, concatenate
 from acorl_sb.complementarity.objective import Independent, Objective, Term
 from acorl_sb.complementarity.out_of_fold import OutOfFold, deal_folds, out_of_fold
 from acorl_sb.complementarity.redundancy import ConditionalRedundancy
-from acorl_sb.complementarity.reversal import reverse_gradient
 from acorl_sb.complementarity.schedules import MarginRamp, Ramp, TaskGatedRamp, WeightSchedule
 from acorl_sb.complementarity.similarity import CKA, Nontarget
-from acorl_sb.complementarity.targets import EmbeddingTarget, ResidualTarget
 
 __all__ = [
     "CKA",
@@ -26,6 +30,7 @@ __all__ = [
     "Bounded",
     "Combined",
     "ConditionalRedundancy",
+    "Distillation",
     "EmbeddingTarget",
     "FusedScores",
     "HardClasses",

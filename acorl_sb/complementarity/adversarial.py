@@ -1,18 +1,127 @@
-"""ACoRL: the adversarial complementary term, docs/method.md (2)-(5)."""
+"""ACoRL, docs/method.md (2) to (5): targets, gradient reversal, the adversary's heads, the term."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from acorl_sb.complementarity.adversary import DISTANCES, AdversaryHead
+from acorl_sb.complementarity.class_means import ClassMeans
 from acorl_sb.complementarity.objective import Objective, Term
-from acorl_sb.complementarity.reversal import reverse_gradient
 from acorl_sb.complementarity.schedules import Ramp, WeightSchedule
-from acorl_sb.complementarity.targets import EmbeddingTarget
+
+
+class EmbeddingTarget(nn.Module):
+    """t_k = bar(v_k): the whole embedding of the reference, the paper's form.
+
+    Calling it gives the targets (B, D_k) of unit norm and the weight (B,) of each, all one.
+    """
+
+    def __init__(self, reference_dim: int, n_classes: int):
+        super().__init__()
+
+    def forward(self, reference: torch.Tensor, labels: torch.Tensor):
+        return F.normalize(reference, dim=-1), torch.ones_like(reference[:, 0])
+
+
+class ResidualTarget(ClassMeans):
+    """t_k = bar(v_k - E[v_k | y]): what the reference encodes beyond the class.
+
+    An item whose class has not been seen before has weight 0. In eval mode the means stay as they
+    are.
+
+    Calling it with reference (B, D_k) and labels (B,) gives targets (B, D_k) of unit norm and
+    weights (B,) in {0, 1}.
+    """
+
+    def forward(self, reference: torch.Tensor, labels: torch.Tensor):
+        reference = reference.float()
+        mean, seen = self.means()[labels], self.seen()[labels]  # (B, D_k), (B,)
+        self.count_in(reference, labels)
+        return F.normalize(reference - mean, dim=-1), seen.to(reference.dtype)
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, weight):
+        ctx.weight = weight
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return -ctx.weight * grad, None
+
+
+def reverse_gradient(x: torch.Tensor, weight: float) -> torch.Tensor:
+    """Pass ``x`` on unchanged; multiply the gradient that comes back by ``-weight``.
+
+    Arguments
+    ---------
+    x : tensor of any shape
+    weight : float >= 0
+        c in R_c (Ganin and Lempitsky 2015). 0 lets no gradient through.
+
+    Returns
+    -------
+    tensor of the same shape
+
+    Example
+    -------
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> reverse_gradient(x, 3.0).sum().backward()
+    >>> x.grad
+    tensor([-3., -3.])
+    """
+    return _Reversal.apply(x, float(weight))
+
+
+class AdversaryHead(nn.Sequential):
+    """A small MLP that tries to read a reference's embedding out of the new member's.
+
+    Arguments
+    ---------
+    dim : int
+        D, size of the new member's embedding.
+    reference_dim : int
+        D_k, size of the reference's embedding.
+    hidden : int
+        Units of each hidden layer; 0 makes the head linear.
+    layers : int
+        Number of hidden layers.
+
+    Shapes: (B, D) -> (B, D_k).
+    """
+
+    def __init__(self, dim: int, reference_dim: int, hidden: int = 256, layers: int = 1):
+        if hidden == 0 or layers == 0:
+            super().__init__(nn.Linear(dim, reference_dim))
+            return
+        widths = [dim] + [hidden] * layers
+        blocks: list[nn.Module] = []
+        for width_in, width_out in itertools.pairwise(widths):
+            blocks += [nn.Linear(width_in, width_out), nn.ReLU()]
+        super().__init__(*blocks, nn.Linear(hidden, reference_dim))
+
+
+def cosine_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """1 - cosine of each row, (B, D) and (B, D) -> (B,), in [0, 2]; the default d of (3)."""
+    return 1 - F.cosine_similarity(estimate, target, dim=-1)
+
+
+def squared_distance(estimate: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Squared Euclidean distance of each row, (B, D) and (B, D) -> (B,).
+
+    The squared-error d of (3), summed over the D components: targets have unit norm, so a mean
+    over components would shrink with D, and the same weight would mean less for a larger
+    embedding.
+    """
+    return (estimate - target).square().sum(dim=-1)
+
+
+DISTANCES = {"cosine": cosine_distance, "squared": squared_distance}
 
 
 class Adversarial(Objective):

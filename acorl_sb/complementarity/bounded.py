@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import nn
 
+from acorl_sb.complementarity.combined import OfParts
 from acorl_sb.complementarity.objective import Objective
 
 
-class Bounded(Objective):
+class Bounded(OfParts):
     """Another objective, its gradient bounded by the task's.
 
     Of the gradient of the term with respect to the encoder's weights the component against the
@@ -25,8 +27,6 @@ class Bounded(Objective):
     limit : float > 0
     """
 
-    uses_references = True
-
     def __init__(
         self,
         dim: int,
@@ -38,33 +38,19 @@ class Bounded(Objective):
         nn.Module.__init__(self)
         if not limit > 0:
             raise ValueError(f"limit is a number above 0, not {limit}")
-        self.part = part(dim=dim, reference_dims=reference_dims, n_classes=n_classes)
+        made = part(dim=dim, reference_dims=reference_dims, n_classes=n_classes)
+        self.parts = cast("Sequence[Objective]", nn.ModuleList([made]))
         self.limit = limit
-        self.schedule = self.part.schedule
-        self.adversary_steps = self.part.adversary_steps
+        self.schedule = made.schedule
+        self.adversary_steps = made.adversary_steps
 
     def forward(self, z, references, labels, progress):
-        term = self.part(z, references, labels, progress)
+        term = self.parts[0](z, references, labels, progress)
         term.limit = self.limit
         return term
 
     def adversary_loss(self, z, references, labels):
-        return self.part.adversary_loss(z, references, labels)
-
-    def adversary_parameters(self) -> Iterator[nn.Parameter]:
-        return self.part.adversary_parameters()
-
-    def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
-        self.part.observe(task_loss=task_loss, dev_error=dev_error)
-
-    def set_baseline(self, dev_error: float) -> None:
-        self.part.set_baseline(dev_error)
-
-    def get_extra_state(self) -> dict[str, float]:
-        return {}  # the part keeps its own
-
-    def set_extra_state(self, state: dict[str, float]) -> None:
-        pass
+        return self.parts[0].adversary_loss(z, references, labels)
 
 
 def bounded_loss(
@@ -74,7 +60,7 @@ def bounded_loss(
     others: Sequence[nn.Parameter],
     limit: float,
 ) -> torch.Tensor:
-    """A loss of the value ``task_loss + term_loss`` whose gradient is the bounded one.
+    """A scalar loss of value ``task_loss + term_loss`` whose gradient is the bounded one.
 
     ``encoder`` are the weights whose gradient is bounded, ``others`` all others that learn; both
     losses' graphs are used up.
@@ -100,7 +86,7 @@ def bound(
 ) -> list[torch.Tensor]:
     """``term`` without its component against ``task``, its norm at most ``limit`` times task's.
 
-    Both are one vector each, given in pieces; so is what is returned.
+    Both are one vector each, given in pieces of any shape; so is what is returned.
     """
     squared = _dot(task, task)
     against = (_dot(task, term) / squared.clamp(min=torch.finfo(squared.dtype).tiny)).clamp(max=0)

@@ -1,4 +1,4 @@
-"""Several objectives at once, for example ``Joint`` and a mild ``Adversarial``."""
+"""Objectives made of others; several at once, for example ``Joint`` and a mild ``Adversarial``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,31 @@ from torch import nn
 from acorl_sb.complementarity.objective import Objective, Term
 
 
-class Combined(Objective):
+class OfParts(Objective):
+    """Base of an objective that is made of others, its ``parts``: what it is told, they are."""
+
+    uses_references = True
+    parts: Sequence[Objective]
+
+    def adversary_parameters(self) -> Iterator[nn.Parameter]:
+        return (p for part in self.parts for p in part.adversary_parameters())
+
+    def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
+        for part in self.parts:
+            part.observe(task_loss=task_loss, dev_error=dev_error)
+
+    def set_baseline(self, dev_error: float) -> None:
+        for part in self.parts:
+            part.set_baseline(dev_error)
+
+    def get_extra_state(self) -> dict[str, float]:
+        return {}  # each part keeps its own
+
+    def set_extra_state(self, state: dict[str, float]) -> None:
+        pass
+
+
+class Combined(OfParts):
     """The terms of all parts added up; their weights of the task loss multiplied.
 
     Each part's figures are logged under its own name, ``adversarial.weight``, and under
@@ -23,8 +47,6 @@ class Combined(Objective):
     dim, reference_dims, n_classes : see ``Objective``
     parts : sequence of callables(dim, reference_dims, n_classes) -> Objective
     """
-
-    uses_references = True
 
     def __init__(
         self,
@@ -51,17 +73,6 @@ class Combined(Objective):
     def adversary_loss(self, z, references, labels):
         losses = [p.adversary_loss(z, references, labels) for p in self.parts if p.adversary_steps]
         return torch.stack(losses).sum()
-
-    def adversary_parameters(self) -> Iterator[nn.Parameter]:
-        return (p for part in self.parts for p in part.adversary_parameters())
-
-    def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
-        for part in self.parts:
-            part.observe(task_loss=task_loss, dev_error=dev_error)
-
-    def set_baseline(self, dev_error: float) -> None:
-        for part in self.parts:
-            part.set_baseline(dev_error)
 
 
 def _names(parts: Iterable[Objective]) -> list[str]:

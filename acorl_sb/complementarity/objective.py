@@ -31,7 +31,7 @@ class Term:
     limit: float | None = None
 
     def total(self, task_loss: torch.Tensor) -> torch.Tensor:
-        """The loss of the step, docs/method.md (4) or (6)."""
+        """The loss of the step, a scalar; docs/method.md (4) or (6)."""
         return self.task_weight * task_loss + self.loss
 
 
@@ -94,7 +94,7 @@ class Objective(nn.Module):
     def adversary_loss(
         self, z: torch.Tensor, references: Sequence[torch.Tensor], labels: torch.Tensor
     ) -> torch.Tensor:
-        """The adversary's own loss on a fixed z, for its extra steps."""
+        """The adversary's own loss on a fixed z, a scalar, for its extra steps."""
         raise NotImplementedError(f"{type(self).__name__} has no adversary")
 
     def adversary_parameters(self) -> Iterator[nn.Parameter]:

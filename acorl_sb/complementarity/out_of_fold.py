@@ -8,12 +8,13 @@ from typing import cast
 import torch
 from torch import nn
 
+from acorl_sb.complementarity.combined import OfParts
 from acorl_sb.complementarity.objective import Objective, Term
 
 FEWEST = 4  # items of one fold below which its term is left out of a step
 
 
-class OutOfFold(Objective):
+class OutOfFold(OfParts):
     """One objective a fold, on the items of the fold's classes alone; cross-fitting.
 
     A reference that was trained on a class is surer of it than of a new one, so what it says of
@@ -31,7 +32,6 @@ class OutOfFold(Objective):
     references are looked at in the rows of fold f only.
     """
 
-    uses_references = True
     fold_of_class: torch.Tensor  # (C,)
 
     def __init__(self, parts: Sequence[Objective], fold_of_class: torch.Tensor):
@@ -73,23 +73,6 @@ class OutOfFold(Objective):
             if len(rows) >= FEWEST:
                 copies = references[f * number : (f + 1) * number]
                 yield part, rows, [copy[rows] for copy in copies]
-
-    def adversary_parameters(self) -> Iterator[nn.Parameter]:
-        return (p for part in self.parts for p in part.adversary_parameters())
-
-    def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
-        for part in self.parts:
-            part.observe(task_loss=task_loss, dev_error=dev_error)
-
-    def set_baseline(self, dev_error: float) -> None:
-        for part in self.parts:
-            part.set_baseline(dev_error)
-
-    def get_extra_state(self) -> dict[str, float]:
-        return {}  # each part keeps its own
-
-    def set_extra_state(self, state: dict[str, float]) -> None:
-        pass
 
 
 def deal_folds(n_groups: int, folds: int, repeats: int = 1) -> torch.Tensor:

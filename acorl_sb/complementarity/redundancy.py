@@ -82,14 +82,14 @@ class ConditionalRedundancy(Objective):
 def discrimination_loss(
     discriminator: nn.Module, z: torch.Tensor, own: torch.Tensor, other: torch.Tensor
 ) -> torch.Tensor:
-    """Mean cross-entropy (nats) of telling (z_i, own_i) from (z_i, other_i)."""
+    """Mean cross-entropy (nats, a scalar) of telling (z_i, own_i) from (z_i, other_i)."""
     joint = discriminator(torch.cat([z, own], 1))
     apart = discriminator(torch.cat([z, other], 1))
     return (F.softplus(-joint).mean() + F.softplus(apart).mean()) / 2
 
 
 def class_partners(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows that have another item of their class, and the next such item of each."""
+    """Rows (b,) that have another item of their class (B,), and the next such item (b,) of each."""
     rows, others = [], []
     for label in labels.unique().tolist():
         group = torch.nonzero(labels == label).squeeze(1)

@@ -38,7 +38,7 @@ class WeightSchedule:
         return {}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        pass
+        """Take over what ``state_dict`` gave before an interruption."""
 
 
 class Ramp(WeightSchedule):

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _LAYOUT = "Common Voice's layout here is {several,one}/<language>__<account>/<session>/<clip>"
 _GENDERS = {"male": "m", "female": "f"}
+_KEPT = ("language", "age", "accent")  # columns that the manifest keeps beside the gender
 _SPLITS = {"several": ("dev", "test"), "one": ("train", "dev", "train", "test")}
 
 
@@ -36,12 +37,12 @@ def collect(data_folder: Path | None, dropped: str | None = None) -> Corpus:
     root = require_folder(data_folder, "Common Voice ({several,one}/ and speakers.csv)")
     if not (root / "speakers.csv").is_file() and (root / "CommonVoice").is_dir():
         root = root / "CommonVoice"
-    genders = _genders(root / "speakers.csv")
+    table = _table(root / "speakers.csv")
     left_out = read_dropped(dropped)
     found: dict[str, list[Utterance]] = {"train": [], "dev": [], "test": []}
     seen: set[str] = set()
     for part, splits in _SPLITS.items():
-        clips = _clips(root / part, genders)
+        clips = _clips(root / part, table)
         seen |= clips.keys()
         kept = [speaker for speaker in clips if speaker not in left_out]
         for speaker, split in deal(kept, splits).items():
@@ -89,7 +90,7 @@ def _digest(speaker: str) -> str:
     return hashlib.sha1(speaker.encode(), usedforsecurity=False).hexdigest()
 
 
-def _clips(folder: Path, genders: dict[str, str]) -> dict[str, list[Utterance]]:
+def _clips(folder: Path, table: dict[str, dict[str, str]]) -> dict[str, list[Utterance]]:
     """Speaker -> utterances of one part; empty where the part is not there."""
     rows = []
     for path in audio_files(folder) if folder.is_dir() else []:
@@ -98,19 +99,25 @@ def _clips(folder: Path, genders: dict[str, str]) -> dict[str, list[Utterance]]:
             raise UserError(f"{path}: not where it should be; {_LAYOUT}")
         speaker, session, _ = parts
         name = f"{speaker}-{session}-{path.stem}"
-        rows.append((name, path, speaker, session, genders.get(speaker, "")))
+        gender = _GENDERS.get(table.get(speaker, {}).get("gender", ""), "")
+        rows.append((name, path, speaker, session, gender))
     clips: dict[str, list[Utterance]] = defaultdict(list)
-    for utterance in utterances(rows):
+    known = {
+        speaker: {key: row[key] for key in _KEPT if row.get(key)} for speaker, row in table.items()
+    }
+    for utterance in utterances(rows, attributes=known):
         clips[utterance.spk_id].append(utterance)
     return clips
 
 
-def _genders(path: Path) -> dict[str, str]:
-    """Speaker -> ``m`` or ``f``, where the table says."""
+def _table(path: Path) -> dict[str, dict[str, str]]:
+    """Speaker -> its row of the table."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; it lists speaker, language, gender, age, sessions")
     with open(path, newline="", encoding="utf-8") as file:
         table = csv.DictReader(file)
         if not {"speaker", "gender"} <= set(table.fieldnames or ()):
             raise UserError(f"{path} line 1: the columns speaker and gender are needed")
-        return {row["speaker"]: _GENDERS.get(row["gender"] or "", "") for row in table}
+        return {
+            row["speaker"]: {k: v for k, v in row.items() if isinstance(v, str)} for row in table
+        }

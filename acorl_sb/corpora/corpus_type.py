@@ -26,3 +26,4 @@ class Corpus:
     more_trials: dict[str, TrialList] = field(default_factory=dict)
     impostor_group: Callable[[Utterance], str] | None = None
     shared_speakers: bool = False
+    dev_trials: TrialList | None = None

@@ -59,6 +59,7 @@ def refuse_changes(record: Path, member: str, settings: dict, files: dict[str, s
 
 
 def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):
@@ -67,12 +68,13 @@ def file_digest(path: Path) -> str:
 
 
 def data_fingerprints(settings: dict, save_folder: Path) -> list[str | None]:
+    """A digest of each folder that a preparation reads, the corpus first; None for no folder."""
     folders = [settings["data_folder"], *settings["more_training"].values()]
     return [_fingerprint(folder, save_folder) for folder in folders]
 
 
 def _fingerprint(folder: str | os.PathLike | None, save_folder: Path) -> str | None:
-    """A digest of every file's name, size and time of change below ``folder``.
+    """A digest of every file's name, size and time of change below ``folder``, or of one file.
 
     What lies in ``save_folder`` does not count: it may be inside.
     """
@@ -80,6 +82,8 @@ def _fingerprint(folder: str | os.PathLike | None, save_folder: Path) -> str | N
         return None
     own = str(save_folder.resolve())
     digest = hashlib.sha256()
+    if os.path.isfile(folder):  # a table of recordings
+        return file_digest(Path(folder))
     for parent, folders, files in walk(folder):
         folders[:] = [n for n in folders if os.path.abspath(os.path.join(parent, n)) != own]
         digest.update(os.path.relpath(parent, folder).encode("utf-8", "surrogateescape"))

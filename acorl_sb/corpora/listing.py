@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -188,9 +188,13 @@ def _read_block(paths: Sequence[str], known: _Known | None) -> tuple[list[Header
 
 
 def utterances(
-    rows: Iterable[tuple[str, str | os.PathLike, str, str, str]], journal: Path | None = None
+    rows: Iterable[tuple[str, str | os.PathLike, str, str, str]],
+    journal: Path | None = None,
+    attributes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Utterance]:
     """Whole-file utterances from rows of (ID, path, speaker, session, gender).
+
+    ``attributes`` maps speakers to what else is known of them, such as ``{"age": "9"}``.
 
     Raises ``UserError`` for a file that ``read_header`` refuses, one that is shorter than
     ``SHORTEST`` seconds, and a name that is not UTF-8, which no manifest could hold.
@@ -198,7 +202,7 @@ def utterances(
     rows = [(name, os.path.abspath(path), *rest) for name, path, *rest in rows]
     for _, path, *_ in rows:
         if not path.isascii():
-            _require_utf8(path)
+            require_utf8(path)
     headers = read_headers([row[1] for row in rows], journal)
     made = []
     for (name, path, spk, session, gender), header in zip(rows, headers, strict=True):
@@ -209,11 +213,13 @@ def utterances(
                 f"{SHORTEST} s are the least; remove the file"
             )
         length = header.length(SAMPLE_RATE)
-        made.append(Utterance(name, seconds, path, 0, length, spk, session, gender))
+        known = (attributes or {}).get(spk, {})
+        made.append(Utterance(name, seconds, path, 0, length, spk, session, gender, known))
     return made
 
 
-def _require_utf8(path: str) -> None:
+def require_utf8(path: str) -> None:
+    """``UserError`` for a file name that no text file could hold."""
     try:
         path.encode()
     except UnicodeEncodeError:

@@ -25,6 +25,7 @@ from acorl_sb.corpora.freshness import (
     refuse_changes,
 )
 from acorl_sb.corpora.held_out import hold_out_speakers
+from acorl_sb.corpora.own_trials import with_own_trials
 from acorl_sb.corpora.registry import find_corpus
 from acorl_sb.corpora.splits import (
     check_disjoint,
@@ -32,7 +33,7 @@ from acorl_sb.corpora.splits import (
     make_trials,
 )
 from acorl_sb.data.manifest import Utterance, write_manifest
-from acorl_sb.data.trials import TrialList, write_trials
+from acorl_sb.data.trials import TrialList, read_trials, write_trials
 from acorl_sb.utils.errors import UserError, cannot_write
 from acorl_sb.utils.files import write_json
 
@@ -62,6 +63,7 @@ def prepare(
     more_training: dict[str, str | os.PathLike | None] | None = None,
     segment_seconds: float | None = None,
     trained_on_it: str | None = None,
+    own_trials: dict[str, str | os.PathLike] | None = None,
     **options: Any,
 ) -> Splits:
     """Write ``train.csv dev.csv test.csv dev_trials.txt test_trials.txt`` to ``save_folder``.
@@ -82,6 +84,9 @@ def prepare(
     what it compares. That the splits share no speaker is checked and logged every time. The files
     are written elsewhere first, and replace those of an earlier call only once all are there.
 
+    ``own_trials`` names trial lists of the user's for the parts ``dev`` and ``test``, or one of
+    these: see :func:`with_own_trials`. A corpus that brings test trials brings none then.
+
     ``trained_on_it`` names a member that was trained on what lies in ``save_folder``: its files are
     then replaced by the very same ones only.
 
@@ -89,6 +94,13 @@ def prepare(
     audio file that cannot be read, too few speakers, and files that ``trained_on_it`` protects.
     """
     collect, data_folder = find_corpus(corpus, data_folder, options)
+    lists = {part: Path(path) for part, path in (own_trials or {}).items()}
+    for path in lists.values():
+        read_trials(path)  # a bad one is told of before the corpus is looked through
+    if "test" in lists and "trials" in inspect.signature(collect).parameters:
+        if options.get("trials") is not None:
+            raise UserError("test trials are given both by trials and by prepare_options.trials")
+        options["trials"] = None
     if segment_seconds is not None and not segment_seconds > 0:
         raise UserError(f"segment_seconds must be above 0 or null, not {segment_seconds}")
     more = {name: find_corpus(name, folder, {}) for name, folder in (more_training or {}).items()}
@@ -108,6 +120,8 @@ def prepare(
         "segment_seconds": segment_seconds,
         "options": json.loads(json.dumps(options, default=str)),
     }
+    if lists:
+        settings["own_trials"] = {part: file_digest(path) for part, path in lists.items()}
     save_folder = Path(save_folder)
     paths = Splits(*(save_folder / name for name in _FILES))
     record = save_folder / "prepared.json"
@@ -116,13 +130,15 @@ def prepare(
         if "save_folder" in inspect.signature(collect).parameters:
             options["save_folder"] = save_folder
         found = collect(data_folder, **options)
+        if lists:
+            found = with_own_trials(found, lists)
         found = hold_out_speakers(found, seed, dev_speakers, test_speakers, utterances_per_speaker)
         for name, (collect_more, folder) in more.items():
             found.train += [_renamed(u, name) for u in collect_more(folder).train]
         if segment_seconds is not None:
             found.train = [piece for u in found.train for piece in cut(u, segment_seconds)]
         limits = (max_targets, nontargets_per_target, found.impostor_group)
-        dev_trials = _trials("development", found.dev, seed, *limits)
+        dev_trials = found.dev_trials or _trials("development", found.dev, seed, *limits)
         test_trials = found.test_trials or _trials("test", found.test, seed + 1, *limits)
         done = {
             "speakers": {

@@ -6,7 +6,8 @@ A corpus is one module, of this package or of the user's own, with one function,
 
 that checks the folder's layout and lists the utterances of the corpus's own splits. ``collect`` may
 also take ``save_folder``, where it may keep what it needs again. A corpus that can do without a
-data folder also has ``default_folder(**its own options) -> Path``.
+data folder also has ``default_folder(**its own options) -> Path``. The corpus is called as its
+module, or as the module's ``NAME`` says.
 """
 
 from __future__ import annotations
@@ -28,9 +29,7 @@ from acorl_sb.utils.option_kinds import hint
 
 def known_corpora() -> list[str]:
     """Names of the corpora: the modules of this package that define ``collect``."""
-    package = importlib.import_module("acorl_sb.corpora")
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    return [name for name in names if hasattr(_module(name), "collect")]
+    return sorted(_corpora())
 
 
 def corpus_module(name: str) -> ModuleType:
@@ -40,6 +39,11 @@ def corpus_module(name: str) -> ModuleType:
     ---------
     name : one of :func:`known_corpora`; any other is the dotted name of a module that Python can
         import, so its folder must be on ``PYTHONPATH``. It is a name, never a path.
+
+    Returns
+    -------
+    module
+        It has the function ``collect``.
 
     Raises
     ------
@@ -53,7 +57,7 @@ def corpus_module(name: str) -> ModuleType:
     """
     known = known_corpora()
     if name in known:
-        return _module(name)
+        return _corpora().get(name) or importlib.import_module(f"acorl_sb.corpora.{name}")
     unknown = (
         f"unknown corpus {name!r}; known are {', '.join(known)}, and modules with the function "
         f"collect on PYTHONPATH{hint(name, known)}"
@@ -72,8 +76,16 @@ def corpus_module(name: str) -> ModuleType:
     return module
 
 
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"acorl_sb.corpora.{name}")
+def _corpora() -> dict[str, ModuleType]:
+    """Name -> module of every corpus of this package."""
+    package = importlib.import_module("acorl_sb.corpora")
+    names = (module.name for module in pkgutil.iter_modules(package.__path__))
+    modules = (importlib.import_module(f"acorl_sb.corpora.{name}") for name in names)
+    return {
+        getattr(module, "NAME", module.__name__.rpartition(".")[2]): module
+        for module in modules
+        if hasattr(module, "collect")
+    }
 
 
 def find_corpus(

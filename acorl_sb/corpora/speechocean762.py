@@ -1,9 +1,10 @@
 """speechocean762 (OpenSLR SLR101): English by native speakers of Mandarin, half of them children.
 
-Layout: ``train/`` and ``test/`` in Kaldi's style (``wav.scp``, ``utt2spk``, ``spk2gender``), audio
-below ``WAVE/`` in any format that soundfile reads. The official test speakers test; development
-speakers are held out of the official training speakers. Each speaker was recorded once, so sessions
-are not known and target trials are within one session.
+Layout: ``train/`` and ``test/`` in Kaldi's style (``wav.scp``, ``utt2spk`` and, where they are
+there, ``spk2gender`` and ``spk2age``), audio below ``WAVE/`` in any format that soundfile reads.
+The official test speakers test; development speakers are held out of the official training
+speakers. Each speaker was recorded once, so sessions are not known and target trials are within one
+session.
 """
 
 from __future__ import annotations
@@ -28,15 +29,17 @@ def collect(data_folder: Path | None) -> Corpus:
 def _subset(root: Path, name: str) -> list[Utterance]:
     wav = _table(root / name / "wav.scp")
     speaker = _table(root / name / "utt2spk")
-    genders = root / name / "spk2gender"
-    gender = _table(genders) if genders.is_file() else {}
+    gender, age = (
+        _table(path) if path.is_file() else {}
+        for path in (root / name / "spk2gender", root / name / "spk2age")
+    )
     rows = []
     for utterance, path in wav.items():
         if utterance not in speaker:
             raise UserError(f"{root / name / 'utt2spk'}: no speaker for utterance {utterance}")
         spk = speaker[utterance]
         rows.append((utterance, _locate(root / path), spk, "", gender.get(spk, "")))
-    return utterances(rows)
+    return utterances(rows, attributes={spk: {"age": years} for spk, years in age.items()})
 
 
 def _locate(path: Path) -> Path:

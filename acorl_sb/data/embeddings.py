@@ -1,7 +1,9 @@
-"""Embedding files: our own folder, ``.npz``, and Kaldi's ark and scp."""
+"""Embedding files: our own folder, ``.npz``, ``.safetensors``, and Kaldi's ark and scp."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,11 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
+from acorl_sb.data.embedding_files import import_kaldiio, write_blocks
 from acorl_sb.data.kaldi import read_vectors
 from acorl_sb.data.lines import some
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.files import atomic_path, write_text
 from acorl_sb.utils.reading import open_input, read_lines
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".m4a", ".mp3")
@@ -28,7 +31,7 @@ class Embeddings:
     vectors: np.ndarray
 
     def index(self, ids: Sequence[str], what: str = "the embeddings") -> np.ndarray:
-        """Rows of ``ids``, int64 (len(ids),).
+        """Rows (N,), int64, of N ``ids``.
 
         An id that is not found as it stands is looked up with an audio suffix (``.wav`` ...) taken
         off, or, where the embeddings carry one, put on: trial lists often name the file where
@@ -54,6 +57,8 @@ def read_embeddings(path: str | os.PathLike) -> Embeddings:
 
     - a folder with ``embeddings.npy`` (M, D) and ``ids.txt`` (one id a line): our own
     - ``.npz`` with arrays ``ids`` (M,) and ``embeddings`` (M, D), or with one vector per id
+    - ``.safetensors`` with the tensor ``embeddings`` (M, D) and their ids as a JSON list, ``ids``,
+      in its metadata, or with one vector per id
     - ``.scp`` or ``.ark`` of Kaldi (needs the package ``kaldiio``)
 
     Raises ``UserError`` for a missing or damaged file, a duplicate id (the first few are listed),
@@ -66,10 +71,12 @@ def read_embeddings(path: str | os.PathLike) -> Embeddings:
         ids, vectors = _read_folder(path)
     elif path.suffix == ".npz":
         ids, vectors = _read_npz(path)
+    elif path.suffix == ".safetensors":
+        ids, vectors = _read_safetensors(path)
     elif path.suffix in (".scp", ".ark"):
         ids, vectors = _read_kaldi(path)
     else:
-        raise UserError(f"{path}: embeddings are a folder, .npz, .scp or .ark")
+        raise UserError(f"{path}: embeddings are a folder, .npz, .safetensors, .scp or .ark")
     return _checked(path, ids, vectors)
 
 
@@ -78,31 +85,26 @@ def write_embeddings(path: str | os.PathLike, embeddings: Embeddings) -> None:
 
     A path without suffix is our own folder. Writing ``x.scp`` writes ``x.ark`` beside it.
     """
-    path = Path(path)
-    _checked(path, embeddings.ids, embeddings.vectors)
-    if path.suffix == ".npz":
-        with atomic_path(path) as temporary:
-            np.savez(temporary, ids=np.array(embeddings.ids), embeddings=embeddings.vectors)
-    elif path.suffix in (".scp", ".ark"):
-        _write_kaldi(path, embeddings)
-    else:
-        with atomic_path(path / "embeddings.npy") as temporary:
-            np.save(temporary, np.ascontiguousarray(embeddings.vectors, dtype=np.float32))
-        write_text(path / "ids.txt", "".join(f"{name}\n" for name in embeddings.ids))
+    found = _checked(Path(path), embeddings.ids, embeddings.vectors)
+    write_blocks(path, found.ids, found.vectors.shape[1], [found.vectors])
 
 
 def concatenate(members: Sequence[Embeddings]) -> Embeddings:
     """Embedding-level fusion: the members' unit-length vectors side by side, (M, sum of D).
 
-    Ids and their order are those of the first member; the others may be in another order.
+    They are divided by sqrt(K), so that a row has unit length and the cosine of two rows is the
+    mean of the members' cosines; a back end such as PLDA can weigh members otherwise. A vector of
+    zeros stays so. Ids and their order are those of the first member; the others may be in another
+    order.
     """
     parts = []
     for number, member in enumerate(members, 1):
         rows = member.index(members[0].ids, f"member {number}")
-        vectors = member.vectors[rows]
+        vectors = member.vectors[rows].astype(np.float64)
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-        parts.append(vectors / np.maximum(norms, np.finfo(np.float32).tiny))
-    return Embeddings(list(members[0].ids), np.concatenate(parts, axis=1))
+        parts.append(vectors / np.where(norms > 0, norms, 1.0))
+    joined = np.concatenate(parts, axis=1) / math.sqrt(len(members))
+    return Embeddings(list(members[0].ids), joined.astype(np.float32))
 
 
 # ------------------------------------------------------------------------------------------------
@@ -146,42 +148,31 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
             raise UserError(f"{path}: not readable as a numpy file ({error})") from None
 
 
+def _read_safetensors(path: Path) -> tuple[list[str], Any]:
+    with open_input(path, "embeddings"):
+        pass
+    try:
+        with safe_open(path, "np") as file:
+            metadata, names = file.metadata() or {}, list(file.keys())
+            if names != ["embeddings"] or "ids" not in metadata:
+                return _stack(path, ((name, file.get_tensor(name)) for name in names))
+            ids, vectors = json.loads(metadata["ids"]), file.get_tensor("embeddings")
+    except (SafetensorError, ValueError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not readable as safetensors ({reason})") from None
+    if not isinstance(ids, list) or not all(isinstance(name, str) for name in ids):
+        raise UserError(f"{path}: the ids in its metadata must be a JSON list of texts")
+    return ids, vectors
+
+
 def _read_kaldi(path: Path) -> tuple[list[str], np.ndarray]:
-    _kaldiio(path)
+    import_kaldiio(path)
     try:
         return _stack(path, read_vectors(path))
     except UserError:
         raise
     except Exception as error:  # kaldiio raises whatever its parser stumbles over
         raise UserError(f"{path}: not readable as Kaldi vectors ({error!r})") from None
-
-
-def _write_kaldi(path: Path, embeddings: Embeddings) -> None:
-    kaldiio = _kaldiio(path)
-    ark = path.with_suffix(".ark")
-    with atomic_path(ark) as temporary:
-        table = temporary.with_suffix(".scp.tmp")
-        try:
-            vectors = dict(zip(embeddings.ids, embeddings.vectors, strict=True))
-            kaldiio.save_ark(str(temporary), vectors, scp=str(table))
-            lines = table.read_text(encoding="utf-8").splitlines()
-        finally:
-            table.unlink(missing_ok=True)
-    if path.suffix == ".scp":
-        # The table was made for the temporary name: keep id and offset, put in the true name.
-        parts = (line.rsplit(":", 1) for line in lines)
-        rows = (f"{head.split(' ', 1)[0]} {ark.resolve()}:{offset}\n" for head, offset in parts)
-        write_text(path, "".join(rows))
-
-
-def _kaldiio(path: Path):
-    try:
-        import kaldiio
-    except ImportError:
-        raise UserError(
-            f"{path}: Kaldi files need the package kaldiio (pip install kaldiio)"
-        ) from None
-    return kaldiio
 
 
 def _stack(path: Path, items: Iterable[tuple[str, np.ndarray]]) -> tuple[list[str], np.ndarray]:

@@ -18,7 +18,7 @@ from acorl_sb.utils.reading import open_input, read_lines
 
 
 def read_vectors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Pairs (id, vector) of an ``.scp`` or ``.ark``; needs the package kaldiio.
+    """Pairs (id, vector of shape (D,)) of an ``.scp`` or ``.ark``; needs the package kaldiio.
 
     Raises ``UserError`` for a line that names no file, an archive that holds anything else than
     vectors of floats, and one that is cut off.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
@@ -78,6 +79,37 @@ def read_blocks(path: str | os.PathLike) -> Iterator[Block]:
         yield Block(name, first_line, rest + b"\n")
     elif first_line == 1:
         raise UserError(f"{name}: the file is empty")
+
+
+@dataclass(frozen=True)
+class LineForm:
+    """A form that the lines of a file have: how many fields, and where a label is among them.
+
+    Arguments
+    ---------
+    fields : int
+    label : int
+        Column of the label, from 0; -1 for none.
+    words : dict or None
+        What the label may be, and what that means; None for no label.
+    example : str
+        A line, for messages.
+    """
+
+    fields: int
+    label: int
+    words: dict[bytes, bool] | None
+    example: str
+
+    def fault(self, fields: list[bytes]) -> str | None:
+        """What is wrong with a line's fields, in words; None where they fit."""
+        if len(fields) != self.fields:
+            return f"{self.fields} fields expected ({self.example}), found {len(fields)}"
+        if self.words is not None and fields[self.label] not in self.words:
+            found = fields[self.label].decode(errors="replace")
+            allowed = " or ".join(f"'{word.decode()}'" for word in self.words)
+            return f"the label must be {allowed} ({self.example}), not '{found}'"
+        return None
 
 
 def decode(field: bytes, where: str) -> str:

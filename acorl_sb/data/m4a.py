@@ -55,7 +55,7 @@ class M4aFile:
         self._at = frame
 
     def read(self, frames: int, dtype: str = "float32", always_2d: bool = True) -> np.ndarray:
-        """``frames`` frames from the current place, (frames, channels); fewer at the end."""
+        """Samples of shape (frames, channels) from the current place; fewer at the end."""
         start, stop = self._at, min(self._at + frames, self.frames)
         wave = np.zeros((max(0, stop - start), self.channels), dtype=dtype)
         reached = start

@@ -6,8 +6,8 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import atomic_path
@@ -27,7 +27,7 @@ class Utterance:
     ``duration`` is in seconds; ``start`` and ``stop`` count samples at 16 kHz, whatever the rate of
     the file (``acorl_sb.data.audio.read_audio`` takes them as they are). ``session`` and
     ``gender`` (``m`` or ``f``) are empty where unknown; sessions are only compared within one
-    speaker.
+    speaker. ``attributes`` are further columns, such as age, language or accent, as texts.
     """
 
     id: str
@@ -38,32 +38,48 @@ class Utterance:
     spk_id: str
     session: str = ""
     gender: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def attribute(self, name: str) -> str:
+        """Session, gender or a further column by its name; empty where unknown."""
+        if name in ("session", "gender"):
+            return str(getattr(self, name))
+        return self.attributes.get(name, "")
 
 
 def write_manifest(path: str | os.PathLike, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest CSV, whole or not at all.
+    """Write a manifest CSV, whole or not at all; further columns are those that any utterance has.
 
     Raises ``UserError`` for an ID that is empty, given twice, or holds white space (trial lists are
     separated by white space).
     """
+    utterances = list(utterances)
+    more = sorted({name for u in utterances for name in u.attributes})
     seen: set[str] = set()
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(FIELDS)
+        writer.writerow([*FIELDS, *more])
         for u in utterances:
-            _check_id(u.id, f"{path}: utterance {u.wav}")
+            check_id(u.id, f"{path}: utterance {u.wav}")
             if u.id in seen:
                 raise UserError(
                     f"{path}: the ID {u.id!r} is given twice, the second time for {u.wav}"
                 )
             seen.add(u.id)
+            known = (u.id, f"{u.duration:.5f}", u.wav, u.start, u.stop)
             writer.writerow(
-                (u.id, f"{u.duration:.5f}", u.wav, u.start, u.stop, u.spk_id, u.session, u.gender)
+                [
+                    *known,
+                    u.spk_id,
+                    u.session,
+                    u.gender,
+                    *(u.attributes.get(name, "") for name in more),
+                ]
             )
 
 
 def read_manifest(path: str | os.PathLike) -> list[Utterance]:
-    """Read a manifest CSV; the columns session and gender may be absent, others are ignored.
+    """Read a manifest CSV; the columns session and gender may be absent, others are ``attributes``.
 
     Raises ``UserError`` naming file and line for a missing file or column, an empty manifest, an
     ID that is empty, holds white space or occurs twice, an empty speaker or file name, and figures
@@ -89,7 +105,7 @@ def _read_rows(path: str | os.PathLike, rows: csv.DictReader) -> list[Utterance]
         where = f"{path} line {rows.line_num}"
         if any(row[name] is None for name in REQUIRED):
             raise UserError(f"{where}: fewer values than columns")
-        _check_id(row["ID"], where)
+        check_id(row["ID"], where)
         if row["ID"] in line_of:
             raise UserError(
                 f"{where}: the ID {row['ID']!r} is already on line {line_of[row['ID']]}"
@@ -128,9 +144,11 @@ def _utterance(row: dict[str, str | None], where: str) -> Utterance:
         row["spk_id"],
         row.get("session") or "",
         row.get("gender") or "",
+        {name: value for name, value in row.items() if name and name not in FIELDS and value},
     )
 
 
-def _check_id(name: str, where: str) -> None:
+def check_id(name: str, where: str) -> None:
+    """``UserError``, beginning with ``where``, for an ID that is empty or holds white space."""
     if not name or name.split() != [name]:
         raise UserError(f"{where}: an ID must be one word without white space, got {name!r}")

@@ -1,4 +1,4 @@
-"""Score files of SpeechBrain, WeSpeaker and Kaldi, told apart by themselves."""
+"""Score files of SpeechBrain, WeSpeaker and Kaldi, detected automatically."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acorl_sb.data.lines import Block, Ids, read_blocks
+from acorl_sb.data.lines import Block, Ids, LineForm, read_blocks
 from acorl_sb.data.trials import (
     DIGIT_LABELS,
     WORD_LABELS,
@@ -24,10 +24,14 @@ FORMS = ("speechbrain", "wespeaker", "kaldi")
 
 @dataclass(frozen=True)
 class ScoreFile:
-    """Trials with their scores, float64 (N,), in the order of the file."""
+    """Trials with their scores, float64 (N,), in the order of the file.
+
+    ``std`` (N,) are standard deviations of the scores, where the file has them.
+    """
 
     trials: TrialList
     scores: np.ndarray
+    std: np.ndarray | None = None
 
 
 def read_scores(path: str | os.PathLike, duplicates: str = "error") -> ScoreFile:
@@ -37,12 +41,13 @@ def read_scores(path: str | os.PathLike, duplicates: str = "error") -> ScoreFile
     - WeSpeaker: ``enrol test score target`` (or ``nontarget``); its normalised files carry four
       more numbers a line, which are passed over
     - Kaldi: ``enrol test score``, no label
+    - with uncertainty: ``enrol test label score std``, the label ``-`` where it is not known
 
     ``duplicates`` as in ``read_trials``. Raises ``UserError`` naming the line that is wrong; a
-    score must be a finite number.
+    score must be a finite number, a standard deviation one from 0 on.
     """
     ids, form = Ids(), None
-    enrol, test, labels, scores = [], [], [], []
+    enrol, test, labels, scores, std = [], [], [], [], []
     for block in read_blocks(path):
         form = form or _form_of(block)
         if form is None:
@@ -53,6 +58,11 @@ def read_scores(path: str | os.PathLike, duplicates: str = "error") -> ScoreFile
         if form.words is not None:
             labels.append(read_labels(block, columns[form.label], form.words, form.fault))
         scores.append(_numbers(block, columns[form.score], form))
+        if form.std:
+            std.append(_numbers(block, columns[form.std], form))
+            bare = form.words is None and any(label != b"-" for label in columns[form.label])
+            if bare or (std[-1] < 0).any():
+                block.blame(form.fault)
     if form is None:
         raise UserError(f"{path}: no scores, only blank lines")
     trials = TrialList(
@@ -62,18 +72,25 @@ def read_scores(path: str | os.PathLike, duplicates: str = "error") -> ScoreFile
         np.concatenate(labels) if labels else None,
     )
     check_duplicates(trials, str(path), duplicates)
-    return ScoreFile(trials, np.concatenate(scores))
+    return ScoreFile(trials, np.concatenate(scores), np.concatenate(std) if std else None)
 
 
 def write_scores(
-    path: str | os.PathLike, trials: TrialList, scores: np.ndarray, form: str | None = None
+    path: str | os.PathLike,
+    trials: TrialList,
+    scores: np.ndarray,
+    form: str | None = None,
+    std: np.ndarray | None = None,
 ) -> None:
     """Write scores (N,) of ``trials``, whole or not at all.
 
     ``form`` is "speechbrain", "wespeaker" or "kaldi"; by default SpeechBrain's where the trials
     are labelled, else Kaldi's. Scores are written with all their digits: reading them gives the
-    same float64.
+    same float64. With ``std`` (N,) there is no choice of form.
     """
+    if std is not None:
+        _write_with_std(path, trials, scores, np.asarray(std, dtype=np.float64))
+        return
     if form is None:
         form = "kaldi" if trials.labels is None else "speechbrain"
     if form not in FORMS:
@@ -93,49 +110,69 @@ def write_scores(
     write_lines(path, line, trials, values, labels)
 
 
+def _write_with_std(
+    path: str | os.PathLike, trials: TrialList, scores: np.ndarray, std: np.ndarray
+) -> None:
+    scores = np.asarray(scores, dtype=np.float64)
+    if not scores.shape == std.shape == (len(trials),):
+        raise ValueError(f"{len(trials)} trials, but scores {scores.shape} and std {std.shape}")
+    labels = ["-"] * len(trials)
+    if trials.labels is not None:
+        labels = [("0", "1")[label] for label in trials.labels.tolist()]
+    columns = ([repr(v) for v in values.tolist()] for values in (scores, std))
+    write_lines(path, "{0} {1} {2} {3} {4}\n", trials, labels, *columns)
+
+
 # ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Form:
-    fields: int
-    score: int
-    label: int
-    words: dict | None
-    example: str
+class _Form(LineForm):
+    score: int  # column of the score; the ids are the first two
+    std: int = 0  # that of its standard deviation; 0: there is none
 
     def fault(self, fields: list[bytes]) -> str | None:
-        if len(fields) != self.fields:
-            return f"{self.fields} fields expected ({self.example}), found {len(fields)}"
-        if self.words is not None and fields[self.label] not in self.words:
-            found = fields[self.label].decode(errors="replace")
-            allowed = " or ".join(f"'{word.decode()}'" for word in self.words)
-            return f"the label must be {allowed} ({self.example}), not '{found}'"
+        if found := super().fault(fields):
+            return found
+        if self.std and self.words is None and fields[self.label] != b"-":
+            return f"the label must be '-' on every line or on none ({self.example})"
         score = fields[self.score]
-        try:
-            finite = math.isfinite(float(score))
-        except ValueError:
-            finite = False
-        if not finite or b"_" in score:
+        if not _is_finite(score):
             return f"the score must be a finite number, not '{score.decode(errors='replace')}'"
+        if self.std and not (_is_finite(fields[self.std]) and float(fields[self.std]) >= 0):
+            std = fields[self.std].decode(errors="replace")
+            return f"the standard deviation must be a finite number from 0 on, not '{std}'"
         return None
 
 
-_SPEECHBRAIN = _Form(4, 3, 2, DIGIT_LABELS, "'enrol test label score'")
-_WESPEAKER = _Form(4, 2, 3, WORD_LABELS, "'enrol test score target'")
-_WESPEAKER_NORM = _Form(8, 2, 3, WORD_LABELS, "'enrol test score target' and four numbers")
-_KALDI = _Form(3, 2, -1, None, "'enrol test score'")
+def _is_finite(field: bytes) -> bool:
+    try:
+        return math.isfinite(float(field)) and b"_" not in field  # Python reads 1_0 as ten
+    except ValueError:
+        return False
+
+
+_SPEECHBRAIN = _Form(4, 2, DIGIT_LABELS, "'enrol test label score'", score=3)
+_WESPEAKER = _Form(4, 3, WORD_LABELS, "'enrol test score target'", score=2)
+_WESPEAKER_NORM = _Form(8, 3, WORD_LABELS, "'enrol test score target' and four numbers", score=2)
+_KALDI = _Form(3, -1, None, "'enrol test score'", score=2)
+_WITH_STD = _Form(5, 2, DIGIT_LABELS, "'enrol test label score std'", score=3, std=4)
+_BARE_WITH_STD = _Form(5, 2, None, "'enrol test - score std'", score=3, std=4)
 
 
 def _form_of(block: Block) -> _Form | None:
     """The form of the first line that is not blank."""
     for number, fields in block.lines():
-        for form in (_SPEECHBRAIN, _WESPEAKER, _WESPEAKER_NORM, _KALDI):
+        for form in (
+            *(_SPEECHBRAIN, _WESPEAKER, _WESPEAKER_NORM, _KALDI),
+            *(_WITH_STD, _BARE_WITH_STD),
+        ):
             if form.fault(fields) is None:
                 return form
         raise UserError(
             f"{block.path} line {number}: not a score; expected 'enrol test label score' "
-            "(SpeechBrain), 'enrol test score target' (WeSpeaker), or 'enrol test score' (Kaldi)"
+            "(SpeechBrain, a standard deviation may follow), 'enrol test score target' "
+            "(WeSpeaker), or 'enrol test score' (Kaldi)"
         )
     return None
 

@@ -84,7 +84,7 @@ def by_folder(ids: Sequence[str]) -> list[str] | None:
 
 
 def number(*speakers: Sequence[str]) -> list[np.ndarray]:
-    """Lists of speaker names as int64 arrays in one numbering from 0, by first appearance."""
+    """Lists of M speaker names as int64 (M,) arrays, numbered from 0 together as they appear."""
     index = {name: n for n, name in enumerate(dict.fromkeys(itertools.chain(*speakers)))}
     return [np.fromiter(map(index.__getitem__, names), np.int64, len(names)) for names in speakers]
 

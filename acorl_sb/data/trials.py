@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acorl_sb.data.lines import Block, Ids, decode, read_blocks, some
+from acorl_sb.data.lines import Block, Ids, LineForm, decode, read_blocks, some
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import atomic_path
 
@@ -162,28 +162,13 @@ def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class _Form:
-    """Where the fields of a trial stand."""
-
-    fields: int
+class _Form(LineForm):
     enrol: int  # column of the enrolment id; the test id follows it
-    label: int
-    words: dict | None
-    example: str
-
-    def fault(self, fields: list[bytes]) -> str | None:
-        if len(fields) != self.fields:
-            return f"{self.fields} fields expected ({self.example}), found {len(fields)}"
-        if self.words is not None and fields[self.label] not in self.words:
-            found = fields[self.label].decode(errors="replace")
-            allowed = " or ".join(f"'{word.decode()}'" for word in self.words)
-            return f"the label must be {allowed} ({self.example}), not '{found}'"
-        return None
 
 
-_VOXCELEB = _Form(3, 1, 0, DIGIT_LABELS, "'1 enrol test'")
-_KALDI = _Form(3, 0, 2, WORD_LABELS, "'enrol test target'")
-_BARE = _Form(2, 0, -1, None, "'enrol test'")
+_VOXCELEB = _Form(3, 0, DIGIT_LABELS, "'1 enrol test'", enrol=1)
+_KALDI = _Form(3, 2, WORD_LABELS, "'enrol test target'", enrol=0)
+_BARE = _Form(2, -1, None, "'enrol test'", enrol=0)
 
 
 def _form_of(block: Block) -> _Form | None:

@@ -33,6 +33,11 @@ class SpeakerEncoder(nn.Module):
     sample_rate : int
         Hz, of the waves that it expects.
 
+    Attributes
+    ----------
+    yaml : str or None
+        The keys that it was built from, as text; None for one that was put together in Python.
+
     Example
     -------
     >>> class Loudness(nn.Module):
@@ -52,6 +57,7 @@ class SpeakerEncoder(nn.Module):
         sample_rate: int = 16000,
     ):
         super().__init__()
+        self.yaml: str | None = None
         self.compute_features = compute_features
         self.mean_var_norm = mean_var_norm
         self.embedding_model = embedding_model

@@ -80,6 +80,7 @@ class FrozenEnsemble:
         return member
 
     def to(self, device: torch.device | str) -> FrozenEnsemble:
+        """Move the encoders to ``device``; returns itself."""
         for member in self.members:
             member.to(device)
         return self
@@ -107,6 +108,7 @@ class OutOfFoldReferences:
         return [dim for copy in self.copies for dim in copy.dims]
 
     def to(self, device: torch.device | str) -> OutOfFoldReferences:
+        """Move the encoders of all copies to ``device``; returns itself."""
         for copy in self.copies:
             copy.to(device)
         self.fold_of_class = self.fold_of_class.to(device)
@@ -152,5 +154,6 @@ class EmbeddingTable:
         return [table[items] for table in self.tables]
 
     def to(self, device: torch.device | str) -> EmbeddingTable:
+        """Move the tables to ``device``; returns itself."""
         self.tables = [table.to(device) for table in self.tables]
         return self

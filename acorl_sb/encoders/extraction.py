@@ -11,6 +11,7 @@ from tqdm import tqdm
 from acorl_sb.data.audio import SAMPLE_RATE, SHORTEST, read_audio
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.data.waves import centre_of
+from acorl_sb.encoders.batching import batches, free_padding, together_padded
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.utils.distributed import rank_and_world, sum_over_ranks
 from acorl_sb.utils.errors import UserError
@@ -30,8 +31,8 @@ def embed_utterances(
 ) -> torch.Tensor:
     """Embed every utterance.
 
-    Utterances of the same length share a batch, so that nothing is padded and no embedding
-    depends on its neighbours.
+    Utterances of the same number of frames share a batch (of the same length, where the encoder
+    takes waves), so that no embedding depends on its neighbours; see ``batching``.
 
     Arguments
     ---------
@@ -60,46 +61,48 @@ def embed_utterances(
         Before anything is embedded, for an utterance shorter than ``SHORTEST`` seconds; and for
         what ``read_audio`` refuses.
     """
-    for u in utterances:
-        if u.stop - u.start < SHORTEST * SAMPLE_RATE:
-            raise UserError(
-                f"utterance {u.id}: {u.stop - u.start} samples of {shown(u.wav)} are too few to "
-                f"tell a speaker by; {SHORTEST} s are the least, so take it out of the manifest"
-            )
+    for utterance in utterances:
+        require_length(utterance)
     encoder = encoder.to(device).eval()
     spans = [centre(u, seconds, encoder.sample_rate) for u in utterances]
-    order = sorted(range(len(spans)), key=lambda i: spans[i][1] - spans[i][0])
     z = torch.zeros(len(spans), encoder.embedding_dim)
     rank, world = rank_and_world() if shared else (0, 1)
+    quantum = 1 if hear else free_padding(encoder, device)
+    parts = batches([stop - start for start, stop in spans], batch_size, quantum)
+
+    def read(row: int) -> np.ndarray:
+        wave = read_audio(utterances[row].wav, *spans[row], encoder.sample_rate)
+        return wave if hear is None else hear(wave, utterances[row])
+
     # None: silent where no terminal watches
     quiet = True if progress is None or rank > 0 else None
     with tqdm(total=len(spans), desc=progress, disable=quiet, unit="utt") as bar:
-        for number, rows in enumerate(_equal_lengths(order, spans, batch_size)):
+        for number, rows in enumerate(parts):
+            if number % world == rank:
+                z[rows] = embed_waves(encoder, [read(row) for row in rows], device)
             bar.update(len(rows))
-            if number % world != rank:
-                continue
-            waves = [read_audio(utterances[i].wav, *spans[i], encoder.sample_rate) for i in rows]
-            if hear is not None:
-                waves = [hear(wave, utterances[i]) for wave, i in zip(waves, rows, strict=True)]
-            z[rows] = encoder(torch.from_numpy(np.stack(waves)).to(device)).float().cpu()
     # Every row is one rank's and zero elsewhere, so that the sum is that row to the bit.
     return sum_over_ranks(z.to(device)).cpu() if world > 1 else z
+
+
+def embed_waves(
+    encoder: SpeakerEncoder, waves: Sequence[np.ndarray], device: torch.device | str
+) -> torch.Tensor:
+    """(B, D) float32 on the CPU of waves (T_i,) that ``batches`` has put together."""
+    padded = together_padded([torch.from_numpy(wave) for wave in waves])
+    return encoder(padded.to(device)).float().cpu()
+
+
+def require_length(utterance: Utterance) -> None:
+    """``UserError`` for an utterance shorter than ``SHORTEST`` seconds."""
+    samples = utterance.stop - utterance.start
+    if samples < SHORTEST * SAMPLE_RATE:
+        raise UserError(
+            f"utterance {utterance.id}: {samples} samples of {shown(utterance.wav)} are too few "
+            f"to tell a speaker by; {SHORTEST} s are the least, so take it out of the manifest"
+        )
 
 
 def centre(utterance: Utterance, seconds: float | None, sample_rate: int) -> tuple[int, int]:
     """Start and stop, in samples of the file, of the utterance's centre of ``seconds``."""
     return centre_of(utterance.start, utterance.stop, seconds, sample_rate)
-
-
-def _equal_lengths(order, spans, batch_size):
-    batch: list[int] = []
-    for i in order:
-        length = spans[i][1] - spans[i][0]
-        if batch and (
-            len(batch) == batch_size or length != spans[batch[0]][1] - spans[batch[0]][0]
-        ):
-            yield batch
-            batch = []
-        batch.append(i)
-    if batch:
-        yield batch

@@ -54,10 +54,14 @@ def build_encoder(tree: Any, where: str, trust: bool = True) -> SpeakerEncoder:
     built.
     """
     made = build_keys(tree, ENCODER_KEYS, where, trust)
+    if made.get("embedding_dim") is None:  # a network that knows it
+        made["embedding_dim"] = getattr(made.get("embedding_model"), "embedding_dim", None)
     for key in ("embedding_model", "embedding_dim"):
         if made.get(key) is None:
             raise UserError(f"{where}: the encoder's key {key!r} is missing")
-    return _assembled(made, where)
+    encoder = _assembled(made, where)
+    encoder.yaml = dump(tree)
+    return encoder
 
 
 def _assembled(made: dict[str, Any], where: str) -> SpeakerEncoder:
@@ -164,6 +168,7 @@ def load_member(folder: str | Path, trust: bool = False) -> SpeakerEncoder:
         raise UserError(f"{yaml_path}: the key 'embedding_model' is missing")
     named_dim = made.setdefault("embedding_dim", None) is not None
     encoder = _assembled(made if named_dim else {**made, "embedding_dim": 1}, str(yaml_path))
+    encoder.yaml = yaml_path.read_text(encoding="utf-8")
     load_weights(encoder.embedding_model, weights)
     dim = _probe_dim(encoder.eval(), yaml_path)
     if named_dim and dim != encoder.embedding_dim:

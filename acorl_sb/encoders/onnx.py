@@ -1,14 +1,16 @@
 """Export of a member to ONNX: waves in, embeddings out, any number and length of both.
 
 The graph takes ``waves`` (B, T) float32 at the member's sample rate, full scale [-1, 1], all B of
-one length, and gives ``embeddings`` (B, D). Features and their normalisation are part of it, so
-that nothing of the front-end has to be rebuilt around it.
+one length, and gives ``embeddings`` (B, D). B and T vary and are named ``batch`` and ``samples``; D
+is fixed, so that readers can allocate by it, and ``embedding`` is its denotation. Features and
+their normalisation are part of the graph, so that no front end has to be rebuilt around it.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
+import re
 import warnings
 from pathlib import Path
 
@@ -152,3 +154,22 @@ def _write(model: Graph, path: Path) -> None:
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"this encoder cannot be exported to ONNX ({reason})") from None
+    _name_axes(path)
+
+
+def _name_axes(path: Path) -> None:
+    """Put ``batch`` and ``samples`` for the exporter's names of the axes, such as ``s77``."""
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    waves, embeddings = (
+        value[0].type.tensor_type.shape.dim for value in (graph.input, graph.output)
+    )
+    names = dict(zip((dim.dim_param for dim in waves), ("batch", "samples"), strict=True))
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:  # in other values an expression of them
+                dim.dim_param = re.sub(r"\w+", lambda m: names.get(m[0], m[0]), dim.dim_param)
+    embeddings[1].denotation = "embedding"
+    onnx.save(model, path)

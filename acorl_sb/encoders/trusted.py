@@ -28,6 +28,9 @@ from acorl_sb.utils.hparams import build
 HOMES = (
     "acorl_sb.encoders.encoder",
     "acorl_sb.encoders.ge2e",
+    "acorl_sb.encoders.kaldi_fbank",
+    "acorl_sb.encoders.onnx_encoder",
+    "acorl_sb.encoders.wavlm",
     "speechbrain.lobes.features",
     "speechbrain.lobes.models.ECAPA_TDNN",
     "speechbrain.lobes.models.ResNet",
@@ -92,7 +95,15 @@ def build_keys(
         Build everything as HyperPyYAML does, whatever it names: this can run any code.
     homes : packages and modules whose torch modules may be built
 
-    Raises ``UserError`` for a tree that names anything else, and what cannot be built.
+    Returns
+    -------
+    dict
+        What was built, by key.
+
+    Raises
+    ------
+    UserError
+        For a tree that names anything else, and what cannot be built.
     """
     try:
         if trust:

@@ -22,7 +22,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """A plain state dict from ``.safetensors`` or torch's format; no code in it is run.
+    """A state dict, name -> tensor of any shape, of ``.safetensors`` or torch's; no code is run.
 
     Raises ``UserError`` for a file that is missing, no state dict, or holds NaN or infinity.
     """

@@ -34,9 +34,10 @@ Point = tuple[float, float, float]
 class LinearCalibration:
     """``llr = scale * score + offset``, fitted by prior-weighted logistic regression.
 
-    Arguments:
-        prior: effective prior of a target trial at which the fit counts errors, in (0, 1).
-        l2: as in ``fusion.LogisticFusion``.
+    Arguments
+    ---------
+    prior : effective prior of a target trial at which the fit counts errors, in (0, 1).
+    l2 : as in ``fusion.LogisticFusion``.
 
     Raises on ``fit`` what ``LogisticFusion.fit`` raises. ``scale`` is negative where higher scores
     go with non-target trials.
@@ -107,8 +108,10 @@ class PavCalibration:
     ) -> PavCalibration:
         """Fit on development trials: scores (N,), labels (N,); ``name`` is for messages.
 
-        Raises:
-            UserError: non-finite or constant scores, one class only, labels missing.
+        Raises
+        ------
+        UserError
+            For non-finite or constant scores, one class only, labels missing.
         """
         scores = check_scores(scores, [name] if name else None)[0]
         labels = check_labels(labels, len(scores))

@@ -19,8 +19,10 @@ def check_scores(scores: np.ndarray, names: Sequence[str] | None = None) -> np.n
 
     A ``(N,)`` array is one system. float64 input is not copied.
 
-    Raises:
-        UserError: no trials, or a NaN or infinity (says which system, how many, the first trial).
+    Raises
+    ------
+    UserError
+        For no trials, and for a NaN or infinity: which system, how many, the first trial.
     """
     scores = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     if scores.ndim != 2:
@@ -43,8 +45,10 @@ def check_scores(scores: np.ndarray, names: Sequence[str] | None = None) -> np.n
 def check_labels(labels: np.ndarray | None, trials: int, what: str = "development") -> np.ndarray:
     """Return ``labels`` as bool ``(N,)`` holding both classes; ``what`` trials, for messages.
 
-    Raises:
-        UserError: labels are missing, or of one class only.
+    Raises
+    ------
+    UserError
+        For labels that are missing, or of one class only.
     """
     if labels is None:
         raise UserError(
@@ -65,10 +69,12 @@ def check_labels(labels: np.ndarray | None, trials: int, what: str = "developmen
 
 
 def system_name(index: int, names: Sequence[str] | None) -> str:
+    """What a message calls the system at ``index``: its name, or its number from 1."""
     return f"system '{names[index]}'" if names is not None else f"system {index + 1}"
 
 
 def refuse_constant(scores: np.ndarray, names: Sequence[str] | None) -> None:
+    """``UserError`` for a system of (S, N) whose scores are all equal: it tells no trials apart."""
     for index, row in enumerate(scores):
         if row.min() == row.max():
             raise UserError(
@@ -78,12 +84,14 @@ def refuse_constant(scores: np.ndarray, names: Sequence[str] | None) -> None:
 
 
 def check_prior(prior: float) -> float:
+    """An effective prior of a target trial as a float; ``UserError`` outside (0, 1)."""
     if not 0.0 < prior < 1.0:
         raise UserError(f"the effective prior must lie between 0 and 1, not {prior}")
     return float(prior)
 
 
 def check_fitted(fitted: bool, expected: int, given: int) -> None:
+    """Refuse to apply a model that is not fitted, or was fitted on another number of systems."""
     if not fitted:
         raise ValueError("fit the model first")
     if expected != given:

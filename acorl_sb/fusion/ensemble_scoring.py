@@ -12,7 +12,7 @@ import torch
 from speechbrain.utils.distributed import if_main_process
 
 from acorl_sb import metrics
-from acorl_sb.data.embeddings import Embeddings, write_embeddings
+from acorl_sb.data.embeddings import Embeddings, concatenate, write_embeddings
 from acorl_sb.data.recording_range import RecordingRange
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.data.trial_set import TrialSet
@@ -20,13 +20,14 @@ from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.ensemble import FrozenEnsemble, FrozenMember
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.fusion import models as fusion
-from acorl_sb.fusion.concatenation import concatenate
 from acorl_sb.metrics.intervals import interval, paired_changes
 from acorl_sb.scoring.backends.cosine import cosine_trial_scores
 from acorl_sb.scoring.results import Judge, flat
 from acorl_sb.utils.files import write_json
 
 COST_POINTS = (0.01, 0.05)
+LOGISTIC = "score-logistic"
+"""The fusion whose scores are LLRs."""
 
 
 def evaluate_ensemble(
@@ -154,24 +155,29 @@ def fuse_all(
     sides: dict[str, TrialSet],
     folder: Path,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Every fusion of the members: name -> {"dev", "test"} scores; none for a single member."""
+    """Every fusion of the members: name -> scores (N,) by side; none for a single member."""
     if len(scores["dev"]) < 2:
         return {}
     stacked = {part: np.stack(rows) for part, rows in scores.items()}  # (K, N)
     fused = {
         "embedding-concatenation": {
-            part: cosine_trial_scores(side, concatenate(vectors[part]).astype(np.float32))
+            part: cosine_trial_scores(side, _side_by_side(side, vectors[part]))
             for part, side in sides.items()
         }
     }
     for name, model in (
         ("score-mean", fusion.MeanZNorm()),
-        ("score-logistic", fusion.LogisticFusion(prior=0.05)),
+        (LOGISTIC, fusion.LogisticFusion(prior=0.05)),
     ):
         model.fit(stacked["dev"], sides["dev"].trials.known_labels)
         fusion.save(folder / "fusion" / f"{name}.json", model)
         fused[name] = {part: model(stacked[part]) for part in sides}
     return fused
+
+
+def _side_by_side(side: TrialSet, vectors: list[np.ndarray]) -> np.ndarray:
+    ids = [utterance.id for utterance in side.utterances]
+    return concatenate([Embeddings(ids, rows) for rows in vectors]).vectors
 
 
 def _figures(dev_scores, test_scores, dev: TrialSet, test: TrialSet) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from acorl_sb import metrics
 from acorl_sb.fusion import calibration
 from acorl_sb.fusion import subsets as contribution
+from acorl_sb.fusion.disagreement import Disagreement, judge_uncertainty, spread_of
 from acorl_sb.fusion.judging import Resample, Row, Settings, dcf_name, judge_outcome, make_resampler
 from acorl_sb.fusion.models import LABELS
 from acorl_sb.fusion.score_inputs import Inputs
@@ -31,21 +32,25 @@ from acorl_sb.metrics.intervals import interval
 class Evaluated:
     """``results`` is plain, for JSON; ``curves`` is what the figures are drawn from.
 
-    ``fused`` holds, by part, the LLRs of the fused system; ``model`` is the system to keep.
+    ``fused`` holds, by part, the LLRs of the fused system, ``std`` their standard deviations where
+    they are asked for; ``model`` is the system to keep, ``spread`` what gives ``std``.
     """
 
     results: dict[str, Any]
     curves: dict[str, Any]
     fused: dict[str, np.ndarray]
     model: FusedSystem
+    std: dict[str, np.ndarray] = field(default_factory=dict)
+    spread: Disagreement | None = None
 
 
 def make_protocol(inputs: Inputs, settings: Settings) -> DevTest | CrossValidation:
     """Development and test where both are there, else cross-validation of the one set."""
-    return _protocol_of({name: part.set for name, part in inputs.parts.items()}, settings)
+    return protocol_of({name: part.set for name, part in inputs.parts.items()}, settings)
 
 
-def _protocol_of(sets: dict[str, ScoreSet], settings: Settings) -> DevTest | CrossValidation:
+def protocol_of(sets: dict[str, ScoreSet], settings: Settings) -> DevTest | CrossValidation:
+    """As ``make_protocol``, from the sets alone."""
     if "scores" in sets:
         return CrossValidation(sets["scores"], settings.folds, settings.seed)
     return DevTest(sets["dev"], sets["test"])
@@ -74,7 +79,7 @@ def evaluate(
         dev = protocol.dev
         fused["dev"] = chosen.model(dev.scores, dev.quality)
     results: dict[str, Any] = {
-        "protocol": _protocol(protocol, inputs, settings),
+        "protocol": describe_protocol(protocol, inputs, settings),
         "systems": names,
         "quality": inputs.quality_names,
         "fusion": {
@@ -93,8 +98,9 @@ def evaluate(
         ],
         "table": [],
     }
+    std, spread = spread_of(protocol, names, recipe.prior) if settings.uncertainty else ({}, None)
     if reported.labels is None:
-        return Evaluated(results, {}, fused, chosen.model)
+        return Evaluated(results, {}, fused, chosen.model, std, spread)
 
     labels = reported.trials.known_labels
     resample, method = make_resampler(reported, settings)
@@ -133,22 +139,21 @@ def evaluate(
         "replicates": settings.replicates if judged[best].judged.replicates else 0,
         "method": method,
     }
-    results["error_overlap"] = {
-        key: _plain(value)
-        for key, value in contribution.error_overlap(reported.scores, reported.labels).items()
-    }
-    results["correlation"] = {
-        key: _plain(value)
-        for key, value in contribution.score_correlations(reported.scores, reported.labels).items()
-    }
+    results |= similarity(reported)
     curves = {name: {"kind": kind, **judged[name].curves} for kind, name in jobs if with_curves}
-    return Evaluated(results, curves, fused, chosen.model)
+    if spread is not None:
+        results["uncertainty"] = judge_uncertainty(protocol, fused, std)
+    return Evaluated(results, curves, fused, chosen.model, std, spread)
 
 
 # ------------------------------------------------------------------------------------------------
 
 
-def _protocol(protocol, inputs: Inputs, settings: Settings) -> dict[str, Any]:
+def describe_protocol(
+    protocol: DevTest | CrossValidation, inputs: Inputs, settings: Settings
+) -> dict[str, Any]:
+    """What was fitted on what, in words and counts, for ``results.json``."""
+
     def counts(scored: ScoreSet) -> dict[str, int | None]:
         labels = scored.labels
         targets = None if labels is None else int(labels.sum())
@@ -170,6 +175,17 @@ def _protocol(protocol, inputs: Inputs, settings: Settings) -> dict[str, Any]:
     else:
         made["shared_speakers"] = inputs.shared_speakers
     return made
+
+
+def similarity(reported: ScoreSet) -> dict[str, Any]:
+    """How alike the members are, ``error_overlap`` and ``correlation``, for ``results.json``."""
+    scores, labels = reported.scores, reported.trials.known_labels
+    overlap = contribution.error_overlap(scores, labels)
+    correlation = contribution.score_correlations(scores, labels)
+    return {
+        "error_overlap": {key: _plain(value) for key, value in overlap.items()},
+        "correlation": {key: _plain(value) for key, value in correlation.items()},
+    }
 
 
 def _workers(inputs: Inputs) -> int:
@@ -200,7 +216,7 @@ def _jobs(
             name: replace(part.set, scores=part.concatenated[label][None], quality=None)
             for name, part in inputs.parts.items()
         }
-        alone = _protocol_of(parts, settings)
+        alone = protocol_of(parts, settings)
         jobs["fusion", label] = partial(alone.run, single, (0,), [label])
     return jobs
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from acorl_sb.data.alignment import align
 from acorl_sb.data.audio import SHORTEST
 from acorl_sb.data.recording_range import RecordingRange
+from acorl_sb.data.scorefiles import read_scores
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.member_folder import load_member, load_reference
 from acorl_sb.encoders.trusted import read_yaml
@@ -32,11 +35,17 @@ class FinishedRun(NamedTuple):
     calibrated_on: RecordingRange | None
 
 
-def load_run(folder: str | os.PathLike, trust: bool = False) -> FinishedRun:
+def load_run(
+    folder: str | os.PathLike, trust: bool = False, members: Sequence[str] | None = None
+) -> FinishedRun:
     """Load the output folder of ``train.py``; no code of it is run unless ``trust`` allows it.
 
-    Raises ``UserError`` for a run that is not finished, damaged, or has a single member, and for
-    one that needs ``trust``.
+    ``members`` are names of encoders, references among them, to load alone, one or several: the
+    fusion is then fitted anew on their scores of the run's development trials, as train.py fits
+    that of all of them.
+
+    Raises ``UserError`` for a run that is not finished, damaged, or has a single member that is
+    not asked for by name, and for one that needs ``trust``.
     """
     folder = Path(folder)
     model_path, yaml_path, results_path = (
@@ -44,14 +53,14 @@ def load_run(folder: str | os.PathLike, trust: bool = False) -> FinishedRun:
         folder / "hyperparams.yaml",
         folder / "results.json",
     )
-    for path in (yaml_path, model_path, results_path):
+    for path in (yaml_path, results_path) if members else (yaml_path, model_path, results_path):
         if not path.is_file():
             raise UserError(
                 f"{folder}: {path.relative_to(folder)} is missing; a finished run of train.py "
                 "with two members or more is needed"
             )
     seconds, calibrated_on = _read_scoring(results_path)
-    ensemble = FrozenEnsemble()
+    ensemble, names = FrozenEnsemble(), set()
     tree = read_yaml(yaml_path)
     for kind in ("references", "members"):
         specs = tree.get(kind) or []
@@ -62,21 +71,44 @@ def load_run(folder: str | os.PathLike, trust: bool = False) -> FinishedRun:
             if not isinstance(spec, dict):
                 raise UserError(f"{where} must have keys, such as name")
             name = check_name(spec.get("name"), where)
-            if name in ensemble.names:
+            if name in names:
                 raise UserError(f"{where}: the name {name!r} is there twice")
+            names.add(name)
+            if members and name not in members:
+                continue
             if kind == "references":
                 encoder = load_reference(spec, where, trust)
             else:
                 encoder = load_member(folder / "members" / name, trust)
             ensemble.add(name, encoder)
+    for name in members or ():
+        if name not in names:
+            raise UserError(f"{folder}: no member {name!r}, only {', '.join(sorted(names))}")
+    if members:
+        return FinishedRun(ensemble, _fitted(folder, ensemble.names), seconds, calibrated_on)
     model = fusion.load(model_path)
-    fits = isinstance(model, fusion.LogisticFusion) and (
-        (model.n_systems, model.n_quality, np.shape(model.weights))
-        == (len(ensemble), 0, (len(ensemble),))
-    )
-    if not fits or not np.isfinite([*model.weights, model.bias]).all():
-        raise UserError(f"{model_path}: no logistic fusion of the run's {len(ensemble)} members")
+    k = len(ensemble)
+    if (
+        not isinstance(model, fusion.LogisticFusion)
+        or (model.n_systems, model.n_quality, np.shape(model.weights)) != (k, 0, (k,))
+        or not np.isfinite([*model.weights, model.bias]).all()
+    ):
+        raise UserError(f"{model_path}: no logistic fusion of the run's {k} members")
     return FinishedRun(ensemble, model, seconds, calibrated_on)
+
+
+def _fitted(folder: Path, names: Sequence[str]) -> fusion.LogisticFusion:
+    """The fusion of some members, fitted on the run's development scores."""
+    paths = [folder / "scores" / name / "dev.txt" for name in names]
+    files = [read_scores(path) for path in paths]
+    rows = []
+    for path, file in zip(paths, files, strict=True):
+        order = align(files[0].trials, file.trials, str(paths[0]), str(path))
+        rows.append(file.scores if order is None else file.scores[order])
+    labels = files[0].trials.labels
+    if labels is None:
+        raise UserError(f"{paths[0]}: its trials have no labels; run train.py again")
+    return fusion.LogisticFusion().fit(np.stack(rows), labels)
 
 
 def _read_scoring(path: Path) -> tuple[float | None, RecordingRange | None]:

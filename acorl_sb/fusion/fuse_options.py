@@ -78,8 +78,11 @@ class FuseOptions(Options):
     criterion: Literal["eer", "min_dcf"] = Field(
         "eer", description="what best_single is chosen by (min_dcf: at the first point)"
     )
-    quality: Several[Literal["duration", "magnitude", "cohort"]] = Field(
+    quality: Several[Literal["duration", "magnitude", "cohort", "uncertainty"]] = Field(
         [], description="quality measures, as extra columns"
+    )
+    uncertainty: bool = Field(
+        False, description="a standard deviation beside every LLR: how much the systems disagree"
     )
     dev_embeddings: Several[Text] | None = Field(
         None, description="development embeddings, one per system"
@@ -221,7 +224,7 @@ def find_settings(options: dict[str, Any]) -> Settings:
         options["c_miss"],
         options["c_fa"],
     )
-    shared = ("c_miss", "c_fa", "replicates", "level", "seed", "folds", "exhaustive")
+    shared = ("c_miss", "c_fa", "replicates", "level", "seed", "folds", "exhaustive", "uncertainty")
     return Settings(recipe, tuple(options["points"]), **{key: options[key] for key in shared})
 
 

@@ -19,6 +19,7 @@ import torch
 from acorl_sb import __version__, metrics
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.fusion import fuse_options
+from acorl_sb.fusion.carry_over import carry_over_warnings
 from acorl_sb.fusion.checks import FusionWarning
 from acorl_sb.fusion.evaluation import Evaluated, evaluate
 from acorl_sb.fusion.record import RECORD, record_of
@@ -72,17 +73,20 @@ def fit(
         made = evaluate(inputs, settings, options["report"], progress)
     results = made.results
     results["warnings"] = list(dict.fromkeys(str(w.message) for w in caught))
+    results["warnings"] += carry_over_warnings(results["table"])
     results["inputs"] = inputs.files
-    results["made"] = _made_by(command, time.perf_counter() - started)
+    results["made"] = made_by(command, time.perf_counter() - started)
     write_json(folder / RECORD, record)
     for part, llrs in made.fused.items():
         name = "fused.txt" if part == "scores" else f"fused_{part}.txt"
-        write_scores(folder / name, inputs.parts[part].set.trials, llrs)
+        std = made.std.get(part)
+        write_scores(folder / name, inputs.parts[part].set.trials, llrs, std=std)
     model = {
         "systems": inputs.names,
         "quality": inputs.quality_names,
         "quality_measures": options["quality"],
         **made.model.state(),
+        "uncertainty": made.spread and made.spread.state(),
         "decisions": results["decisions"],
     }
     write_json(folder / MODEL, model)
@@ -114,7 +118,9 @@ def apply(options: dict[str, Any], folder: Path, progress: Callable[[str], None]
     scored = inputs.parts["test"].set
     llrs = model(scored.scores, scored.quality)
     write_json(folder / RECORD, record)
-    write_scores(folder / "fused_test.txt", scored.trials, llrs)
+    spread = stored.disagreement()
+    std = None if spread is None else spread(scored.scores)
+    write_scores(folder / "fused_test.txt", scored.trials, llrs, std=std)
     figures = {}
     if scored.labels is not None and scored.labels.any() and not scored.labels.all():
         figures = metrics.evaluate(llrs, scored.labels, options["points"], calibrated=True)
@@ -167,7 +173,7 @@ def read_inputs(
     )
 
 
-def _made_by(command: Sequence[str], seconds: float) -> dict[str, Any]:
+def made_by(command: Sequence[str], seconds: float) -> dict[str, Any]:
     """The command, when it ran, and the versions of what it ran with."""
     return {
         "command": shlex.join(["python", *command]),

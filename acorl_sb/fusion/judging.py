@@ -36,6 +36,7 @@ class Settings:
     seed: int = 0
     folds: int = 5
     exhaustive: int = 8
+    uncertainty: bool = False
 
 
 def dcf_name(p_target: float) -> str:
@@ -59,6 +60,7 @@ def judge_outcome(
     resample: Resample,
     with_curves: bool,
 ) -> Row:
+    """All figures of one system on the reported trials, their replicates, and its curves."""
     costs = (settings.c_miss, settings.c_fa)
     ranked = metrics.sort_trials(outcome.score, labels)
     made = metrics.evaluate(ranked, None, settings.points, *costs)

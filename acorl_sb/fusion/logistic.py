@@ -53,9 +53,10 @@ class LogisticFusion:
     ``C = 1 / l2``, has the same weights (times :math:`\sigma_s`) and the intercept
     :math:`b + logit \pi`.
 
-    Arguments:
-        prior: effective prior of a target trial, in (0, 1).
-        l2: strength of the L2 term, 0 for none.
+    Arguments
+    ---------
+    prior : effective prior of a target trial, in (0, 1).
+    l2 : strength of the L2 term, 0 for none.
 
     After ``fit``: ``weights`` (S + Q,), ``bias``, ``n_systems`` S, ``n_quality`` Q,
     ``l2_used`` (differs from ``l2`` where separable data called for it), ``separable``.
@@ -86,9 +87,10 @@ class LogisticFusion:
         a weighted sum separates the classes, the unregularised optimum lies at infinity: without
         an ``l2``, ``SEPARABLE_L2`` is used instead, with a ``FusionWarning``.
 
-        Raises:
-            UserError: non-finite scores, a system with constant scores, one class only, or
-                labels missing.
+        Raises
+        ------
+        UserError
+            For non-finite scores, a system with constant scores, one class only, or labels missing.
         """
         scores = check_scores(scores, names)
         labels = check_labels(labels, scores.shape[1])

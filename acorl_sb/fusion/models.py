@@ -38,9 +38,10 @@ from acorl_sb.utils.errors import UserError
 class BestSingle:
     """The system with the lowest development error, passed through unchanged: the honest floor.
 
-    Arguments:
-        criterion: ``"eer"`` (ROC convex hull) or ``"min_dcf"``.
-        p_target, c_miss, c_fa: the operating point of ``min_dcf``.
+    Arguments
+    ---------
+    criterion : ``"eer"`` (ROC convex hull) or ``"min_dcf"``.
+    p_target, c_miss, c_fa : the operating point of ``min_dcf``.
 
     After ``fit``: ``index`` (of the chosen system) and ``errors`` (S,), the criterion of each.
     Of equal systems the first is taken. Scores are ranked as they are: a higher score must mean
@@ -125,8 +126,10 @@ class MeanZNorm:
     ) -> MeanZNorm:
         """Take mean and deviation of each row of scores (S, N); ``labels`` are not used.
 
-        Raises:
-            UserError: a system's development scores are constant or not finite.
+        Raises
+        ------
+        UserError
+            For a system whose development scores are constant or not finite.
         """
         scores = check_scores(scores, names)
         refuse_constant(scores, names)
@@ -180,8 +183,10 @@ def save(path: str | os.PathLike, model: BestSingle | MeanZNorm | LogisticFusion
 def load(path: str | os.PathLike) -> BestSingle | MeanZNorm | LogisticFusion:
     """Read a model written by ``save``.
 
-    Raises:
-        UserError: the file is missing or is no fusion model.
+    Raises
+    ------
+    UserError
+        For a file that is missing or is no fusion model.
     """
     try:
         return from_state(json.loads(Path(path).read_text(encoding="utf-8")))

@@ -1,4 +1,4 @@
-"""Quality measures of trials (duration, magnitude, closeness to a cohort), as fusion columns."""
+"""Quality measures of trials (duration, magnitude, cohort, uncertainty), as fusion columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from acorl_sb.data.embeddings import Embeddings, read_embeddings
 from acorl_sb.data.lines import some
 from acorl_sb.data.manifest import read_manifest
 from acorl_sb.data.trials import TrialList
-from acorl_sb.fusion.concatenation import unit_length
 from acorl_sb.fusion.systems import System
 from acorl_sb.utils.errors import UserError
 
@@ -34,8 +33,10 @@ def quality_columns(
 def log_durations(seconds: np.ndarray) -> np.ndarray:
     """Natural logarithm of durations in seconds (U,) -> (U,).
 
-    Raises:
-        UserError: a duration is not a positive finite number.
+    Raises
+    ------
+    UserError
+        For a duration that is no positive finite number.
     """
     seconds = np.asarray(seconds, dtype=np.float64)
     bad = np.flatnonzero(~(np.isfinite(seconds) & (seconds > 0)))
@@ -71,6 +72,7 @@ def cohort_means(
 
 
 def read_durations(files: Sequence[str]) -> dict[str, float]:
+    """Utterance -> seconds, from those of ``files`` that are manifests (``.csv``)."""
     return {
         utterance.id: utterance.duration
         for path in files
@@ -87,8 +89,9 @@ def quality_of_part(
     embeddings: Sequence[Embeddings],
     cohort_top: int,
     speaker_files: Sequence[str],
+    std: np.ndarray | None = None,
 ) -> tuple[np.ndarray | None, list[str]]:
-    """Quality columns (Q, N) of one part and their names."""
+    """Quality columns (Q, N) of one part and their names; ``std`` (S, N) is of the score files."""
     if not quality:
         return None, []
     columns, names = [], []
@@ -106,6 +109,15 @@ def quality_of_part(
                 f"({where}): {some(unknown)}"
             )
         add("log duration", log_durations(np.array([durations[u] for u in trials.ids])))
+    if "uncertainty" in quality:
+        if std is None:
+            raise UserError(
+                "quality measure 'uncertainty': not every score file has standard deviations; its "
+                "lines must be 'enrol test label score std'"
+            )
+        # Of the score itself, not of a side: one column a system.
+        columns.append(std)
+        names += [f"standard deviation {system.name}" for system in systems]
     if {"magnitude", "cohort"} & set(quality) and len(embeddings) != len(systems):
         raise UserError(
             "quality measures 'magnitude' and 'cohort' need the embeddings of every system"
@@ -123,3 +135,22 @@ def quality_of_part(
             means = cohort_means(vectors.vectors[rows], cohort, cohort_top)
             add(f"cohort mean {system.name}", means)
     return np.concatenate(columns), names
+
+
+def unit_length(vectors: np.ndarray) -> np.ndarray:
+    """bar(v) = v / |v| for each row of (U, D), float64.
+
+    Raises
+    ------
+    UserError
+        For a row that is zero or not finite, so that it has no direction.
+    """
+    vectors = np.asarray(vectors, dtype=np.float64)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    bad = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
+    if len(bad):
+        raise UserError(
+            f"{len(bad)} of {len(vectors)} embeddings are zero or not finite, "
+            f"first row number {bad[0] + 1}"
+        )
+    return vectors / norms

@@ -16,6 +16,7 @@ RECORD = "inputs.json"
 _PATHS = {
     *("systems", "run_folder", "apply", "dev", "test", "scores", "speakers", "cohorts"),
     *("dev_trials", "test_trials", "trials", *EMBEDDING_KEYS.values()),
+    *("audio", "dev_audio", "cohort"),
 }
 _HOW_IT_IS_SHOWN = {"output_folder", "report"}
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationError
 
+from acorl_sb.fusion.disagreement import Disagreement
 from acorl_sb.fusion.validation import FusedSystem
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import read_json, shown
@@ -72,14 +73,21 @@ class FusionModel(_Checked):
 
     systems: Annotated[list[str], Field(min_length=1)]
     quality: list[str]
-    quality_measures: list[Literal["duration", "magnitude", "cohort"]]
+    quality_measures: list[Literal["duration", "magnitude", "cohort", "uncertainty"]]
     fusion: Annotated[_BestSingle | _MeanZNorm | _Logistic, Field(discriminator="kind")]
     calibration: Annotated[_Linear | _Pav, Field(discriminator="kind")] | None
+    uncertainty: list[_Logistic] | None = None
     decisions: list[Decision]
 
     def fused_system(self) -> FusedSystem:
         """The fusion and calibration, ready to be applied to scores."""
         return FusedSystem.from_state(self.model_dump(include={"fusion", "calibration"}))
+
+    def disagreement(self) -> Disagreement | None:
+        """What gives each LLR its standard deviation, where the model was fitted with it."""
+        if self.uncertainty is None:
+            return None
+        return Disagreement.from_state([fitted.model_dump() for fitted in self.uncertainty])
 
     def fault(self) -> str | None:
         """What does not fit together, in words."""
@@ -98,6 +106,11 @@ class FusionModel(_Checked):
                 return "fusion.n_quality: not the number of quality columns"
         if sizes != {systems}:
             return f"{at}: one is needed for each of the {systems} systems"
+        spread = self.uncertainty
+        if spread is not None and (len(spread) != systems or len(spread) < 2):
+            return f"uncertainty: one is needed for each of the {systems} systems, two at least"
+        if any(len(fitted.weights) != 1 or fitted.n_systems != 1 for fitted in spread or ()):
+            return "uncertainty.weights: one is needed"
         if isinstance(calibration, _Linear) and len(calibration.fusion.weights) != 1:
             return "calibration.fusion.weights: one is needed"
         if isinstance(calibration, _Pav):

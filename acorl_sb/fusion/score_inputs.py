@@ -27,7 +27,7 @@ from acorl_sb.utils.errors import UserError
 _PARALLEL_BYTES = (20e6, 1e9)
 
 PARTS = ("dev", "test", "scores")
-QUALITY = ("duration", "magnitude", "cohort")
+QUALITY = ("duration", "magnitude", "cohort", "uncertainty")
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,16 @@ def load(
     cohort_top : how many nearest cohort members the cohort mean is taken over
     progress : told what is being read
 
-    Raises ``UserError`` for files that hold differing trials, labels that contradict each other,
-    speakers that contradict the labels, and everything the readers refuse.
+    Returns
+    -------
+    Inputs
+        Scores (S, N) of each part in one order of trials, speakers and quality columns with them.
+
+    Raises
+    ------
+    UserError
+        For files that hold differing trials, labels that contradict each other, speakers that
+        contradict the labels, and everything the readers refuse.
     """
     for measure in quality:
         if measure not in QUALITY:
@@ -87,7 +95,7 @@ def load(
     with contextlib.closing(_read_files(paths, progress)) as read:
         for part in parts:
             sets[part] = _read_part(systems, part, (trial_lists or {}).get(part), read, files)
-    sets, source, shared = _with_speakers(sets, speaker_files, speaker_pattern)
+    sets, source, shared = with_speakers(sets, speaker_files, speaker_pattern)
 
     durations = read_durations(speaker_files) if "duration" in quality else {}
     quality_names: list[str] = []
@@ -97,7 +105,9 @@ def load(
     for part, scored in sets.items():
         embeddings = [read_embeddings(s.embeddings[part]) for s in systems if part in s.embeddings]
         columns, quality_names = quality_of_part(
-            systems, scored.trials, quality, durations, embeddings, cohort_top, speaker_files
+            *(systems, scored.trials, quality, durations, embeddings, cohort_top),
+            speaker_files,
+            scored.std,
         )
         joined = score_concatenated(scored.trials, embeddings, plda) if whole else {}
         result[part] = Part(replace(scored, quality=columns), joined)
@@ -134,6 +144,7 @@ def _read_part(
 ) -> ScoreSet:
     """Take the next file of every system from ``read`` and bring them into one order."""
     trials, where, scores, label_source = None, "", None, None
+    std: list[np.ndarray] = []
     if trial_list is not None:
         trials, where = read_trials(trial_list), trial_list
         if trials.labels is None:
@@ -154,6 +165,8 @@ def _read_part(
         if scores is None:
             scores = np.empty((len(systems), len(trials)))  # (S, N)
         scores[row] = scored.scores if order is None else scored.scores[order]
+        if scored.std is not None:
+            std.append(scored.std if order is None else scored.std[order])
         labels = scored.trials.labels
         if labels is None:
             continue
@@ -168,13 +181,16 @@ def _read_part(
             )
     if trials is None or scores is None:
         raise ValueError("no systems to read")
-    return ScoreSet(trials, scores)
+    return ScoreSet(trials, scores, std=np.stack(std) if len(std) == len(systems) else None)
 
 
-def _with_speakers(
+def with_speakers(
     sets: dict[str, ScoreSet], files: Sequence[str], pattern: str | None
 ) -> tuple[dict[str, ScoreSet], str, int | None]:
-    """Put the speakers' numbers in, one numbering for all parts."""
+    """Sets with their speakers' numbers, one numbering for all parts; whence; speakers of both.
+
+    Raises ``UserError`` for speakers that are given and not known, or contradict the labels.
+    """
     table = speakers.read_speaker_files(files)
     guessed = not files and pattern is None
     if files:

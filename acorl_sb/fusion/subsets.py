@@ -68,15 +68,18 @@ def contributions(
 ) -> dict[str, Any]:
     """Judge subsets and say what every member adds.
 
-    Arguments:
-        members: how many there are, at least 1.
-        judge: fuses a subset and measures it; called once for each subset.
-        exhaustive: up to this many members all subsets are judged; beyond, the greedy path, the
-            single members and the full set without each member.
-        level: of the intervals of the paired differences.
-        mapper: like ``map``; may judge several at a time.
+    Arguments
+    ---------
+    members : how many there are, at least 1.
+    judge : fuses a subset and measures it; called once for each subset.
+    exhaustive : up to this many members all subsets are judged; beyond, the greedy path, the
+        single members and the full set without each member.
+    level : of the intervals of the paired differences.
+    mapper : like ``map``; may judge several at a time.
 
-    Returns a dict of plain lists and numbers:
+    Returns
+    -------
+    dict of plain lists and numbers
         ``search``: ``"all"`` or ``"greedy"``.
         ``subsets``: a row ``{members, selection, figures, intervals}`` for each judged subset.
         ``path``: the subsets of the greedy path (chosen by ``selection``).
@@ -141,6 +144,11 @@ def change(smaller: Judged, larger: Judged, level: float) -> dict[str, dict[str,
     changes = paired_changes(
         larger.figures, larger.replicates, smaller.figures, smaller.replicates, level
     )
+    return with_verdicts(changes)
+
+
+def with_verdicts(changes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Paired changes, each with its ``verdict``: helps, harms, not shown, or None."""
     for row in changes.values():
         row["verdict"] = None
         if row["interval"]:

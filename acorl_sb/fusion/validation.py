@@ -9,7 +9,7 @@ it was (``kind``, ``sentence``).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +33,7 @@ class ScoreSet:
     scores: np.ndarray  # (S, N) float64
     speaker: np.ndarray | None = None  # (M,) int64
     quality: np.ndarray | None = None  # (Q, N) float64
+    std: np.ndarray | None = None  # (S, N) float64, where every score file has them
 
     @property
     def labels(self) -> np.ndarray | None:
@@ -42,7 +43,8 @@ class ScoreSet:
         """The same trials with the scores of some systems only."""
         if tuple(subset) == tuple(range(len(self.scores))):
             return self
-        return replace(self, scores=self.scores[list(subset)])
+        std = None if self.std is None else self.std[list(subset)]
+        return replace(self, scores=self.scores[list(subset)], std=std)
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,10 @@ class Outcome:
     model: FusedSystem
 
 
+Fit = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]
+"""From scores (S, N) and labels (N,) to a map of scores (S, N) to values (N,)."""
+
+
 class DevTest:
     """Fitted on development trials, judged on test trials."""
 
@@ -166,6 +172,11 @@ class DevTest:
         return Outcome(
             score, llr, (system.fused(dev.scores, dev.quality), dev.trials.known_labels), system
         )
+
+    def held_out(self, fit: Fit) -> tuple[np.ndarray, Any]:
+        """What a map of scores, fitted on development trials, gives for the others; and the map."""
+        model = fit(self.dev.scores, self.dev.trials.known_labels)
+        return model(self.reported.scores), model
 
 
 class CrossValidation:
@@ -251,3 +262,11 @@ class CrossValidation:
             score = llr  # raw scores of different systems cannot be pooled
         model = recipe.fit(trials.scores, labels, trials.quality, chosen)
         return Outcome(score, llr, (score, labels), model)
+
+    def held_out(self, fit: Fit) -> tuple[np.ndarray, Any]:
+        """What maps of scores give for each trial, fitted without its speakers; and one of all."""
+        scores, labels = self.reported.scores, self.reported.trials.known_labels
+        values = np.empty(len(labels))
+        for kept, held in self._parts():
+            values[held] = fit(scores[:, kept], labels[kept])(scores[:, held])
+        return values, fit(scores, labels)

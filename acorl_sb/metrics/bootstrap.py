@@ -69,14 +69,15 @@ class Measure:
 class SpeakerBootstrap:
     """Replicates of metrics for one system after another, all from the same draws of speakers.
 
-    Arguments:
-        labels: (N,), 1 target, 0 non-target.
-        enrol_speaker, test_speaker: (N,) numbers or names of the two sides' speakers. They must
-            agree on a target trial and differ on a non-target trial.
-        replicates: R, the number of draws.
-        seed: the draws depend on it and on the number of speakers alone, so objects with one seed
-            over the same trials are paired too.
-        target_weight: "speaker" or "product"; see the module's text.
+    Arguments
+    ---------
+    labels : (N,), 1 target, 0 non-target.
+    enrol_speaker, test_speaker : (N,) numbers or names of the two sides' speakers. They must
+        agree on a target trial and differ on a non-target trial.
+    replicates : R, the number of draws.
+    seed : the draws depend on it and on the number of speakers alone, so objects with one seed
+        over the same trials are paired too.
+    target_weight : "speaker" or "product"; see the module's text.
 
     ``n_target`` and ``n_nontarget`` (R,) are the trials of each class in each replicate.
 
@@ -132,14 +133,19 @@ class SpeakerBootstrap:
                     made[str(measure)] = _cost(measure, p_miss, p_fa).min(0)
                 elif measure.kind == "act_dcf":
                     at = bayes_threshold(measure.p_target, measure.c_miss, measure.c_fa)
-                    missed = self._target_sum(target < at) / self.n_target
-                    accepted = self._nontarget_sum(nontarget >= at) / self.n_nontarget
-                    made[str(measure)] = _cost(measure, missed, accepted)
+                    made[str(measure)] = _cost(measure, *self.rates_at(scores, at))
                 else:
                     bits = self._target_sum(np.logaddexp(0.0, -target)) / self.n_target
                     bits += self._nontarget_sum(np.logaddexp(0.0, nontarget)) / self.n_nontarget
                     made[str(measure)] = bits / (2.0 * np.log(2.0))
         return made
+
+    def rates_at(self, scores: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        """(p_miss, p_fa) of every replicate, (R,) each, at one threshold; NaN as in a call."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            missed = self._target_sum(scores[self.target] < threshold) / self.n_target
+            accepted = self._nontarget_sum(scores[self.nontarget] >= threshold) / self.n_nontarget
+        return missed, accepted
 
     def _target_sum(self, values: np.ndarray) -> np.ndarray:
         """Weighted sum of one value a target trial, (T,) -> (R,)."""

@@ -26,6 +26,8 @@ from acorl_sb.metrics.roc import (
 )
 from acorl_sb.metrics.sorting import Array, SortedTrials, as_sorted, split
 
+_STEEPEST_GUESS = 16  # of a slope on the convex hull near the EER, with rates on both axes
+
 
 def eer(scores: Array, labels: Array = None) -> float:
     """Equal error rate as papers and toolkits report it, in [0, 1].
@@ -59,17 +61,24 @@ def eer_hull(scores: Array, labels: Array = None) -> float:
     # Each step finds the hull vertex farthest beyond the line through them; integers make the
     # test for "none beyond" exact.
     low, high = (0, n_nontarget), (n_target, 0)
+    # From the two ends it would take many lines: the first few have a slope guessed near that of
+    # the EER, doubled until a vertex on either side is known.
+    tilt_miss = tilt_fa = 1
     while True:
-        weight_miss, weight_fa = low[1] - high[1], high[0] - low[0]
+        guessed = max(tilt_miss, tilt_fa) <= _STEEPEST_GUESS and min(tilt_miss, tilt_fa) == 1
+        if guessed:
+            weight_miss, weight_fa = tilt_miss * n_nontarget, tilt_fa * n_target
+        else:
+            weight_miss, weight_fa = low[1] - high[1], high[0] - low[0]
         point = minimise(trials, weight_miss, weight_fa, low[0], high[0])
         beyond = weight_miss * point.misses + weight_fa * point.false_alarms
-        if beyond >= weight_miss * low[0] + weight_fa * low[1]:
+        if not guessed and beyond >= weight_miss * low[0] + weight_fa * low[1]:
             break
         side = point.misses * n_nontarget - point.false_alarms * n_target
         if side < 0:
-            low = (point.misses, point.false_alarms)
+            low, tilt_fa = (point.misses, point.false_alarms), 2 * tilt_fa
         else:
-            high = (point.misses, point.false_alarms)
+            high, tilt_miss = (point.misses, point.false_alarms), 2 * tilt_miss
             if side == 0:
                 return point.misses / n_target
     return crossing(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from acorl_sb.metrics.sorting import SortedTrials, sort
@@ -46,22 +47,22 @@ def minimise(
     costs at least weight_miss * (i + 1) + weight_fa * false_alarms(j), so only the stretches whose
     bound is below the best so far are looked into.
     """
-    n_target, device = trials.n_target, trials.target.device
+    n_target = trials.n_target
     last = n_target if last is None else last
     width = 1
     while width < last - first:
         width *= _FAN
-    starts = torch.full((1,), first, device=device)  # (S,) stretches still worth a look
+    starts = np.array([first])  # (S,) stretches still worth a look
     index, false_alarms, least = last, 0, math.inf
-    while starts.numel():
+    while starts.size:
         step = max(width // _FAN, 1)
-        steps = torch.arange(0, width + 1, step, device=device)  # (F + 1,)
-        grid = (starts[:, None] + steps).clamp_(max=last)  # (S, F + 1)
+        grid = starts[:, None] + np.arange(0, width + 1, step)  # (S, F + 1)
+        np.minimum(grid, last, out=grid)
         grid_fa = _false_alarms(trials, grid)
         cost = weight_miss * grid + weight_fa * grid_fa
-        best = int(torch.argmin(cost))
-        if (found := cost.view(-1)[best].item()) < least:
-            index, false_alarms = int(grid.view(-1)[best]), int(grid_fa.view(-1)[best])
+        best = int(cost.argmin())
+        if (found := cost.flat[best].item()) < least:
+            index, false_alarms = int(grid.flat[best]), int(grid_fa.flat[best])
             least = found
         if step == 1:
             break
@@ -71,19 +72,42 @@ def minimise(
     return OperatingPoint(index, false_alarms, threshold)
 
 
-def _false_alarms(trials: SortedTrials, index: torch.Tensor) -> torch.Tensor:
+# Thresholds that are tried are few and stay on the CPU, where numpy is quicker about small arrays
+# than torch; only these two functions look at the sorted scores, wherever they are.
+
+
+def _values(values: torch.Tensor, index: np.ndarray) -> np.ndarray:
+    """The sorted scores (N,) at ``index``."""
+    if values.device.type == "cpu":
+        return values.numpy()[index]
+    return values[torch.from_numpy(index).to(values.device)].cpu().numpy()
+
+
+def _below(values: torch.Tensor, thresholds: np.ndarray) -> np.ndarray:
+    """How many of the sorted scores (N,) are below each threshold."""
+    if values.device.type == "cpu":
+        return values.numpy().searchsorted(thresholds)
+    return torch.searchsorted(values, torch.from_numpy(thresholds).to(values.device)).cpu().numpy()
+
+
+def _false_alarms(trials: SortedTrials, index: np.ndarray) -> np.ndarray:
     """Non-targets at or above target[index]; 0 where index is n_target (threshold +inf)."""
-    inside = index < trials.n_target
-    threshold = trials.target[index.clamp(max=trials.n_target - 1)]
-    count = trials.n_nontarget - torch.searchsorted(trials.nontarget, threshold)
-    return torch.where(inside, count, torch.zeros_like(count))
+    threshold = _values(trials.target, np.minimum(index, trials.n_target - 1))
+    count = trials.n_nontarget - _below(trials.nontarget, threshold)
+    count[index == trials.n_target] = 0
+    return count
+
+
+def _points_at(trials: SortedTrials, thresholds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(misses, false alarms) at thresholds (N,), (N,) each."""
+    misses = _below(trials.target, thresholds)
+    return misses, trials.n_nontarget - _below(trials.nontarget, thresholds)
 
 
 def _point_at(trials: SortedTrials, threshold: float) -> tuple[int, int]:
     """(misses, false alarms) at a threshold."""
-    value = trials.target.new_tensor(threshold)
-    misses = int(torch.searchsorted(trials.target, value))
-    return misses, trials.n_nontarget - int(torch.searchsorted(trials.nontarget, value))
+    misses, false_alarms = _points_at(trials, np.array([threshold]))
+    return int(misses[0]), int(false_alarms[0])
 
 
 def point_below(trials: SortedTrials, threshold: float) -> tuple[int, int]:
@@ -101,25 +125,33 @@ def point_below(trials: SortedTrials, threshold: float) -> tuple[int, int]:
 def first_point_past_equality(trials: SortedTrials) -> tuple[tuple[int, int], float]:
     """((misses, false alarms), threshold) of the lowest threshold with p_miss >= p_fa.
 
-    p_miss - p_fa only grows with the threshold, from -1 to 1, so both lists can be bisected.
+    p_miss - p_fa only grows with the threshold, from -1 to 1, so both lists can be searched as a
+    sorted list is, ``_FAN`` parts at a time. The targets come first; only non-targets between the
+    two neighbours found there can then be lower.
     """
-
-    def past(threshold: float) -> bool:
-        misses, false_alarms = _point_at(trials, threshold)
-        return misses * trials.n_nontarget >= false_alarms * trials.n_target
-
-    found = math.inf
-    for values in (trials.target, trials.nontarget):
-        low, high = 0, values.numel()  # values[high:] are past equality
-        while low < high:
-            middle = (low + high) // 2
-            if past(float(values[middle])):
-                high = middle
-            else:
-                low = middle + 1
-        if high < values.numel():
-            found = min(found, float(values[high]))
+    found, start, end = math.inf, 0, trials.n_nontarget
+    at = _first_past(trials, trials.target, 0, trials.n_target)
+    if at < trials.n_target:
+        found = float(trials.target[at])
+        end = int(_below(trials.nontarget, np.array([found]))[0])
+    if at:
+        start = int(_below(trials.nontarget, _values(trials.target, np.array([at - 1])))[0])
+    at = _first_past(trials, trials.nontarget, start, end)
+    if at < end:
+        found = float(trials.nontarget[at])
     return _point_at(trials, found), found
+
+
+def _first_past(trials: SortedTrials, values: torch.Tensor, low: int, high: int) -> int:
+    """The first of ``values[low:high]`` at which p_miss >= p_fa; ``high`` where it is none."""
+    while low < high:
+        tried = np.arange(low, high, -(-(high - low) // _FAN))
+        misses, false_alarms = _points_at(trials, _values(values, tried))
+        past = misses * trials.n_nontarget >= false_alarms * trials.n_target
+        first = int(past.searchsorted(True))  # False before True
+        high = int(tried[first]) if first < len(tried) else high
+        low = int(tried[first - 1]) + 1 if first else low
+    return high
 
 
 def crossing(miss_0: float, fa_0: float, miss_1: float, fa_1: float) -> float:

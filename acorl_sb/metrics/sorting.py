@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 
 Array = Any  # numpy array, torch tensor, or a plain sequence of numbers
 
-_PIECE = 1 << 16  # trials parted by label at a time
+_PIECE = 1 << 15  # trials parted by label at a time
 
 
 @dataclass(frozen=True)
@@ -38,25 +39,26 @@ def sort_trials(scores: Array, labels: Array) -> SortedTrials:
     target, nontarget = split(scores, labels)
     target, nontarget = sort(target), sort(nontarget)
     # NaN sorts last, so the two ends of a sorted list tell whether all of it is finite.
-    ends = torch.stack([target[0], target[-1], nontarget[0], nontarget[-1]])
-    if not bool(torch.isfinite(ends).all()):
+    ends = target[0], target[-1], nontarget[0], nontarget[-1]
+    if not all(math.isfinite(end) for end in ends):
         raise ValueError("scores must be finite: at least one is NaN or infinite")
     return SortedTrials(target, nontarget)
 
 
 def as_sorted(scores: Array, labels: Array) -> SortedTrials:
+    """Trials that are sorted already as they are, others sorted; see ``sort_trials``."""
     return scores if isinstance(scores, SortedTrials) else sort_trials(scores, labels)
 
 
 def as_scores(scores: Array) -> torch.Tensor:
-    """Scores as a float64 tensor on their own device; numpy float64 is shared, not copied."""
+    """Scores of any shape as float64 on their device; numpy's float64 is shared, not copied."""
     if not isinstance(scores, torch.Tensor):
         scores = torch.from_numpy(np.ascontiguousarray(scores, dtype=np.float64))
     return scores.detach().to(torch.float64)
 
 
 def as_labels(labels: Array, device: torch.device) -> torch.Tensor:
-    """Labels as a bool tensor on ``device``; ``ValueError`` for anything but 0 and 1."""
+    """Labels of any shape as bool on ``device``; ``ValueError`` for anything but 0 and 1."""
     if not isinstance(labels, torch.Tensor):
         labels = torch.from_numpy(np.ascontiguousarray(labels))
     if labels.dtype != torch.bool:
@@ -68,7 +70,7 @@ def as_labels(labels: Array, device: torch.device) -> torch.Tensor:
 
 
 def split(scores: Array, labels: Array) -> tuple[torch.Tensor, torch.Tensor]:
-    """Target scores and non-target scores, unsorted."""
+    """Target scores (T,) and non-target scores (F,), unsorted."""
     if isinstance(scores, SortedTrials):
         return scores.target, scores.nontarget
     scores = as_scores(scores)
@@ -100,15 +102,15 @@ def _part(values: np.ndarray, flags: np.ndarray) -> tuple[torch.Tensor, torch.Te
     for start in range(0, len(values), _PIECE):
         piece = slice(start, start + _PIECE)
         for side, chosen in enumerate((flags[piece], ~flags[piece])):
-            index = np.flatnonzero(chosen)
+            index = chosen.nonzero()[0]
             end = filled[side] + len(index)
-            np.take(values[piece], index, out=parts[side][filled[side] : end], mode="clip")
+            values[piece].take(index, out=parts[side][filled[side] : end], mode="clip")
             filled[side] = end
     return torch.from_numpy(parts[0]), torch.from_numpy(parts[1])
 
 
 def sort(values: torch.Tensor) -> torch.Tensor:
-    """Ascending, NaN last; on the CPU in place."""
+    """Values (N,) in ascending order, NaN last; on the CPU in place."""
     if values.device.type == "cpu":
         values.numpy().sort()  # vectorised, and makes no indices
         return values

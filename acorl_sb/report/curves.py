@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import read_lines
@@ -51,8 +51,10 @@ def read_training(run_folder: str | Path) -> dict[str, list[dict[str, Any]]]:
     Each epoch is a dict with ``epoch`` and some of ``loss``, ``task_loss``, ``adversary_loss``,
     ``weight``, ``dev_eer`` (a fraction). Members without a log are left out.
 
-    Raises:
-        UserError: there is no such folder, or a line is not JSON.
+    Raises
+    ------
+    UserError
+        For a folder that is not there, and a line that is not JSON.
     """
     folder = Path(run_folder)
     if not folder.is_dir():
@@ -76,13 +78,3 @@ def read_training(run_folder: str | Path) -> dict[str, list[dict[str, Any]]]:
         if epochs:
             members[path.parent.name] = epochs
     return members
-
-
-def probit(p: float | np.ndarray) -> np.ndarray:
-    """Normal deviate of a probability."""
-    return ndtri(p)
-
-
-def inverse_probit(deviate: float | np.ndarray) -> np.ndarray:
-    """Probability of a normal deviate."""
-    return ndtr(deviate)

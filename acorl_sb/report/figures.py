@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator
 from scipy.special import logit
+from scipy.special import ndtri as probit
 
 from acorl_sb.fusion.models import LABELS
-from acorl_sb.report.curves import coinciding, probit
+from acorl_sb.report.curves import coinciding
 from acorl_sb.report.plots import (
     LETTER,
     Series,

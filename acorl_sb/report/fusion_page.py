@@ -7,6 +7,7 @@ from typing import Any
 from acorl_sb.report import figures
 from acorl_sb.report import fusion_tables as fuse_tables
 from acorl_sb.report.page import Block, Items, Page, Pictures, Section, Table, Text
+from acorl_sb.report.uncertainty_section import uncertainty_section
 from acorl_sb.utils.tables import with_interval
 
 _VERDICTS = {
@@ -21,6 +22,7 @@ def fusion_page(
     results: dict[str, Any],
     curves: dict[str, Any],
     training: dict[str, list[dict[str, Any]]] | None = None,
+    title: str | None = None,
 ) -> Page:
     """The whole report.
 
@@ -29,6 +31,12 @@ def fusion_page(
     results : content of ``results.json`` of ``fuse.py``, with a table
     curves : content of its ``curves.json``
     training : epochs by member, from ``curves.read_training``; pictures only where given
+    title : of the page; None: "Fusion of" and the members
+
+    Returns
+    -------
+    Page
+        Sections of text, tables and pictures.
     """
     errors = [figures.det(results, curves), figures.bayes(results, curves, results["fused_name"])]
     sections = [
@@ -36,18 +44,21 @@ def fusion_page(
         Section("Errors and calibration", "errors", [Pictures(errors)]),
     ]
     if results["contributions"]:
-        sections += [
-            Section("Contribution of each member", "members", _contributions(results)),
-            Section("Similarity of the members", "similarity", _similarity(results)),
-        ]
+        contributions = _contributions(results)
+        sections.append(Section("Contribution of each member", "members", contributions))
+    if len(results["systems"]) > 1:
+        sections.append(Section("Similarity of the members", "similarity", _similarity(results)))
     sections += [
         Section("Decisions", "decisions", _decisions(results)),
         Section("Scores", "scores", [Pictures(figures.histograms(results, curves))]),
     ]
+    if results.get("uncertainty"):
+        sections.insert(-2, uncertainty_section(results["uncertainty"]))
     if training:
         sections.append(Section("Training", "training", [Pictures(figures.training(training))]))
     sections.append(Section("How this was made", "made", _made(results)))
-    return Page(f"Fusion of {', '.join(results['systems'])}", sections, _head(results))
+    title = title or f"Fusion of {', '.join(results['systems'])}"
+    return Page(title, sections, _head(results))
 
 
 def _head(results: dict[str, Any]) -> list[Block]:

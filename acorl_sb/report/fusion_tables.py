@@ -44,7 +44,7 @@ def main_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
 
 
 def count_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
-    """Speakers and trials of every part."""
+    """Header and rows: speakers and trials of every part."""
     names = {"dev": "development", "test": "test", "scores": "all, cross-validated"}
     rows = [
         [
@@ -57,7 +57,7 @@ def count_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
 
 
 def step_table(results: dict[str, Any], which: str) -> tuple[Row, list[Row]]:
-    """Does adding this member help? ``which``: "on_path", "leave_one_out" or "all"."""
+    """Header and rows of what each member adds; ``which``: "on_path", "leave_one_out" or "all"."""
     names = results["systems"]
     points = [f"{p['p_target']:g}" for p in results["cost_points"]]
     figures = ["eer", *(f"min_dcf({p})" for p in points)]
@@ -84,7 +84,7 @@ def verdict(change: dict[str, Any]) -> str:
 
 
 def subset_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
-    """Every subset that was fused, the best first."""
+    """Header and rows of every subset that was fused, the best first."""
     names = results["systems"]
     points = [f"{p['p_target']:g}" for p in results["cost_points"]]
     rows = []
@@ -100,7 +100,7 @@ def subset_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
 
 
 def pair_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
-    """Similarity of every two members."""
+    """Header and rows: how similar every two members are."""
     names = results["systems"]
     header = ["members", "correlation, targets", "correlation, non-targets"]
     header += ["error overlap", "if independent"]
@@ -119,7 +119,7 @@ def pair_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
 
 
 def decision_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
-    """The threshold to decide by at each operating point."""
+    """Header and rows: the threshold to decide by at each operating point."""
     rows = [
         [
             f"{row['p_target']:g}",
@@ -168,6 +168,15 @@ def protocol_notes(results: dict[str, Any]) -> list[str]:
         "actDCF, Cllr and the thresholds are those of the calibrated scores. " + EER_NOTE
     )
     return notes
+
+
+def shown(results: dict[str, Any]) -> str:
+    """What a terminal shows: trials and speakers, the table, and what its reader must know."""
+    parts = ["the reported trials have no labels: fused, not measured"]
+    if results["table"]:
+        tables = [markdown(*count_table(results)), markdown(*main_table(results))]
+        parts = [*tables, interval_note(results)]
+    return "\n".join([*parts, *protocol_notes(results)])
 
 
 def page(results: dict[str, Any]) -> str:

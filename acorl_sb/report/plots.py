@@ -49,7 +49,7 @@ def look(place: int) -> dict[str, Any]:
 
 
 def panel(height: float, left: float = 0.6, legend: int = 0) -> tuple[Figure, Axes]:
-    """One plot, ``height`` inches high, with room for ``legend`` lines of text below it."""
+    """Figure and axes of a plot, ``height`` inches high, room for ``legend`` lines below it."""
     below = 0.48 + 0.19 * legend
     total = 0.1 + height + below
     figure = Figure(figsize=(WIDTH, total))
@@ -58,7 +58,7 @@ def panel(height: float, left: float = 0.6, legend: int = 0) -> tuple[Figure, Ax
 
 
 def line_plot(series: Sequence[Series], height: float = 2.3) -> tuple[Figure, Axes]:
-    """Lines with their legend below; the caller says what the axes are."""
+    """Figure and axes of lines, their legend below; the caller says what the axes are."""
     names = [shorten(s.name, 44) for s in series]
     columns = 2 if len(names) > 1 and max(map(len, names)) <= 20 else 1
     lines = -(-len(names) // columns)

@@ -110,6 +110,6 @@ class Results:
 
 
 def trial_speakers(trials: TrialList, speaker_of: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Names of both sides' speakers, (N,) each, from those of ``trials.ids``."""
+    """Names of the enrolment and the test speakers, (N,) each, from those of ``trials.ids``."""
     names = np.asarray(speaker_of)
     return names[trials.enrol], names[trials.test]

@@ -31,7 +31,9 @@ class ScoreOptions(Options):
     )
     part: Literal["dev", "test"] = Field("test", description="which trials of the run")
     systems: Sources = Field(
-        {}, description="{name: embeddings (folder, .npz, .scp, .ark), or an encoder's folder}"
+        {},
+        description="{name: embeddings (folder, .npz, .safetensors, .scp, .ark), or an encoder's "
+        "folder}",
     )
     concatenate: bool = Field(
         False, description="one more system: the unit-length embeddings of all, side by side"

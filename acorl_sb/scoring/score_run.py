@@ -138,10 +138,12 @@ def make_backend(loaded: Loaded, name: str) -> Any:
 
 
 def needs_training(loaded: Loaded, name: str) -> bool:
+    """Whether the back end of that name is fitted to training embeddings."""
     return make_backend(loaded, name).needs_training
 
 
 def make_judge(setup: Setup, options: dict[str, Any]) -> Judge:
+    """What measures each system: labels, the speakers of both sides, the cost points asked for."""
     sides = trial_speakers(setup.trials, setup.speaker_of) if setup.speaker_of else None
     keys = ("points", "c_miss", "c_fa", "replicates", "level", "seed")
     return Judge(setup.trials.known_labels, sides, *(options[key] for key in keys))

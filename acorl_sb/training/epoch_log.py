@@ -38,6 +38,7 @@ class RunningMeans:
         self.sums = {}
 
     def add(self, **values: float) -> None:
+        """Take in what one step tells, by name."""
         for key, value in values.items():
             total, count = self.sums.get(key, (0.0, 0))
             self.sums[key] = [total + value, count + 1]
@@ -47,14 +48,16 @@ class RunningMeans:
 
     @mark_as_saver
     def save(self, path):
+        """Write the sums so far; SpeechBrain's checkpointer calls it."""
         Path(path).write_text(json.dumps(self.sums), encoding="utf-8")
 
     @mark_as_loader
     def load(self, path, end_of_epoch):
+        """Go on with the sums of an interrupted epoch."""
         self.sums = json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def log_epoch(name: str, line: Mapping[str, float], path: str | Path) -> None:
+def log_epoch(name: str, line: Mapping[str, float], path: str | Path) -> list[Mapping[str, float]]:
     """Show an epoch's figures of a member and put them into its log as a line of JSON.
 
     Arguments
@@ -66,6 +69,11 @@ def log_epoch(name: str, line: Mapping[str, float], path: str | Path) -> None:
         stopped in: lines of this epoch and later ones are replaced.
     path : path
         The log.
+
+    Returns
+    -------
+    list of mapping
+        All lines of the log, this one last.
     """
     shown = " ".join(
         f"{key} {value}" if isinstance(value, int) else f"{key} {value:.4g}"
@@ -74,5 +82,7 @@ def log_epoch(name: str, line: Mapping[str, float], path: str | Path) -> None:
     logger.info("%s: %s", name, shown)
     path = Path(path)
     earlier = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [old for old in earlier if json.loads(old)["epoch"] < line["epoch"]]
-    write_text(path, "\n".join([*kept, json.dumps(dict(line))]) + "\n")
+    lines = [old for old in map(json.loads, earlier) if old["epoch"] < line["epoch"]]
+    lines.append(dict(line))
+    write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
+    return lines

@@ -22,6 +22,8 @@ class EpochBrain(sb.Brain):
     sets the rate), ``augment`` (inputs and relative lengths -> the same, or None), ``dev_error``
     (encoder -> fraction; it chooses the checkpoint), ``dev_figure`` (its name, ``dev_eer`` where it
     lacks), ``sampler`` with ``seek``, and ``log_file``, a path that gets one JSON line per epoch.
+    It may give ``teller``, an ``EpochTeller``, and ``keep``, SpeechBrain's ``num_to_keep`` and
+    ``min_keys`` of the checkpoints that are kept; by default the best one is.
 
     Random numbers of a step follow from the seed and the step's number. On several ranks they
     follow from the rank too.
@@ -95,14 +97,15 @@ class EpochBrain(sb.Brain):
         figures = {**self.means.values(), self.dev_figure: error}
         if sb.utils.distributed.if_main_process():
             line = {"epoch": epoch, "step": self.global_step, **figures}
-            log_epoch(self.hparams.name, line, self.hparams.log_file)
+            lines = log_epoch(self.hparams.name, line, self.hparams.log_file)
+            if getattr(self.hparams, "teller", None) is not None:
+                self.hparams.teller.tell(lines)
         if self.checkpointer is not None:
             self.step = 0  # the checkpoint is of a finished epoch
             self.checkpointer.save_and_keep_only(
                 meta={self.dev_figure: error, "epoch": epoch},
-                min_keys=[self.dev_figure],
-                num_to_keep=1,
                 verbosity=logging.DEBUG,
+                **getattr(self.hparams, "keep", {"num_to_keep": 1, "min_keys": [self.dev_figure]}),
             )
 
     def epoch_ended(self, dev_error: float) -> None:

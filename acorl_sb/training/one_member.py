@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from speechbrain.utils.checkpoints import Checkpointer, average_checkpoints
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 from speechbrain.utils.epoch_loop import EpochCounter
 from speechbrain.utils.run_opts import RunOptions
@@ -28,6 +29,7 @@ from acorl_sb.training.provenance import (
     run_settings,
 )
 from acorl_sb.training.settings import Settings, TermSettings, check_accumulation
+from acorl_sb.training.train_loggers import LOGS, EpochTeller
 from acorl_sb.training.training_data import TrainingData
 from acorl_sb.utils.checkpoint import AtomicCheckpointer
 from acorl_sb.utils.distributed import rank_and_world
@@ -97,7 +99,11 @@ def train_member(
         "dev_error": lambda trained: data.check(trained, head),
         "sampler": loader.batch_sampler,
         "log_file": folder / "train_log.jsonl",
+        "teller": make_teller(settings, folder, data.dev_figure),
     }
+    if settings.average_checkpoints is not None:
+        keys = [data.dev_figure] if data.selects else []  # none: the latest are kept
+        hparams["keep"] = {"num_to_keep": settings.average_checkpoints, "min_keys": keys}
     n_classes = len((term.data or data).classes)
     objective = make_objective(spec, index, encoder, ensemble, n_classes, term.copies)
     if objective is None:
@@ -126,8 +132,16 @@ def train_member(
     size, count = parameters / 1e6, len(data.classes)
     logger.info("%s: training %.2f M parameters, %d classes, seed %d", name, size, count, seed)
     fit(brain, counter, loader)
+    if hparams["teller"] is not None:
+        hparams["teller"].close()
     chosen = {"min_key": data.dev_figure} if data.selects else {}
     kept = checkpointer.recover_if_possible(**chosen)
+    error, averaged = kept.meta[data.dev_figure], []
+    if settings.average_checkpoints is not None:
+        parts = {"encoder": encoder, "head": head}
+        averaged = average(checkpointer, settings.average_checkpoints, parts, chosen)
+        error = data.check(encoder.eval(), head)
+        logger.info("%s: epochs %s averaged, %s %.4g", name, averaged, data.dev_figure, error)
     ddp_barrier()  # every rank has read it before it is removed
     if if_main_process():
         record = {
@@ -135,8 +149,9 @@ def train_member(
             "parameters": parameters,
             "embedding_dim": encoder.embedding_dim,
             "seed": seed,
-            data.dev_figure: kept.meta[data.dev_figure],
+            data.dev_figure: error,
             "best_epoch": kept.meta["epoch"],
+            **({"averaged_epochs": averaged} if averaged else {}),
             "seconds": round(time.time() - started, 1),
             "run": run,
             "settings": wanted,
@@ -144,6 +159,37 @@ def train_member(
         kind.save(folder, encoder, head, spec["encoder"], data, record)
         shutil.rmtree(folder / "save", ignore_errors=True)  # the member's folder is complete
     ddp_barrier()
+
+
+def average(
+    checkpointer: Checkpointer, count: int, parts: dict[str, nn.Module], chosen: dict[str, str]
+) -> list[int]:
+    """Give modules the mean weights of ``count`` checkpoints; returns these checkpoints' epochs.
+
+    Arguments
+    ---------
+    checkpointer : Checkpointer
+    count : int
+        Of the checkpoints that ``chosen`` puts first, all where there are fewer.
+    parts : dict
+        The modules by the names of their recoverables. Running statistics of batch norms are
+        averaged like weights.
+    chosen : dict
+        SpeechBrain's ``min_key``, or nothing for the latest ones.
+    """
+    found = checkpointer.find_checkpoints(
+        max_num_checkpoints=count, ckpt_predicate=lambda saved: saved.meta["end-of-epoch"], **chosen
+    )
+    for name, module in parts.items():
+        module.load_state_dict(average_checkpoints(found, name))
+    return sorted(checkpoint.meta["epoch"] for checkpoint in found)
+
+
+def make_teller(settings: Settings, folder: Path, dev_figure: str) -> EpochTeller | None:
+    """What tells the logger of the key ``train_logger`` of a member's epochs, if there is one."""
+    if settings.train_logger is None:
+        return None
+    return EpochTeller(settings.train_logger, folder / LOGS, dev_figure)
 
 
 def make_loader(data: TrainingData, settings: Settings, seed: int) -> DataLoader:

@@ -25,12 +25,20 @@ def named(output_folder: str | Path, corpus: str, data_folder: str | Path | None
 
 
 def check_and_prepare(
-    folder: Path, corpus, data_folder, prepare_options, members, references, settings, run_opts
+    folder: Path,
+    corpus,
+    data_folder,
+    prepare_options,
+    members,
+    references,
+    settings,
+    run_opts,
+    own_trials=None,
 ) -> corpora.Splits:
     """Refuse what can be refused, then prepare the corpus; see ``acorl_sb.cli.train``."""
     if (folder / "results.json").exists() and not (folder / "manifest").exists():
         raise UserError(f"{folder}: holds results of another command; name another output_folder")
-    for key in ("corpus", "data_folder", "save_folder", "trained_on_it"):
+    for key in ("corpus", "data_folder", "save_folder", "trained_on_it", "own_trials"):
         if key in prepare_options:
             raise UserError(f"prepare_options: {key!r} is not an option of it")
     begun = check_members(
@@ -41,5 +49,6 @@ def check_and_prepare(
         data_folder,
         folder / "manifest",
         trained_on_it=begun[0] if begun else None,
+        own_trials=own_trials,
         **prepare_options,
     )

@@ -45,6 +45,10 @@ class Settings:
         once by each reference.
     workers : int
         Loader processes.
+    average_checkpoints : int or None
+        So many of the best epochs' weights are averaged at the end.
+    train_logger : callable -> logger, or None
+        See ``acorl_sb.training.train_loggers.EpochTeller``.
     plain : dict
         What decides the weights as the YAML says it, for the member's record.
     """
@@ -63,6 +67,8 @@ class Settings:
     view: str
     workers: int
     plain: dict[str, Any]
+    average_checkpoints: int | None = None
+    train_logger: Callable[..., Any] | None = None
 
     def __post_init__(self):
         validate(self.keys, {key: getattr(self, key) for key in self.keys.model_fields}).check()

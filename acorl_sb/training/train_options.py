@@ -11,6 +11,7 @@ from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 
 from acorl_sb import corpora
+from acorl_sb.training.train_loggers import check_train_logger
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import untagged
 from acorl_sb.utils.option_kinds import ABSENT, hint
@@ -30,6 +31,7 @@ Speeds = Annotated[
     BeforeValidator(lambda v: list(v) if isinstance(v, tuple) else v),
 ]
 Augment = built("!new: of a module, or null", lambda v: v is None or isinstance(v, nn.Module))
+TrainLogger = built("!name: of a logger, or null", lambda v: v is None or callable(v))
 Objective = built("!name: of an objective, or null", lambda v: v is None or callable(v))
 Schedule = built("!new: of a schedule that is called with optimizer and step", callable)
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
@@ -95,10 +97,24 @@ class LearningKeys(Options):
     lr_schedule: Schedule = Field(description="sets the learning rate before each step")
     head: Factory = Field(description="of the task loss: (dim, n_classes) -> module")
     augment: Augment = Field(None, description="inputs and relative lengths -> the same, augmented")
+    average_checkpoints: Annotated[int, Field(ge=2, le=1000)] | None = Field(
+        None, description="best epochs whose weights are averaged at the end; null: the best alone"
+    )
+    train_logger: TrainLogger = Field(
+        None, description="SpeechBrain's logger that is told of each epoch, docs/training.md"
+    )
     view: View = Field(
         "crop",
         description="crop: references see the same crop; utterance: computed once per utterance",
     )
+
+    def check(self) -> None:
+        check_train_logger(self.train_logger)
+        if self.average_checkpoints is not None and self.average_checkpoints > self.epochs:
+            raise UserError(
+                f"the key 'average_checkpoints', {self.average_checkpoints}, is more than the "
+                f"{self.epochs} epochs"
+            )
 
 
 class TrainingKeys(LearningKeys):
@@ -109,6 +125,7 @@ class TrainingKeys(LearningKeys):
     cache_mb: float = Field(0.0, ge=0, description="decoded audio kept in memory, MB")
 
     def check(self) -> None:
+        LearningKeys.check(self)
         if len(set(self.speeds)) < len(self.speeds):
             raise UserError(f"the key 'speeds' must list each speed once, not {self.speeds}")
         if list(self.speeds) != [1.0] and self.view == "utterance":
@@ -163,6 +180,10 @@ class TrainOptions(Lists, TrainingKeys):
     prepare_options: dict[str, Any] = Field(
         {}, description="splits, trials, and options of the corpus (docs/corpora.md)"
     )
+    trials: Text | None = Field(
+        None, description="test trials of your own, over any utterances of the corpus"
+    )
+    dev_trials: Text | None = Field(None, description="development trials of your own")
     noise_folder: Text | None = Field(ABSENT, description="noises that the augmentation mixes in")
     dev_seconds: Seconds | None = Field(
         None, description="centre crop of the check after each epoch, s; null: whole utterances"
@@ -170,6 +191,7 @@ class TrainOptions(Lists, TrainingKeys):
     score_seconds: Seconds | None = Field(
         None, description="centre crop of the final scoring, s; null: whole utterances"
     )
+    report: bool = Field(True, description="write report.html, its pictures and curves.json")
     lr: float = Field(
         ABSENT, gt=0, le=1000, description="learning rate, for optimizer and schedule"
     )
@@ -261,9 +283,10 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
     return {
         name: (kinds[name], parameter.default)
         for name, parameter in inspect.signature(function).parameters.items()
-        if name not in ("corpus", "data_folder", "save_folder", "options")
+        if name not in ("corpus", "data_folder", "save_folder", "options", "own_trials")
     }
 
 
-# What decides a member's weights; the others of TrainingKeys decide how fast it gets there.
-DECISIVE = tuple(key for key in TrainingKeys.model_fields if key not in ("cache_mb", "workers"))
+# What decides a member's weights; the others of TrainingKeys do not.
+FAST = ("cache_mb", "workers", "train_logger")
+DECISIVE = tuple(key for key in TrainingKeys.model_fields if key not in FAST)

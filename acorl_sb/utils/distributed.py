@@ -59,8 +59,14 @@ def rank_and_world() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if is_distributed() else (0, 1)
 
 
+def wait_for_ranks() -> None:
+    """Go on once all ranks are here."""
+    if is_distributed():
+        dist.barrier()
+
+
 def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
-    """The sum of a tensor over ranks, in place and without a graph; every rank must call it."""
+    """The sum of a tensor of any shape over ranks, in place; every rank must call it."""
     if is_distributed():
         dist.all_reduce(tensor)
     return tensor

@@ -86,8 +86,16 @@ def load(
     check : called with all values before references are resolved and before anything is built;
         what stands for an object is ``Tagged`` then
 
-    Raises ``UserError`` for a file that is missing or not YAML, an unknown or missing key, and
-    an object that cannot be built.
+    Returns
+    -------
+    Loaded
+        Values and objects by key, the lazy keys as trees, and the YAML with all put in as text.
+
+    Raises
+    ------
+    UserError
+        For a file that is missing or not YAML, an unknown or missing key, and an object that
+        cannot be built.
     """
     path = path and find_yaml(path)
     where, lazy = str(path or "the command line"), set(lazy)

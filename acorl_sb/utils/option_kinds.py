@@ -67,6 +67,7 @@ def kind(annotation: Any, notes: Iterable[Any] = ()) -> str:
 
 
 def article(said: str) -> str:
+    """``said`` with an "a" before it, unless it has an article or needs none."""
     return said if said.startswith(("text", "true", "one of", "an ", "a ")) else f"a {said}"
 
 

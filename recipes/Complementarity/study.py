@@ -1,7 +1,7 @@
 """The study of the complementarity term: all members, all rows, one page of tables.
 
     python recipes/Complementarity/study.py recipes/Complementarity/study.yaml FOLDER DATA \
-        [--jobs 2] [--rows a,b] [--seeds 1,2] [--steps N] [--table]
+        [--jobs 2] [--rows a,b] [--seeds 1,2] [--steps N] [--table] [--publish]
 
 Every member is a process of its own with one thread (``terms/member.py``); ``--jobs`` run side by
 side. What is finished is not done again and an interrupted training goes on from its last
@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
-from terms import sets, tables
+from terms import figures, published, sets, tables
 from terms.jobs import Runner, plan
 
 from acorl_sb.utils.errors import UserError, run_cli
@@ -32,25 +32,28 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it has started
     args = arguments()
     folder = args.folder.resolve()
+    if args.steps is None:
+        published.begin(folder)
+    elif args.publish:
+        raise UserError("--publish: a trial with other --steps is not of this study")
     tree = settled(args.yaml, folder, args.steps)
     sets.prepare(args.data, folder / "data")
+    if args.steps is None:
+        published.check(folder)
     rows = args.rows.split(",") if args.rows else list(tree["rows"])
     seeds = [int(s) for s in args.seeds.split(",")] if args.seeds else tree["screening_seeds"]
     for name in [*rows, *tree["chosen"]]:
         if name not in tree["rows"]:
             raise UserError(f"{args.yaml}: no row {name!r}")
-    jobs = plan(tree, [(row, seed, "dev") for row in rows for seed in seeds])
-    chosen = [
-        (row, seed, part)
-        for part in ("dev", "test")
-        for row in tree["chosen"]
-        for seed in tree["seeds"]
-    ]
-    for job, needs in plan(tree, chosen).items():
-        jobs.setdefault(job, needs)
+    wanted = [(row, seed, "dev") for row in rows for seed in seeds]
+    for part in ("dev", "test"):
+        wanted += [(row, seed, part) for row in tree["chosen"] for seed in tree["seeds"]]
+    missing = [job for job in wanted if not figures.row_file(folder, *job).is_file()]
     if not args.table:
-        Runner(folder, jobs, tree).run(args.jobs)
+        Runner(folder, plan(tree, missing), tree).run(args.jobs)
     write_text(folder / "study.md", tables.page(folder, tree))
+    if args.publish:
+        published.publish(folder)
     print((folder / "study.md").read_text(encoding="utf-8"))
     return 0
 
@@ -63,7 +66,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", help="only these")
     parser.add_argument("--seeds", help="in place of the screening seeds")
     parser.add_argument("--steps", type=int, help="of every training; for a trial of the chain")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--table", action="store_true", help="train nothing")
+    parser.add_argument("--publish", action="store_true", help="keep figures beside the recipe")
     return parser.parse_args()
 
 

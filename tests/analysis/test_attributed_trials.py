@@ -100,7 +100,7 @@ class WaveNetwork(nn.Module):
 
 
 def test_a_network_of_waves_has_no_map():
-    with pytest.raises(trials.NoMelInput, match="waves"):
+    with pytest.raises(trials.NoMelInput):
         chosen = choose_trials(side(), 4, 2.0, seed=0)
         trials.attribute_member(SpeakerEncoder(WaveNetwork(), 4), [], chosen)
 

@@ -84,7 +84,7 @@ def test_more_dimensions_than_rows():
 
 
 def test_a_constant_target_is_refused():
-    with pytest.raises(ValueError, match="does not vary"):
+    with pytest.raises(ValueError):
         probes.linear_r2(noise(3, 1), torch.ones(1200, 2), SPEAKERS)
 
 
@@ -97,7 +97,7 @@ def test_class_probe(device):
     reading = attribute_probes.class_probe(x, male, SPEAKERS)
     assert reading.value == pytest.approx(0.921, abs=0.02)  # Phi(2 / sqrt 2)
     assert reading.low < reading.value < reading.high
-    with pytest.raises(ValueError, match="both classes"):
+    with pytest.raises(ValueError):
         attribute_probes.class_probe(x, np.ones(1200, bool), SPEAKERS)
 
 

@@ -196,26 +196,24 @@ def test_what_people_bring_wrong(folders, tmp_path):
     small = runs.finished(tmp_path / "small", few, {"first": 1, "second": 2})
     lone = runs.finished(tmp_path / "lone", elsewhere, {"first": 1})
     cases = {
-        "say which run": [],
-        "no output folder of train.py": ["--run_folder", tmp_path],
+        "run_folder": [],
+        tmp_path.name: ["--run_folder", tmp_path],
         "'part'": ["--run_folder", main, "--part", "train"],
-        "no member 'third'; it has first, second": ["--run_folder", main, "--members", "[third]"],
-        "two members are needed": ["--run_folder", lone],
-        "speakers; cross-validation": ["--run_folder", small],
-        "have no embedding": ["--run_folder", main, "--baseline_run", other],
-        "no such folder": ["--run_folder", main, "--baseline_run", tmp_path / "none"],
+        "'third'": ["--run_folder", main, "--members", "[third]"],
+        "lone": ["--run_folder", lone],
+        "small": ["--run_folder", small],
+        other.name: ["--run_folder", main, "--baseline_run", other],
+        "none": ["--run_folder", main, "--baseline_run", tmp_path / "none"],
         "odd line 1": ["--run_folder", main, "--attributes", f"{{age: {odd}}}"],
-        "none of the utterances": ["--run_folder", main, "--attributes", f"{{age: {strangers}}}"],
-        "neither numbers nor of two kinds": [
-            *("--run_folder", main, "--attributes", f"{{colour: {words}}}")
-        ],
+        "strangers": ["--run_folder", main, "--attributes", f"{{age: {strangers}}}"],
+        "words": [*("--run_folder", main, "--attributes", f"{{colour: {words}}}")],
         "'trials'": ["--run_folder", main, "--trials", "many"],
         "'crop_seconds'": ["--run_folder", main, "--crop_seconds", "0"],
         "'neighbourhood'": ["--run_folder", main, "--neighbourhood", "5"],
-        "the key 'trails'": ["--run_folder", main, "--trails", "5"],
+        "'trails'": ["--run_folder", main, "--trails", "5"],
     }
-    for sentence, args in cases.items():
-        with pytest.raises(UserError, match=sentence):
+    for where, args in cases.items():
+        with pytest.raises(UserError, match=where):
             run(*args)
 
 

@@ -41,7 +41,7 @@ def test_unbiased_hsic_against_its_definition_over_quadruples():
 
 
 def test_cka_needs_four_rows():
-    with pytest.raises(ValueError, match="at least 4"):
+    with pytest.raises(ValueError):
         unbiased_linear_cka(torch.randn(3, 2), torch.randn(3, 2))
 
 

@@ -40,6 +40,9 @@ def test_speakers_are_split_and_every_language_is_on_every_side(root):
     assert all(len({u.session for u in found.train if u.spk_id == s}) == 1 for s in parts[0])
     genders = {u.spk_id: u.gender for p in (found.train, found.dev, found.test) for u in p}
     assert genders["xx__00000000"] == "f" and genders["yy__a0000001"] == "m"
+    known = {u.spk_id: u.attributes for p in (found.train, found.dev, found.test) for u in p}
+    assert known["xx__00000000"] == {"language": "xx", "age": "twenties"}
+    assert known["yy__a0000001"] == {"language": "yy"} and not known["xx__00000001"]
     assert commonvoice.collect(root.parent) == found
 
 

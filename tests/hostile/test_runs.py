@@ -30,7 +30,7 @@ def training(speech: Path, out: object, **changes: object) -> list[object]:
         **{"device": "cpu", "channels": 8, "embedding_dim": 16, "batch_size": 4, "epochs": 1},
         **{"epoch_steps": 2, "crop_seconds": 0.4, "dev_seconds": 0.4, "score_seconds": 0.4},
         **{"corpus": "folder", "data_folder": speech, "prepare_options": SPLITS},
-        **{"output_folder": out, **changes},
+        **{"output_folder": out, "report": "false", **changes},
     }
     words = [word for key, value in keys.items() for word in (f"--{key}", value)]
     return ["train.py", ROOT / "hparams" / "acorl_ecapa.yaml", *words]
@@ -82,6 +82,8 @@ def one_of(name: str) -> str:
         ({"prepare_options": "{save_folder: elsewhere}"}, "save_folder"),
         ({"references": "[{name: mine, folder: nowhere}]"}, "nowhere"),
         ({"references": "[{name: first, folder: nowhere}]"}, "first"),
+        ({"trials": "nowhere.txt"}, "nowhere.txt"),
+        ({"dev_trials": "README.md"}, "README.md"),
         ({"members": "[]"}, "members"),
         ({"members": one_of("..")}, "'..'"),
         ({"members": one_of("score-mean")}, "'score-mean'"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from acorl_sb.cli import analyse, export, score
+from acorl_sb.cli import analyse, evaluate, export, groups, report, score
 from acorl_sb.utils.errors import UserError
 from tests.commands import ROOT, checksums, refused, run
 
@@ -68,6 +68,11 @@ TRAIN = cases(
         "grad_accumulation_factor": ["0", "x", "2.5", "7"],
         "ckpt_interval_steps": ["x", "0.5"],
         "debug_epochs": ["0"],
+        "report": ["x", "2.5", "null"],
+        "train_logger": ["x", "3"],
+        "average_checkpoints": ["x", "1", "2.5", "9"],
+        "trials": NO_TEXT,
+        "dev_trials": NO_TEXT,
         "test_only": ["true"],
         "jit": ["true"],
         "nonfinite_patience": ["3"],
@@ -129,6 +134,7 @@ FUSE = cases(
         "prior": [*NOT_NUMBERS, "0", "1", "1.5"],
         "l2": [*NOT_NUMBERS, "-1"],
         "quality": ["size", "null", "[duration, duration]"],
+        "uncertainty": ["x", "3", "null"],
         "cohort_top": [*NAN, "0"],
         "points": ["[]", "null", "x", "2", "[0.1, 0.1]"],
         "c_miss": [*NOT_NUMBERS, "0"],
@@ -170,6 +176,45 @@ RECIPE = cases(
         "start_first": ["''"],
         "lr": ["null", "x"],
         "batch_size": ["2.5"],
+    }
+)
+EVALUATE = cases(
+    {
+        "encoders": ["null", "''", "[]", "[[]]"],
+        "names": ["''", "[a, b]", "a/b"],
+        "trials": ["null", "''", "nowhere"],
+        "dev_audio": ["x"],
+        "cohort": ["''"],
+        "top_k": ["x", "1", "2.5", "0"],
+        "seconds": ["x", "-1", "0", ".nan"],
+        "trust": ["x", "null"],
+        "folds": ["2", "x"],
+        "replicates": ["3", "-1"],
+        "quality": ["size", "cohort"],
+        "points": ["[]", "[0.1, 0.1]"],
+        "output_folder": NO_TEXT,
+        "precision": ["bf16"],
+        "auido": ["x"],
+    }
+)
+REPORT = cases({"run_folder": ["null", "''"], "x": ["1"]})
+GROUPS = cases(
+    {
+        "groups": ["null", "[]", "''", "[[]]"],
+        "bands": ["x", "[]", "null", "{age: []}", "{age: x}", "{age: [x]}"],
+        "threshold": ["x", "[]", ".nan", ".inf"],
+        "points": ["[]", "null", "x", "2"],
+        "prior": [*NOT_NUMBERS, "0", "1"],
+        "c_miss": [*NOT_NUMBERS, "0"],
+        "c_fa": [*NOT_NUMBERS, "0"],
+        "replicates": [*NAN, "3"],
+        "level": [*NOT_NUMBERS, "0", "1"],
+        "least_speakers": [*NAN, "4"],
+        "seed": NAN,
+        "system": ["''"],
+        "calibrate_by": ["gender"],
+        "output_folder": [*NO_TEXT, "null"],
+        "gruops": ["age"],
     }
 )
 EXPORT = cases({"onnx": ["null", "''"], "member": ["null", "''"], "x": ["1"]})
@@ -220,6 +265,13 @@ COMMANDS = {
         RECIPE,
         module(f"{RECIPE_FOLDER}/train.py"),
     ),
+    "evaluate": Command(
+        ["-m", evaluate.__name__], None, {"encoders": "a", "trials": "b"}, EVALUATE, evaluate
+    ),
+    "report": Command(["-m", report.__name__], None, {"run_folder": "a"}, REPORT, report),
+    "groups": Command(
+        ["-m", groups.__name__], None, {"test": "a.txt", "groups": "age"}, GROUPS, groups
+    ),
     "export": Command(["-m", export.__name__], None, {"member": "a", "onnx": "b"}, EXPORT, export),
 }
 TABLE = [(name, key, value) for name in COMMANDS for key, value in COMMANDS[name].table]
@@ -258,7 +310,7 @@ def test_a_command_with_a_bad_value_leaves_finished_work_alone(tmp_path, name, k
         (tmp_path / "out" / finished).write_text("of a finished run")
     before = checksums(tmp_path)
     arguments = [*command.arguments(key), f"--{key}", value]
-    if name not in ("export", "analyse") and key != "output_folder":
+    if name not in ("export", "analyse", "report") and key != "output_folder":
         arguments += ["--output_folder", "out"]
     refused(run([*command.script, *arguments], cwd=tmp_path, timeout=60))
     assert checksums(tmp_path) == before

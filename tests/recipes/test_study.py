@@ -84,19 +84,19 @@ def test_strengths_make_a_candidate_of_each():
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("text", "where"),
     [
-        ("{a: {objective: null, strengths: [1]}}", "strengths need an objective"),
-        ("{first: {objective: null}}", "the name 'first' is taken"),
-        ("{a: {reference: nobody}}", "'nobody' is neither in the key 'references' nor a candidate"),
-        ("{a: {member: b}}", "member: 'b' is not a candidate"),
-        ("{a: {start: b}}", "start: 'b' is not a candidate"),
-        ("{a: {against: b}}", "against: 'b' is not a candidate"),
-        ("{a: {objective: null}, b: {member: a, lr: 1}}", "it borrows a member, so it trains none"),
+        ("{a: {objective: null, strengths: [1]}}", None),
+        ("{first: {objective: null}}", "'first'"),
+        ("{a: {reference: nobody}}", "'nobody'.*'references'"),
+        ("{a: {member: b}}", "'b'"),
+        ("{a: {start: b}}", "'b'"),
+        ("{a: {against: b}}", "'b'"),
+        ("{a: {objective: null}, b: {member: a, lr: 1}}", None),
     ],
 )
-def test_candidates_that_make_no_sense_are_named(text, sentence):
-    with pytest.raises(UserError, match=sentence):
+def test_candidates_that_make_no_sense_are_named(text, where):
+    with pytest.raises(UserError, match=where):
         candidates(text)
 
 
@@ -123,9 +123,9 @@ def test_conditions_begin_with_a_clean_one_and_noise_needs_a_folder():
     tree = {"a": {"seconds": 2.0}, "b": {"seconds": None, "snr": 5}}
     assert [c.name for c in read_conditions(tree, "noise")] == ["a", "b"]
     assert [c.name for c in read_conditions(tree, None)] == ["a"]
-    with pytest.raises(UserError, match=r"conditions\.a: unknown key 'loud'"):
+    with pytest.raises(UserError, match=r"conditions\.a.*'loud'"):
         read_conditions({"a": {"seconds": 1, "loud": 2}}, None)
-    with pytest.raises(UserError, match="must begin with a clean one"):
+    with pytest.raises(UserError):
         read_conditions({"b": tree["b"]}, "noise")
 
 
@@ -151,7 +151,7 @@ def test_noise_has_its_level_and_follows_from_the_utterance(tmp_path):
 
 def test_silent_noise_is_refused(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(16000), 16000)
-    with pytest.raises(UserError, match="silent"):
+    with pytest.raises(UserError):
         noisy(str(tmp_path), 0)(np.ones(100, np.float32), Utterance("u", 1, "x", 0, 100, "s"))
 
 
@@ -195,13 +195,13 @@ def test_jobs_run_side_by_side_after_what_they_need_and_once(front_door):
     before = at(a, "began")
     assert len(list(jobs.run_all(plan, front_door / "base.yaml", 2))) == 3
     assert at(a, "began") == before and len(seen) == 4  # what comes after is asked for again
-    with pytest.raises(UserError, match=r"a/job.yaml: this run was finished with other settings"):
+    with pytest.raises(UserError, match=r"a/job.yaml"):
         list(jobs.run_all([jobs.Job(a, {"lr": 1})], front_door / "base.yaml", 1))
 
 
 def test_a_failing_job_ends_the_study_in_one_sentence(front_door):
     plan = [jobs.Job(front_door / "a", {"fails": True}), jobs.Job(front_door / "b", {})]
-    with pytest.raises(UserError, match=r"a/output.txt: train.py ended with code 2: error: it f"):
+    with pytest.raises(UserError, match=r"a/output.txt"):
         list(jobs.run_all(plan, front_door / "base.yaml", 1))
     assert not (front_door / "b" / "results.json").exists()
 
@@ -338,7 +338,7 @@ def test_a_pair_is_left_out_until_its_members_are_heard(finished):
 
 def test_an_unknown_candidate_is_refused():
     done = run(RECIPE / "hparams" / "study.yaml", "--data_folder", "x", "--chosen", "[nobody]")
-    assert done.returncode == 2 and "'nobody' is not a candidate" in done.stderr
+    assert done.returncode == 2 and "'nobody'" in done.stderr
 
 
 def test_candidates_on_real_speech_and_again(real_data, tmp_path):

@@ -28,7 +28,7 @@ def test_trials_are_of_the_speakers_with_enough_utterances(tmp_path):
     speaker = np.array([u.spk_id for u in side.utterances])
     same = speaker[side.enrol] == speaker[side.test]
     np.testing.assert_array_equal(same, side.trials.labels)
-    with pytest.raises(UserError, match=r"no speaker has 5 utterances of 0\.7 s"):
+    with pytest.raises(UserError):
         few(utterances, each=5, seconds=0.7)
 
 

@@ -36,7 +36,7 @@ def test_it_goes_on_in_the_middle():
 
 
 def test_sizes_must_fit():
-    with pytest.raises(ValueError, match="3"):
+    with pytest.raises(ValueError):
         SpeakerSampler(LABELS, 3, 4, 4, seed=1)
 
 

@@ -24,7 +24,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 
 def test_json_refuses_what_is_not_json(tmp_path):
-    with pytest.raises(ValueError, match="JSON compliant"):
+    with pytest.raises(ValueError):
         files.write_json(tmp_path / "a.json", {"eer": float("nan")})
     assert not (tmp_path / "a.json").exists()
 

@@ -41,6 +41,6 @@ def test_lines_before_the_file_is_open_come_first_in_it(tmp_path, capsys):
 
 def test_a_line_that_cannot_be_written_ends_the_run():
     log_to("/dev/full")
-    with pytest.raises(OSError, match="space"):
+    with pytest.raises(OSError):
         logger.info("lost")
     logging.getLogger("acorl_sb").handlers.pop().stream = None  # nothing left to flush

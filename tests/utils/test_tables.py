@@ -27,7 +27,7 @@ def test_alignment_and_line_break_at_the_end():
 
 
 def test_a_row_of_another_length_is_refused():
-    with pytest.raises(ValueError, match="2"):
+    with pytest.raises(ValueError):
         tables.markdown(["a", "b"], [["1"]])
 
 

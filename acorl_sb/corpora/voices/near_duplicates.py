@@ -58,7 +58,7 @@ def duplicates(names: Sequence[str], distance: np.ndarray, threshold: float) -> 
 
 
 def renderings(name: str, count: int, languages: Sequence[str]) -> np.ndarray:
-    """Features of ``count`` renderings of a voice, (count, 2 * 20 - 1); the k-th one of every voice
+    """Features of ``count`` renderings of a voice, (count, 39); the k-th one of every voice
     has the same language, text, rate and pitch."""
     jobs = []
     for k in range(count):

@@ -68,7 +68,7 @@ def room(session: Session, generator: np.random.Generator) -> np.ndarray:
 def record(
     wave: np.ndarray, session: Session, response: np.ndarray, generator: np.random.Generator
 ) -> np.ndarray:
-    """What the session's microphone would have heard of ``wave``: float32, of the same length.
+    """What the session's microphone would have heard of ``wave`` (T,): float32, as long as it.
 
     Room, noise and band are applied in the frequency domain with one inverse transform.
     """

@@ -11,6 +11,7 @@ cohorts and scores are made of prepared vectors.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,8 +37,21 @@ class PreparedSides:
 
     def matrix(self, rows: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         """Scores (R, T) of the models ``rows`` (R,) against every test utterance, in ``out``."""
-        scores = torch.addmm(self.right_bias, self.left[rows], self.right.T, out=out)  # (R, T)
-        return scores.add_(self.left_bias[rows, None])
+        scores = torch.mm(self.left[rows], self.right.T, out=out)  # (R, T)
+        # Each bias is a pass over the scores, and the cosine back end has none.
+        if self.right_biased:
+            scores.add_(self.right_bias)
+        return scores.add_(self.left_bias[rows, None]) if self.left_biased else scores
+
+    @functools.cached_property
+    def left_biased(self) -> bool:
+        """Whether any bias of the left side is not 0."""
+        return bool(self.left_bias.any())
+
+    @functools.cached_property
+    def right_biased(self) -> bool:
+        """Whether any bias of the right side is not 0."""
+        return bool(self.right_bias.any())
 
     def swapped(self) -> PreparedSides:
         """The same scores with the roles of the sides exchanged."""

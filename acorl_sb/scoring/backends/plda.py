@@ -36,8 +36,8 @@ class PLDA:
     An embedding is prepared by centring on the training mean, then LDA (``lda_dim``), whitening
     (``whiten``) and scaling to unit length (``length_norm``), each if asked for, in this order.
 
-    Parameters
-    ----------
+    Arguments
+    ---------
     lda_dim : dimensions kept by linear discriminant analysis; None for no LDA.
     whiten : make the total covariance of the training embeddings the identity.
     length_norm : scale the prepared embeddings to unit length (Garcia-Romero and Espy-Wilson,

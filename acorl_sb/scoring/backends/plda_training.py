@@ -152,7 +152,7 @@ def lda(vectors: torch.Tensor, speakers: torch.Tensor, dims: int) -> torch.Tenso
 
 
 def inverse_square_root(covariance: torch.Tensor) -> torch.Tensor:
-    """Symmetric A with A C A = 1 on the span of C (d, d); directions without variance become 0."""
+    """Symmetric A (d, d) with A C A = 1 on the span of C; directions without variance become 0."""
     values, directions = torch.linalg.eigh(covariance)
     kept = values > values[-1] * len(values) * torch.finfo(values.dtype).eps
     scale = torch.where(kept, values.clamp(min=torch.finfo(values.dtype).tiny).rsqrt(), 0.0)

@@ -21,7 +21,7 @@ def as_matrix(vectors: Array, device: torch.device | str | None = None) -> torch
 
 
 def as_rows(rows: Array, matrix: torch.Tensor) -> torch.Tensor:
-    """int64 row numbers on the device of ``matrix``; ``ValueError`` for one outside it."""
+    """Row numbers (N,), int64, on the device of ``matrix``; ``ValueError`` for one outside it."""
     rows = torch.as_tensor(rows).to(device=matrix.device, dtype=torch.int64)
     if rows.numel() and (int(rows.min()) < 0 or int(rows.max()) >= len(matrix)):
         raise ValueError(f"row numbers must lie in 0 ... {len(matrix) - 1}")

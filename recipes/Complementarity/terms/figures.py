@@ -62,7 +62,7 @@ def row_figures(folder: Path, seed: int, name: str, members: Sequence[str], part
     the fusion, ``min_dcf`` (0.01) and ``cllr`` of the fusion, and the ``correlation`` of the first
     and the last member's target and non-target scores.
     """
-    path = folder / "figures" / f"seed{seed}" / part / f"{name}.json"
+    path = row_file(folder, name, seed, part)
     data, own = folder / "data", [folder / f"seed{seed}" / member for member in members]
 
     def stacked(part: str, name: str, condition: str) -> np.ndarray:
@@ -93,6 +93,11 @@ def row_figures(folder: Path, seed: int, name: str, members: Sequence[str], part
         np.savez_compressed(temporary, **replicates)
     write_json(path, figures)
     return figures
+
+
+def row_file(folder: Path, name: str, seed: int, part: str) -> Path:
+    """Where the figures of a row are kept; their replicates beside them, ``.npz``."""
+    return folder / "figures" / f"seed{seed}" / part / f"{name}.json"
 
 
 def draws(fused: np.ndarray, trials: TrialSet) -> np.ndarray:

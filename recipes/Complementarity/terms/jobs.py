@@ -13,6 +13,7 @@ from pathlib import Path
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import write_text
 from terms import tables
+from terms.figures import row_file
 
 RECIPE = Path(__file__).resolve().parents[1]
 Job = tuple[str, ...]  # seed, member, part (train, dev, test), or seed, row, part, "figures"
@@ -97,7 +98,7 @@ class Runner:
     def is_done(self, job: Job) -> bool:
         seed, name, part, *_ = job
         if job[-1] == "figures":
-            return (self.folder / "figures" / f"seed{seed}" / part / f"{name}.json").is_file()
+            return row_file(self.folder, name, int(seed), part).is_file()
         own = self.folder / f"seed{seed}" / name
         return (own / ("member.json" if part == "train" else f"{part}.done")).is_file()
 

@@ -1,0 +1,89 @@
+"""The keys of ``acorl groups``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.options import Fraction, Options, Several, Text
+
+
+class GroupOptions(Options):
+    """All keys of ``acorl groups``; docs/groups.md says more."""
+
+    yaml: ClassVar[Literal["allowed"]] = "allowed"
+    positional: ClassVar[str] = "test"
+
+    test: Several[Text] | None = Field(None, description="score file of the trials to report on")
+    dev: Text | None = Field(
+        None, description="development score file: calibration and threshold come from it"
+    )
+    run_folder: Text | None = Field(
+        None, description="or an output folder of train.py: its scores and manifests"
+    )
+    system: Text | None = Field(
+        None, description="of the run: a folder of its scores/; null: its logistic fusion"
+    )
+    trials: Text | None = Field(None, description="trial list with the labels of the test trials")
+    dev_trials: Text | None = Field(None, description="the same of the development trials")
+    groups: Several[Text] = Field(
+        description="columns to group by, such as gender or gender,age; gender+age: combinations"
+    )
+    attributes: Several[Text] = Field(
+        [], description="further tables: CSV with a column speaker and one an attribute"
+    )
+    speakers: Several[Text] = Field(
+        [], description="manifests (.csv) or 'utterance speaker' lists; manifests have attributes"
+    )
+    speaker_pattern: Text | None = Field(
+        None, description="or a regular expression that finds the speaker in an utterance id"
+    )
+    bands: dict[Text, Annotated[list[float], Field(min_length=1)]] = Field(
+        {}, description="lower ends of the bands of numbers; by default {age: [13, 18, 60]}"
+    )
+    llr: bool = Field(False, description="the scores are log-likelihood ratios already")
+    calibrate_by: Text | None = Field(
+        None, description="a column: each of its groups is calibrated apart; needs dev"
+    )
+    prior: Fraction = Field(0.05, description="effective prior of the calibration")
+    threshold: float | None = Field(
+        None, description="of FMR and FNMR; null: EER threshold of dev, or of the trials themselves"
+    )
+    points: Annotated[Several[Fraction], Field(min_length=1)] = Field(
+        [0.01, 0.05], description="priors of the cost points"
+    )
+    c_miss: float = Field(1.0, gt=0, description="cost of a miss")
+    c_fa: float = Field(1.0, gt=0, description="cost of a false alarm")
+    replicates: int = Field(
+        1000, ge=0, le=1_000_000, description="bootstrap draws of speakers; 0 for no intervals"
+    )
+    level: Fraction = Field(0.95, description="level of the intervals")
+    least_speakers: int = Field(5, ge=5, description="groups of fewer are not measured")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="of the bootstrap")
+    output_folder: Text = Field("results/groups", description="where everything is written")
+
+    def check(self) -> None:
+        if (self.run_folder is None) == (not self.test):
+            raise UserError("give either a score file or --run_folder, and not both")
+        if self.test and len(self.test) > 1:
+            raise UserError(f"one score file is looked at, not {len(self.test)}; fuse them first")
+        if 0 < self.replicates < 20:
+            raise UserError("an interval needs at least 20 replicates; 0 switches intervals off")
+        if self.calibrate_by and not (self.dev or self.run_folder):
+            raise UserError("--calibrate_by needs development scores: --dev")
+
+
+def columns(groups: list[str]) -> list[str]:
+    """The columns of ``groups``, each entry one or several parted by commas; each once."""
+    found = [name.strip() for entry in groups for name in entry.split(",") if name.strip()]
+    if not found:
+        raise UserError("--groups names no column")
+    return list(dict.fromkeys(found))
+
+
+def as_settings(options: dict[str, Any], threshold: float, llrs: bool) -> dict[str, Any]:
+    """The arguments of ``GroupSettings``."""
+    keys = ("points", "c_miss", "c_fa", "replicates", "level", "seed", "least_speakers")
+    return {"threshold": threshold, "llrs": llrs, **{key: options[key] for key in keys}}

@@ -1,0 +1,152 @@
+"""What is known of speakers: columns of manifests, or of tables with one row a speaker."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from acorl_sb.data.lines import some
+from acorl_sb.data.manifest import REQUIRED, read_manifest
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import read_text, shown
+
+_SPEAKER = ("speaker", "spk_id")
+BANDS = {"age": [13.0, 18.0, 60.0]}  # lower ends, years: children, teenagers, adults, the old
+
+
+class Attributes:
+    """Attribute -> speaker -> value; values are texts, empty ones are left out.
+
+    Arguments
+    ---------
+    names : sequence of str
+        Columns that are known at all, whether or not any speaker has a value.
+    of : mapping attribute -> mapping speaker -> value
+
+    Example
+    -------
+    >>> known = Attributes(["gender", "age"], {"gender": {"ann": "f"}, "age": {"ann": "9"}})
+    >>> known.groups("gender+age", ["ann", "bob"])
+    ['f, below 13', '']
+    """
+
+    def __init__(self, names: Sequence[str], of: Mapping[str, Mapping[str, str]]) -> None:
+        self.names, self.of = list(names), of
+
+    def groups(
+        self, name: str, speakers: Sequence[str], bands: Mapping[str, Sequence[float]] | None = None
+    ) -> list[str]:
+        """The group of each speaker; empty where unknown.
+
+        ``name`` is a column, or several joined by ``+``: every combination is then a group.
+        ``bands`` has the lower ends of the bands that numbers are put into, by column; by default
+        those of ``BANDS``.
+
+        Raises ``UserError`` for a column that is missing, or has numbers beside other values where
+        bands are asked for.
+        """
+        columns = []
+        for column in name.split("+"):
+            if column not in self.names:
+                raise UserError(
+                    f"groups: there is no column {column!r}; "
+                    f"known are {', '.join(self.names) or 'none'}"
+                )
+            values = self.of.get(column, {})
+            edges = {**BANDS, **(bands or {})}.get(column)
+            if edges and (column in (bands or {}) or _all_numbers(values)):
+                values = {s: band(v, edges, column) for s, v in values.items()}
+            columns.append([values.get(speaker, "") for speaker in speakers])
+        return [", ".join(row) if all(row) else "" for row in zip(*columns, strict=True)]
+
+
+def read_attributes(paths: Sequence[str | Path]) -> Attributes:
+    """Attributes from manifests, and from CSV files with a column ``speaker`` (or ``spk_id``).
+
+    A manifest's columns beyond the required ones are attributes; where a speaker's utterances
+    differ in one, such as the session, it is none.
+
+    Raises ``UserError`` for a file of another form, and files that contradict each other.
+    """
+    names: dict[str, None] = {}
+    of: dict[str, dict[str, str]] = {}
+    for path in paths:
+        rows, columns = _rows(path)
+        torn: set[str] = set()
+        found: dict[str, dict[str, str]] = {column: {} for column in columns}
+        for speaker, row in rows:
+            for column in columns:
+                value = row.get(column) or ""
+                if value and found[column].setdefault(speaker, value) != value:
+                    torn.add(column)
+        for column in columns:
+            if column in torn:
+                continue
+            names[column] = None
+            known = of.setdefault(column, {})
+            for speaker, value in found[column].items():
+                if known.setdefault(speaker, value) != value:
+                    raise UserError(
+                        f"{shown(path)}: {column} of the speaker {speaker!r} is {value!r} here and "
+                        f"{known[speaker]!r} in another file"
+                    )
+    return Attributes(list(names), of)
+
+
+def band(value: str, edges: Sequence[float], column: str) -> str:
+    """The band of a number by its lower ends: ``below 13``, ``13 to 18``, ``60 or more``."""
+    try:
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError
+    except ValueError:
+        raise UserError(
+            f"groups: bands of {column} need numbers, not {value!r}; leave the bands out"
+        ) from None
+    ends = sorted(edges)
+    above = sum(number >= end for end in ends)
+    if above == 0:
+        return f"below {ends[0]:g}"
+    return (
+        f"{ends[-1]:g} or more" if above == len(ends) else f"{ends[above - 1]:g} to {ends[above]:g}"
+    )
+
+
+def _all_numbers(values: Mapping[str, str]) -> bool:
+    return bool(values) and all(v.replace(".", "", 1).isdecimal() for v in values.values())
+
+
+def _rows(path: str | Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]]:
+    """(speaker, row) of every line, and the columns that are attributes."""
+    text = read_text(path, "table of speakers")
+    try:
+        table = csv.DictReader(io.StringIO(text, newline=""))
+        header = [name for name in table.fieldnames or () if name]
+        if set(REQUIRED) <= set(header):
+            columns = [name for name in header if name not in REQUIRED]
+            known = read_manifest(path)
+            return [(u.spk_id, {n: u.attribute(n) for n in columns}) for u in known], columns
+        key = next((name for name in _SPEAKER if name in header), None)
+        if key is None:
+            raise UserError(
+                f"{shown(path)} line 1: a manifest, or a column 'speaker' and one for each "
+                f"attribute is expected; the header is {some(header)}"
+            )
+        rows: list[tuple[str, dict[str, str]]] = []
+        for row in table:
+            if not row[key] or None in row.values():
+                raise UserError(
+                    f"{shown(path)} line {table.line_num}: fewer values than columns, or no speaker"
+                )
+            rows.append((row[key], {k: v for k, v in row.items() if k}))
+    except csv.Error as error:
+        raise UserError(f"{shown(path)}: not a CSV file ({error})") from None
+    columns = [name for name in header if name not in _SPEAKER]
+    twice = [speaker for speaker, n in Counter(s for s, _ in rows).items() if n > 1]
+    if twice:
+        raise UserError(f"{shown(path)}: speakers are listed twice: {some(twice)}")
+    return rows, columns

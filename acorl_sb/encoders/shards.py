@@ -1,0 +1,220 @@
+"""Embeddings of any number of utterances: shard by shard, so that a killed run can go on.
+
+A shard is a run of utterances in the order given, embedded in batches of its own and written to a
+file of its own. What has been decided does not depend on how many processes share the work, nor
+on whether one was killed, and memory is that of one shard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from acorl_sb.data.audio import SAMPLE_RATE, read_audio
+from acorl_sb.data.embedding_files import check_output, write_blocks
+from acorl_sb.data.lines import some
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.encoders.batching import batches, free_padding
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.extraction import centre, embed_waves, require_length
+from acorl_sb.encoders.weights import weights_hash
+from acorl_sb.utils.distributed import rank_and_world, wait_for_ranks
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import atomic_path, write_json
+from acorl_sb.utils.locks import locked
+from acorl_sb.utils.reading import read_json
+
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How utterances are embedded.
+
+    Arguments
+    ---------
+    seconds : the centre of that length; None: whole utterances
+    batch_size : most utterances in a batch
+    batch_seconds : most audio in a batch, s; a longer utterance is a batch of its own
+    shard_size : utterances in a shard: what a killed run loses at most
+    workers : threads that read audio ahead of the encoder
+    """
+
+    seconds: float | None = None
+    batch_size: int = 32
+    batch_seconds: float = 320.0
+    shard_size: int = 4096
+    workers: int = 2
+
+
+def embed_to_file(
+    encoder: SpeakerEncoder,
+    utterances: Sequence[Utterance],
+    path: Path,
+    settings: Settings,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Embed utterances into one file, or go on with what an earlier call of this kind has begun.
+
+    In a distributed run every rank calls this and embeds its share of the shards; rank 0 puts them
+    together. Finished shards wait in a folder beside ``path`` until then.
+
+    Arguments
+    ---------
+    encoder : is put in eval mode
+    utterances : sequence of Utterance; the order of the rows
+    path : of the embeddings, in any form of ``write_embeddings``
+    settings : Settings
+    device : torch device
+
+    Raises
+    ------
+    UserError
+        For a ``path`` that is there already or of no such form, shards of another encoder, other
+        utterances or settings, and an utterance that is too short, unreadable, or whose embedding
+        is not finite; finished shards are kept.
+    """
+    check_output(path)
+    for utterance in utterances:
+        require_length(utterance)
+    encoder = encoder.to(device).eval()
+    shards = [
+        utterances[start : start + settings.shard_size]
+        for start in range(0, len(utterances), settings.shard_size)
+    ]
+    folder = path.with_name(f"{path.name}.parts")
+    rank, world = rank_and_world()
+    try:
+        with locked(folder) if rank == 0 else contextlib.nullcontext():
+            if rank == 0:
+                _agree(folder, plan(encoder, utterances, settings))
+            wait_for_ranks()
+            mine = [k for k in range(rank, len(shards), world) if not _shard(folder, k).is_file()]
+            _embed_shards(encoder, {k: shards[k] for k in mine}, folder, settings, device)
+            wait_for_ranks()
+            if rank == 0:
+                ids = [utterance.id for utterance in utterances]
+                blocks = (np.load(_shard(folder, k)) for k in range(len(shards)))
+                write_blocks(path, ids, encoder.embedding_dim, blocks)
+                for number in range(len(shards)):
+                    _shard(folder, number).unlink()
+    finally:
+        if rank == 0 and not _begun(folder):  # all is in the file, or nothing came of it
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def plan(
+    encoder: SpeakerEncoder, utterances: Iterable[Utterance], settings: Settings
+) -> dict[str, Any]:
+    """What decides the embeddings: two runs of the same plan can share shards."""
+    digest = hashlib.sha256()
+    for u in utterances:
+        status = os.stat(u.wav)
+        entry = [u.id, u.wav, u.start, u.stop, status.st_size, status.st_mtime_ns]
+        digest.update(json.dumps(entry).encode())
+    return {
+        "encoder": weights_hash(encoder),
+        "utterances": digest.hexdigest(),
+        "seconds": settings.seconds,
+        "batch_size": settings.batch_size,
+        "batch_seconds": settings.batch_seconds,
+        "shard_size": settings.shard_size,
+    }
+
+
+def _agree(folder: Path, wanted: dict[str, Any]) -> None:
+    """Note the plan, or hold it against the one of the shards that are there."""
+    path = folder / PLAN
+    if not path.is_file() or not _begun(folder):
+        write_json(path, wanted)
+        return
+    before = read_json(path, "plan of a killed run")
+    changed = [key for key in wanted if before.get(key) != wanted[key]]
+    if changed:
+        raise UserError(
+            f"{folder}: begun with other {', '.join(changed)}; remove that folder to begin anew, "
+            "or name another output"
+        )
+
+
+def _begun(folder: Path) -> bool:
+    return any(folder.glob("[0-9]*.npy"))
+
+
+def _shard(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.npy"
+
+
+@torch.inference_mode()
+def _embed_shards(
+    encoder: SpeakerEncoder,
+    shards: dict[int, Sequence[Utterance]],
+    folder: Path,
+    settings: Settings,
+    device: torch.device | str,
+) -> None:
+    quantum = free_padding(encoder, device)
+    rank, _ = rank_and_world()
+    total = sum(map(len, shards.values()))
+    with (
+        ThreadPoolExecutor(settings.workers) as pool,
+        tqdm(total=total, desc="embed", unit="utt", disable=True if rank else None) as bar,
+    ):
+        for number, shard in shards.items():
+            z = np.zeros((len(shard), encoder.embedding_dim), np.float32)
+            spans = [centre(u, settings.seconds, encoder.sample_rate) for u in shard]
+            parts = batches(
+                [stop - start for start, stop in spans],
+                settings.batch_size,
+                quantum,
+                round(settings.batch_seconds * SAMPLE_RATE),
+            )
+            for rows, waves in _read_ahead(pool, shard, spans, parts, settings.workers):
+                z[rows] = embed_waves(encoder, waves, device).numpy()
+                bar.update(len(rows))
+            bad = np.flatnonzero(~np.isfinite(z).all(axis=1))
+            if bad.size:
+                names = some(shard[row].id for row in bad)
+                raise UserError(f"the encoder gives no finite embedding of {names}; leave them out")
+            with atomic_path(_shard(folder, number)) as temporary:
+                np.save(temporary, z)
+
+
+def _read_ahead(
+    pool: Executor,
+    utterances: Sequence[Utterance],
+    spans: Sequence[tuple[int, int]],
+    parts: Iterable[list[int]],
+    ahead: int,
+) -> Iterator[tuple[list[int], list[np.ndarray]]]:
+    """Batches with their waves (T,), of which the next few are read while one is embedded."""
+
+    def read(rows: list[int]) -> list[np.ndarray]:
+        return [read_audio(utterances[row].wav, *spans[row]) for row in rows]
+
+    waiting: deque[tuple[list[int], Any]] = deque()
+    try:
+        for rows in parts:
+            waiting.append((rows, pool.submit(read, rows)))
+            if len(waiting) > ahead:
+                rows, waves = waiting.popleft()
+                yield rows, waves.result()
+        while waiting:
+            rows, waves = waiting.popleft()
+            yield rows, waves.result()
+    finally:
+        for _, waves in waiting:
+            waves.cancel()

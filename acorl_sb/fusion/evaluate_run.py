@@ -1,0 +1,228 @@
+"""Encoders that exist, on trials that exist: embeddings, scores, fusion, calibration.
+
+Each stage is the one of its own package; this only hands the files of one to the next.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from acorl_sb.corpora import folder as folder_corpus
+from acorl_sb.corpora.trial_audio import find_audio
+from acorl_sb.data import speakers
+from acorl_sb.data.embeddings import Embeddings
+from acorl_sb.data.manifest import Utterance, read_manifest
+from acorl_sb.data.protocols import check_training
+from acorl_sb.data.scorefiles import write_scores
+from acorl_sb.data.trials import TrialList, read_trials
+from acorl_sb.encoders.any_encoder import load_any
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.fusion.embed_once import embed_once
+from acorl_sb.fusion.evaluate_options import encoder_names
+from acorl_sb.fusion.evaluation import Evaluated, protocol_of
+from acorl_sb.fusion.fuse_options import FuseOptions, find_settings
+from acorl_sb.fusion.fuse_run import fit
+from acorl_sb.fusion.record import record_of
+from acorl_sb.fusion.score_inputs import with_speakers
+from acorl_sb.fusion.systems import System
+from acorl_sb.fusion.validation import ScoreSet
+from acorl_sb.scoring import stage
+from acorl_sb.scoring.backends.cosine import Cosine
+from acorl_sb.scoring.normalise import AdaptiveSNorm
+from acorl_sb.scoring.score_run import in_words
+from acorl_sb.scoring.sources import Source
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import write_json
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One part, ``dev``, ``test`` or ``scores``: its trials, and the audio of their ids."""
+
+    trials: TrialList
+    utterances: list[Utterance]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that an evaluation reads, found and checked; nothing is embedded yet."""
+
+    options: dict[str, Any]
+    fusing: dict[str, Any]
+    encoders: dict[str, SpeakerEncoder]
+    sides: dict[str, Side]
+    cohort: list[Utterance] | None
+    caution: list[str]
+
+    def run(
+        self,
+        folder: Path,
+        device: torch.device | str,
+        command: Sequence[str],
+        progress: Callable[[str], None],
+    ) -> Evaluated:
+        """Embed, score, fuse and judge; all of it is written to ``folder``.
+
+        Arguments
+        ---------
+        folder : Path
+            Where embeddings, scores, and what ``fuse.py`` writes go.
+        device : torch device
+        command : sequence of str
+            The command line, for ``results.json``.
+        progress : callable(str)
+            Told what is being done.
+
+        Returns
+        -------
+        Evaluated
+            Results, curves, fused scores and the model.
+
+        Raises
+        ------
+        UserError
+            For audio that cannot be read, embeddings that cannot be scored, too few speakers to
+            cross-validate, and a folder that holds results of something else.
+        """
+        record_of(self.fusing, folder)
+        systems = [
+            self._scored(name, encoder, folder, device) for name, encoder in self.encoders.items()
+        ]
+        made = fit(self.fusing, systems, folder, command, progress)
+        made.results["warnings"] = [*self.caution, *made.results["warnings"]]
+        write_json(folder / "results.json", made.results)
+        for warning in made.results["warnings"]:
+            logger.warning("%s", warning)
+        return made
+
+    def _scored(
+        self, name: str, encoder: SpeakerEncoder, folder: Path, device: torch.device | str
+    ) -> System:
+        """One encoder's embeddings and scores of every part, written."""
+
+        def embed(part: str, utterances: list[Utterance]) -> tuple[Embeddings, str]:
+            path, seconds = folder / "embeddings" / name / part, self.options["seconds"]
+            title = f"embed {name} {part}"
+            made = embed_once(encoder, source, utterances, path, seconds, device, title)
+            return made, str(path)
+
+        source = self.options["encoders"][list(self.encoders).index(name)]
+
+        cohort, cohort_path, norm = None, None, None
+        if self.cohort is not None:
+            made, cohort_path = embed("cohort", self.cohort)
+            names = [u.spk_id for u in self.cohort]
+            cohort = stage.Cohort.of(made.vectors, names, None, 0, device)
+            norm = AdaptiveSNorm(self.options["top_k"])
+        scores, embeddings = {}, {}
+        for part, side in self.sides.items():
+            made, embeddings[part] = embed(part, side.utterances)
+            lineup = stage.Lineup.of(side.trials, None, "")
+            vectors = stage.Vectors.of(lineup, made, name, device)
+            with in_words(f"{name}, {part} trials"):
+                found = stage.score(lineup, vectors, Cosine(), {"cosine": norm}, cohort)["cosine"]
+            scores[part] = str(folder / "scores" / name / f"{part}.txt")
+            write_scores(scores[part], side.trials, found)
+        return System(name, scores, embeddings, cohort_path)
+
+
+def prepare(options: dict[str, Any]) -> Evaluation:
+    """Read the trial lists, find their audio, load the encoders; nothing is written.
+
+    Arguments
+    ---------
+    options : dict
+        The keys of ``acorl_sb.fusion.evaluate_options.EvaluateOptions``.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    UserError
+        For lists, audio and encoders that are missing, damaged or contradict each other, a cohort
+        or an encoder's training set with speakers of the trials, and a single trial list without
+        labels.
+    """
+    names = encoder_names(options["encoders"], options["names"])
+    audio = options["audio"]
+    lists = {"test" if options["dev_trials"] else "scores": (options["trials"], audio)}
+    if options["dev_trials"]:
+        lists = {"dev": (options["dev_trials"], options["dev_audio"] or audio), **lists}
+    sides = {}
+    for part, (path, where) in lists.items():
+        trials = read_trials(path)
+        if trials.labels is None and part != "test":
+            raise UserError(f"{path}: these trials have no labels, and calibration needs them")
+        sides[part] = Side(trials, find_audio(trials.ids, where, path))
+    fusing = _keys_of_fusion(options, sides)
+    sets = {part: ScoreSet(s.trials, np.zeros((1, len(s.trials)))) for part, s in sides.items()}
+    sets, *_ = with_speakers(sets, fusing["speakers"] or (), fusing["speaker_pattern"])
+    protocol_of(sets, find_settings(fusing))  # refuses trials that cannot be judged
+    cohort = None if options["cohort"] is None else _read_cohort(options["cohort"])
+    encoders = {
+        name: load_any(source, options["trust"])
+        for name, source in zip(names, options["encoders"], strict=True)
+    }
+    caution = _shared_speakers(options, sides, cohort)
+    return Evaluation(options, fusing, encoders, sides, cohort, caution)
+
+
+def _keys_of_fusion(options: dict[str, Any], sides: dict[str, Side]) -> dict[str, Any]:
+    """The keys of ``fuse.py``; those of the evaluation stay, for its record of inputs."""
+    keys = {key: field.get_default() for key, field in FuseOptions.model_fields.items()}
+    keys |= options
+    keys["trials"] = None
+    for part, side in sides.items():
+        path = options["dev_trials" if part == "dev" else "trials"]
+        key = "trials" if part == "scores" else f"{part}_trials"
+        keys[key] = path if side.trials.labels is not None else None
+    if not keys["speakers"] and not keys["speaker_pattern"]:
+        audio = {
+            options["audio"],
+            (options["dev_trials"] and options["dev_audio"]) or options["audio"],
+        }
+        if all(path and path.lower().endswith(".csv") for path in audio):
+            keys["speakers"] = sorted(audio)
+    return keys
+
+
+def _read_cohort(path: str) -> list[Utterance]:
+    if Path(path).suffix.lower() == ".csv":
+        return read_manifest(path)
+    return folder_corpus.collect(Path(path)).train
+
+
+def _shared_speakers(
+    options: dict[str, Any], sides: dict[str, Side], cohort: list[Utterance] | None
+) -> list[str]:
+    """Refuse cohorts and encoders that know speakers of the trials, or say so where allowed."""
+    tested: set[str] = set()
+    for side in sides.values():
+        names = [u.spk_id for u in side.utterances]
+        (numbers,) = speakers.number(names)
+        if side.trials.labels is None or len(speakers.contradictions(side.trials, numbers)):
+            continue  # what stands before the first slash is no speaker
+        tested |= set(names)
+    groups: dict[str, Iterable[str]] = {
+        f"the training set of {source}": Source(source).training_speakers()
+        for source in options["encoders"]
+    }
+    if cohort is not None:
+        groups["the cohort"] = [u.spk_id for u in cohort]
+    caution = []
+    for what, members in groups.items():
+        shared = check_training(members, tested, what, bool(options["allow_test_speakers"]))
+        if shared:
+            caution.append(f"{what} holds {len(shared)} speakers of the trials")
+    return caution

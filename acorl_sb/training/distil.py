@@ -1,0 +1,81 @@
+"""From a finished run to the command line that distils it into one student."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from acorl_sb.encoders.member_folder import read_record
+from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import read_tree
+from acorl_sb.utils.names import check_name
+
+YAML = "hparams/distil.yaml"
+# What the student has in common with its teachers, or their figures could not be compared.
+SHARED = ("corpus", "data_folder", "prepare_options", "dev_seconds", "score_seconds", "seed")
+
+
+def teachers(run_folder: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The members of a finished run as ``references`` of another, and the run's own settings.
+
+    Arguments
+    ---------
+    run_folder : path
+        Output folder of ``train.py``.
+
+    Returns
+    -------
+    references : list of dict
+        The run's own references, then ``{name, folder}`` of each member.
+    settings : dict
+        Those of ``SHARED`` that its ``hyperparams.yaml`` has.
+
+    Raises
+    ------
+    UserError
+        For a folder that is no run, a member that is not finished, and a reference that is built
+        from keys of the YAML.
+    """
+    root = Path(run_folder)
+    yaml = root / "hyperparams.yaml"
+    if not yaml.is_file():
+        raise UserError(f"{root}: no output folder of train.py (it has no {yaml.name})")
+    tree = read_tree(yaml)
+    found = [dict(reference) for reference in tree.get("references") or []]
+    for reference in found:
+        if not {"folder", "source"} & reference.keys():
+            raise UserError(
+                f"{yaml}: the reference {reference.get('name')!r} is neither in a folder nor has a "
+                "source; name all teachers yourself, in the references of acorl train"
+            )
+    members = tree.get("members") or []
+    for i, member in enumerate(members if isinstance(members, list) else []):
+        name = check_name(member.get("name") if isinstance(member, dict) else None, f"{yaml} [{i}]")
+        folder = root / "members" / name
+        if read_record(folder, ()) is None:
+            raise UserError(f"{folder}: the member is not finished; finish the run first")
+        found.append({"name": name, "folder": str(folder.resolve())})
+    if not found:
+        raise UserError(f"{yaml}: the run has no members to learn from")
+    return found, {key: tree[key] for key in SHARED if key in tree}
+
+
+def train_arguments(run_folder: str | Path, argv: Sequence[str]) -> list[str]:
+    """The arguments of ``acorl train`` that distil a run; what ``argv`` says itself goes first.
+
+    Raises ``UserError`` as ``teachers``.
+    """
+    references, settings = teachers(run_folder)
+    given = {word[2:].partition("=")[0] for word in argv if word.startswith("--")}
+    made = [] if argv and argv[0].endswith((".yaml", ".yml")) else [YAML]
+    made += argv
+    # JSON is YAML, and leaves no doubt of what is a number, a text or null.
+    settings["references"] = references
+    for key, value in settings.items():
+        if key not in given and value is not None:
+            made.append(f"--{key}={value if isinstance(value, str) else json.dumps(value)}")
+    if "output_folder" not in given:
+        made.append(f"--output_folder={Path(run_folder) / 'distilled'}")
+    return made

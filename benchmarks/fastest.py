@@ -1,0 +1,149 @@
+"""Scoring against the fastest that others have, and against what no program can do without.
+
+    python benchmarks/fastest.py [--threads 1] [--device cuda] [--only PART] [--json FILE]
+
+Peers are WeSpeaker's algorithms, re-implemented (``benchmarks/peers.py``); limits are the matrix
+product or the sort alone. Every row is a ratio of two works that take turns in one process. Ours
+and the limits run on ``--device``; the peers, which are numpy, on the CPU. Exit code 1 when a
+target is missed. About two minutes on one thread, 3 GB of memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+if "--threads" in sys.argv:  # numpy's product reads this once, when it is loaded
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", sys.argv[sys.argv.index("--threads") + 1])
+else:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+import torch
+
+from acorl_sb import metrics
+from acorl_sb.scoring.backends.cosine import Cosine
+from acorl_sb.scoring.backends.plda import PLDA
+from acorl_sb.scoring.normalise import cohort_statistics
+from benchmarks import peers
+from benchmarks.targets import Rows
+from benchmarks.timing import make_scores, shortest
+
+MB = 1 << 20
+
+
+def normalisation(rows: Rows, device: torch.device) -> None:
+    """Cohort statistics of 5,000 and of 145,000 utterances, 6,000 in the cohort, top 300."""
+    generator = torch.Generator().manual_seed(0)
+    backend = Cosine()
+    cohort = backend.prepare(torch.randn(6000, 192, generator=generator))
+    for count, repeats in ((5000, 9), (145_000, 2)):
+        vectors = backend.prepare(torch.randn(count, 192, generator=generator))
+        v, c = vectors.numpy(), cohort.numpy()
+        sides = backend.sides(vectors.to(device), cohort.to(device))
+        wanted = torch.arange(count, device=device)
+        # The scores of 145,000 do not fit into most memories: peer and limit go piece by piece.
+        pieces = [slice(start, start + 5000) for start in range(0, count, 5000)]
+
+        def ours(sides=sides, wanted=wanted):
+            return cohort_statistics(sides, wanted, 300, 64 * MB)
+
+        def theirs(v=v, c=c, pieces=pieces):
+            return [peers.cohort_statistics(v[piece], c, 300) for piece in pieces]
+
+        def product(v=v, c=c, sides=sides, pieces=pieces):
+            for piece in pieces:
+                if device.type == "cuda":
+                    sides.left[piece] @ sides.right.T
+                else:
+                    v[piece] @ c.T  # quicker than torch's
+
+        mean, std = theirs()[0]
+        assert np.abs(ours()[0].cpu().numpy()[:5000] - mean).max() < 1e-5
+        assert np.abs(ours()[1].cpu().numpy()[:5000] - std * np.sqrt(300 / 299)).max() < 1e-5
+        took = shortest({"ours": ours, "theirs": theirs, "product": product}, device, repeats)
+        name = f"AS-norm statistics, {count:,} x 6,000, top 300"
+        rows.at_least(f"{name}: WeSpeaker's / ours", took["theirs"] / took["ours"], 2)
+        rows.at_most(f"{name}: ours / matrix product alone", took["ours"] / took["product"], 1.6)
+
+
+def detection(rows: Rows, device: torch.device) -> None:
+    """EER, hull EER and minDCF of 37,611 and of ten million trials."""
+    for count, repeats, over_peer, over_sort in ((37_611, 100, 3, 3), (10_000_000, 5, 12, 1.5)):
+        scores, labels = make_scores(count)
+        numbers = labels.astype(np.int64)
+        pair = torch.tensor(scores, device=device), torch.tensor(labels, device=device)
+        eer, cost = peers.eer_and_min_dcf(scores, numbers)
+        found = metrics.evaluate(*pair, points=(0.01,))
+        assert abs(eer - found["eer"]) < 1e-6 and abs(cost - found["min_dcf"][0.01]) < 1e-9
+
+        took = shortest(
+            {
+                "ours": lambda pair=pair: metrics.evaluate(*pair, points=(0.01,)),
+                "theirs": lambda s=scores, n=numbers: peers.eer_and_min_dcf(s, n),
+                "sort": lambda s=scores, pair=pair: (
+                    torch.sort(pair[0]) if device.type == "cuda" else np.sort(s)
+                ),
+            },
+            device,
+            repeats,
+        )
+        name = f"EER + minDCF, {count:,} trials"
+        rows.at_least(f"{name}: WeSpeaker's / ours", took["theirs"] / took["ours"], over_peer)
+        rows.at_most(f"{name}: ours / sort alone", took["ours"] / took["sort"], over_sort)
+
+
+def plda(rows: Rows, device: torch.device) -> None:
+    """Two-covariance PLDA of 5,000 utterances of 192 dimensions, and 37,611 trials of them."""
+    rng = np.random.default_rng(0)
+    speakers = np.repeat(np.arange(500), 10)
+    vectors = rng.normal(size=(500, 192))[speakers] + rng.normal(size=(5000, 192))
+    groups = [vectors[speakers == s] for s in range(500)]
+    enrol, test = rng.integers(0, 5000, (2, 37_611))
+    on_device = torch.tensor(vectors, device=device)
+    e, t = torch.tensor(enrol, device=device), torch.tensor(test, device=device)
+    mine, other = PLDA(whiten=False, length_norm=False), peers.TwoCovariancePLDA(10)
+
+    def score() -> torch.Tensor:
+        prepared = mine.prepare(on_device)
+        return mine.sides(prepared, prepared).trials(e, t)
+
+    took = shortest(
+        {
+            "EM": lambda: mine.fit(on_device, speakers),
+            "their EM": lambda: other.fit(groups),
+            "scoring": score,
+            "their scoring": lambda: other.scores(vectors[enrol], vectors[test]),
+        },
+        device,
+        2,
+    )
+    alike = np.corrcoef(score().cpu().numpy(), other.scores(vectors[enrol], vectors[test]))[0, 1]
+    assert alike > 0.99, alike
+    for work in ("EM", "scoring"):
+        figure = took[f"their {work}"] / took[work]
+        rows.at_least(f"PLDA {work}: WeSpeaker's two-covariance / ours", figure, 10)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", help="also write the rows to this file")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", help="run the parts whose name holds this")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    rows = Rows()
+    for part in (normalisation, detection, plda):
+        if not arguments.only or arguments.only in part.__name__:
+            print(f"{part.__name__} ...", flush=True)
+            part(rows, torch.device(arguments.device))
+    return rows.finish(arguments.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""Encoders that exist on trials that exist, from audio to the page, as one command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from acorl_sb.cli.evaluate import main
+from acorl_sb.data.manifest import write_manifest
+from acorl_sb.data.scorefiles import read_scores
+from acorl_sb.encoders.any_encoder import load_any
+from acorl_sb.fusion import embed_once
+from acorl_sb.utils.errors import UserError
+from tests import folders, tiny
+from tests.commands import checksums
+
+QUICK = ["--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Speech of 15 voices in folders, two encoders as SpeechBrain publishes them, trial lists."""
+    root = tmp_path_factory.mktemp("world")
+    speech = tiny.hums(root / "speech", speakers=15, each=3, seconds=0.3)
+    for kind in ("ecapa", "xvector"):
+        folders.published(root / kind, kind)
+    names = [f"s{s}/u{u}" for s in range(15) for u in range(3)]
+    lines = {
+        part: [
+            f"{int(a[:-3] == b[:-3])} {a} {b}"
+            for i, a in enumerate(names) if int(a[1:-3]) in speakers
+            for b in names[:i] if int(b[1:-3]) in speakers
+        ]
+        for part, speakers in (("test", range(6)), ("dev", range(6, 12)))
+    }  # fmt: skip
+    for part, text in lines.items():
+        (root / f"{part}.txt").write_text("\n".join(text) + "\n")
+    write_manifest(root / "cohort.csv", [u for u in speech if int(u.spk_id[1:]) > 11])
+    return root
+
+
+def evaluate(world, out, *args):
+    encoders = [world / "ecapa", world / "xvector"]
+    common = ["--trials", world / "test.txt", "--audio", world / "speech"]
+    draws = [] if "--replicates" in args else ["--replicates", "60"]
+    words = [*encoders, *common, *QUICK, *draws, "--output_folder", out, *args]
+    assert main([str(word) for word in words]) == 0
+    return json.loads((Path(out) / "results.json").read_text())
+
+
+def cosines(world, encoder, ids):
+    """Embeddings of unit length, straight from the waves."""
+    import soundfile
+
+    network = load_any(str(world / encoder))
+    with torch.no_grad():
+        rows = [
+            network(
+                torch.from_numpy(soundfile.read(world / "speech" / f"{i}.wav", dtype="float32")[0])[
+                    None
+                ]
+            )
+            for i in ids
+        ]
+    z = torch.cat(rows).numpy()
+    return z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def made(world, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out") / "made"
+    return out, evaluate(world, out, "--dev_trials", world / "dev.txt")
+
+
+def test_scores_are_cosines_of_the_encoders_own_embeddings(world, made):
+    out, _ = made
+    for encoder in ("ecapa", "xvector"):
+        for part in ("dev", "test"):
+            file = read_scores(out / "scores" / encoder / f"{part}.txt")
+            z = cosines(world, encoder, file.trials.ids)
+            wanted = (z[file.trials.enrol] * z[file.trials.test]).sum(1)
+            np.testing.assert_allclose(file.scores, wanted, atol=1e-5)
+
+
+def test_it_ends_with_a_calibrated_system_and_its_page(made):
+    out, results = made
+    assert results["protocol"]["kind"] == "dev_test"
+    assert results["protocol"]["parts"]["test"]["speakers"] == 6
+    assert results["protocol"]["shared_speakers"] == 0
+    names = [row["name"] for row in results["table"]]
+    assert names[:2] == ["ecapa", "xvector"] and "logistic fusion" in names
+    page = (out / "report.html").read_text()
+    assert 'id="figure-det"' in page and all(f">{name}<" in page for name in names)
+    assert (out / "fused_test.txt").is_file() and (out / "fusion_model.json").is_file()
+    llrs = read_scores(out / "fused_test.txt")
+    labels = llrs.trials.labels
+    bits = [
+        np.logaddexp(0, -llrs.scores[labels]).mean(),
+        np.logaddexp(0, llrs.scores[~labels]).mean(),
+    ]
+    (fused,) = [row for row in results["table"] if row["name"] == results["fused_name"]]
+    assert fused["cllr"] == pytest.approx(np.mean(bits) / np.log(2), abs=1e-4)
+
+
+def test_without_development_trials_speakers_are_cross_validated_and_the_cohort_normalises(
+    world, tmp_path
+):
+    results = evaluate(
+        world, tmp_path, "--cohort", world / "cohort.csv", "--top_k", 3, "--folds", 3, "--no-report"
+    )
+    assert results["protocol"]["kind"] == "cross_validation"
+    file = read_scores(tmp_path / "scores" / "ecapa" / "scores.txt")
+    z = cosines(world, "ecapa", file.trials.ids)
+    members = [f"s{s}/u{u}" for s in range(12, 15) for u in range(3)]
+    cohort = cosines(world, "ecapa", members).reshape(3, 3, -1).mean(1)
+    cohort /= np.linalg.norm(cohort, axis=1, keepdims=True)
+    mean, std = (z @ cohort.T).mean(1), (z @ cohort.T).std(1, ddof=1)
+    raw = (z[file.trials.enrol] * z[file.trials.test]).sum(1)
+    sides = [(raw - mean[side]) / std[side] for side in (file.trials.enrol, file.trials.test)]
+    np.testing.assert_allclose(file.scores, np.mean(sides, 0), rtol=1e-3, atol=1e-2)
+
+
+def test_calibration_that_does_not_carry_over_is_warned_of(world, tmp_path, capsys):
+    """Calibrated where a target trial is the same recording twice, no other one sounds like it."""
+    names = [f"s{s}/u{u}" for s in range(6, 12) for u in range(3)]
+    pairs = [f"1 {name} {name}" for name in names]
+    pairs += [f"0 {a} {b}" for a, b in zip(names, names[3:], strict=False)]
+    (tmp_path / "dev.txt").write_text("\n".join(pairs) + "\n")
+    out = tmp_path / "out"
+    results = evaluate(world, out, "--dev_trials", tmp_path / "dev.txt")
+    rows = {row["name"]: row for row in results["table"]}
+    assert all(rows[name]["cllr"] > 1 for name in ("ecapa", "xvector"))
+    (warning,) = [said for said in results["warnings"] if "Cllr" in said]
+    assert "ecapa (" in warning and "xvector (" in warning
+    assert warning in (out / "report.html").read_text()
+    assert warning in (out / "evaluate_log.txt").read_text() and warning in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"encoders": "nowhere"}, "nowhere"),
+        ({"encoders": "a/b/c"}, "a/b/c"),
+        ({"encoders": "test.txt"}, "test.txt"),
+        ({"encoders": "ecapa ecapa"}, "ecapa"),
+        ({"names": "one two"}, "names"),
+        ({"trials": "nowhere.txt"}, "nowhere.txt"),
+        ({"audio": "nowhere"}, "nowhere"),
+        ({"audio": "cohort.csv"}, "test.txt"),
+        ({"audio": None}, "test.txt"),
+        ({"dev_trials": "cohort.csv"}, "cohort.csv"),
+        ({"cohort": "ecapa"}, "ecapa"),
+        ({"cohort": "speech"}, "cohort"),
+        ({"folds": "9"}, "9"),
+        ({"quality": "duration"}, "duration"),
+    ],
+)
+def test_what_does_not_fit_is_refused(world, tmp_path, monkeypatch, change, named):
+    monkeypatch.chdir(world)
+    keys = {"encoders": "ecapa", "trials": "test.txt", "audio": "speech", "device": "cpu", **change}
+    words = [w for k, v in keys.items() if v for w in (f"--{k}", *v.split())]
+    before = checksums(world)
+    with pytest.raises(UserError, match=named):
+        main([*words, "--output_folder", str(tmp_path / "out")])
+    assert checksums(world) == before
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_list_may_name_files_and_one_that_is_not_labelled_is_only_scored(world, tmp_path):
+    bare = [f"{a} {b}" for _, a, b in map(str.split, (world / "test.txt").read_text().splitlines())]
+    named = [f"{world}/speech/{side}.wav" for line in bare[:9] for side in line.split()]
+    trials = tmp_path / "paths.txt"
+    trials.write_text("".join(f"{a} {b}\n" for a, b in zip(named[::2], named[1::2], strict=True)))
+    words = [world / "ecapa", "--trials", trials, "--dev_trials", world / "dev.txt"]
+    words += ["--dev_audio", world / "speech", *QUICK, "--output_folder", tmp_path / "out"]
+    assert main([str(word) for word in words]) == 0
+    assert len(read_scores(tmp_path / "out" / "fused_test.txt").scores) == 9
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_an_evaluation_goes_on_after_what_is_finished(world, tmp_path, monkeypatch):
+    asked = []
+
+    def embed(encoder, utterances, *args, **options):
+        asked.append(encoder.embedding_model.__class__.__name__)
+        return made(encoder, utterances, *args, **options)
+
+    made = embed_once.embed_utterances
+    monkeypatch.setattr(embed_once, "embed_utterances", embed)
+    args = ["--dev_trials", world / "dev.txt", "--replicates", "0", "--no-report"]
+    evaluate(world, tmp_path, *args)
+    first = read_scores(tmp_path / "scores" / "xvector" / "dev.txt").scores
+    assert asked == ["ECAPA_TDNN", "ECAPA_TDNN", "Xvector", "Xvector"]
+    vectors = tmp_path / "embeddings" / "xvector" / "dev"
+    (vectors / embed_once.RECORD).unlink()  # as if it had been stopped here
+    evaluate(world, tmp_path, *args)
+    assert asked[4:] == ["Xvector"]
+    again = read_scores(tmp_path / "scores" / "xvector" / "dev.txt").scores
+    np.testing.assert_allclose(again, first, atol=1e-5)
+    (world / "speech" / "s6" / "u0.wav").touch()  # of the development trials
+    evaluate(world, tmp_path, *args)
+    assert asked[5:] == ["ECAPA_TDNN", "Xvector"]
+
+
+def test_the_folder_keeps_results_of_other_encoders(world, made):
+    out, _ = made
+    before = checksums(out)
+    with pytest.raises(UserError, match="output_folder"):
+        evaluate(world, out, "--seconds", "0.2", "--dev_trials", world / "dev.txt")
+    after = checksums(out)
+    assert {k: v for k, v in after.items() if "log" not in k} == {
+        k: v for k, v in before.items() if "log" not in k
+    }

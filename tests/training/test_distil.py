@@ -1,0 +1,94 @@
+"""``acorl distil``: the teachers of a finished run, and a student that is a complete member."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from acorl_sb.cli import distil, train
+from acorl_sb.encoders.member_folder import load_member
+from acorl_sb.training.distil import teachers, train_arguments
+from acorl_sb.utils.errors import UserError
+from tests.tiny import hums
+
+SMALL = [
+    *("--channels", "8", "--embedding_dim", "16", "--batch_size", "4", "--epochs", "1"),
+    *("--epoch_steps", "2", "--crop_seconds", "0.4", "--augment", "null", "--device", "cpu"),
+]
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    """A finished run of the default recipe, of few channels and steps, on hums."""
+    root = tmp_path_factory.mktemp("distil")
+    hums(root / "data")
+    out = root / "run"
+    data = ["--corpus", "folder", "--data_folder", str(root / "data"), "--dev_seconds", "0.4"]
+    data += ["--prepare_options", "{dev_speakers: 2, test_speakers: 2}", "--score_seconds", "0.4"]
+    words = ["hparams/acorl_ecapa.yaml", *SMALL, *data, "--output_folder", str(out)]
+    assert train.main(words) == 0
+    return out
+
+
+def test_the_student_is_a_member_like_any_other(run_folder):
+    assert distil.main(["--run_folder", str(run_folder), *SMALL]) == 0
+    out = run_folder / "distilled"
+    record = json.loads((out / "members" / "student" / "member.json").read_text())
+    assert list(record["settings"]["references"]) == ["first", "second"]
+    log = [
+        json.loads(x) for x in (out / "members/student/train_log.jsonl").read_text().splitlines()
+    ]
+    assert {"embedding_loss", "score_loss", "posterior_loss"} <= log[-1].keys()
+    encoder = load_member(out / "members" / "student")
+    assert encoder(torch.randn(2, 8000)).shape == (2, 16)
+    systems = json.loads((out / "results.json").read_text())["systems"]
+    assert [row["name"] for row in systems if row["kind"] == "member"] == [
+        "first",
+        "second",
+        "student",
+    ]
+    # Same corpus, same splits.
+    for name in ("train.csv", "test_trials.txt"):
+        assert (out / "manifest" / name).read_bytes() == (
+            run_folder / "manifest" / name
+        ).read_bytes()
+
+
+def test_what_is_said_goes_before_what_the_run_says(run_folder):
+    argv = train_arguments(run_folder, ["mine.yaml", "--seed=5", "--output_folder", "x"])
+    assert argv[:4] == ["mine.yaml", "--seed=5", "--output_folder", "x"]
+    keys = [word.partition("=")[0] for word in argv[4:]]
+    assert "--seed" not in keys and "--output_folder" not in keys
+    assert {"--references", "--corpus", "--data_folder", "--dev_seconds"} <= set(keys)
+    references, settings = teachers(run_folder)
+    assert [reference["name"] for reference in references] == ["first", "second"]
+    assert settings["corpus"] == "folder" and settings["dev_seconds"] == 0.4
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        ([], "run_folder"),
+        (["--run_folder"], "run_folder"),
+        (["--run_folder", "a", "--run_folder=b"], "run_folder"),
+        (["--run_folder", "nowhere"], "nowhere"),
+    ],
+)
+def test_faults_are_named(argv, named):
+    with pytest.raises(UserError, match=named):
+        distil.main(argv)
+
+
+def test_a_run_that_is_not_finished_or_has_unnamed_teachers(tmp_path):
+    yaml = tmp_path / "hyperparams.yaml"
+    yaml.write_text("members: [{name: one}]\n")
+    with pytest.raises(UserError, match="one"):
+        teachers(tmp_path)
+    yaml.write_text("references: [{name: ge2e, encoder: {a: 1}}]\n")
+    with pytest.raises(UserError, match="ge2e"):
+        teachers(tmp_path)
+    yaml.write_text("seed: 1\n")
+    with pytest.raises(UserError, match="hyperparams"):
+        teachers(tmp_path)
