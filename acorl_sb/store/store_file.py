@@ -125,4 +125,5 @@ def faults(name: str) -> Iterator[None]:
 
 
 def damaged(name: str, what: str) -> UserError:
+    """The error that says that the store ``name`` is damaged, and where."""
     return UserError(f"{name}: the store is damaged ({what}); take a copy of it, or enrol anew")
