@@ -120,9 +120,7 @@ class Verifier:
             require_detector()
         self._store: SpeakerStore | None = None
         self._new: str | os.PathLike | None = None  # a file that is made when something goes in
-        if isinstance(store, SpeakerStore):
-            self._store = store
-        elif store is not None:
+        if store is not None:
             self.open(store)
 
     @property
@@ -132,16 +130,20 @@ class Verifier:
             self._store = open_store(self._new, self.store_model(), create=True)
         return self._store
 
-    def open(self, path: str | os.PathLike, create: bool = True) -> None:
-        """Take the speakers of a file from now on.
+    def open(self, store: SpeakerStore | str | os.PathLike, create: bool = True) -> None:
+        """Take the speakers of a store, or of the one in a file, from now on.
 
         Where there is none it is made at the first enrolment, unless ``create`` is False. Raises
         ``UserError`` for a file that is no store, or of another model.
         """
-        self._store, self._new = None, path
-        refuse_other_files(path, create)
-        if os.path.lexists(path):
-            self._store = open_store(path, self.store_model(), create)
+        if isinstance(store, SpeakerStore):
+            store.require_model(self.store_model())
+            self._store = store
+            return
+        refuse_other_files(store, create)
+        self._store, self._new = None, store
+        if os.path.lexists(store):
+            self._store = open_store(store, self.store_model(), create)
 
     def store_model(self) -> StoreModel:
         """What a store must be of to be searched with these members."""
@@ -259,30 +261,19 @@ class Verifier:
     def _compared(self, enrolled: list[np.ndarray], test: list[torch.Tensor]) -> Comparison:
         pairs = zip(enrolled, test, strict=True)
         cosines = [float(a.astype(np.float64) @ b.double().numpy()) for a, b in pairs]
-        names, weights = self.ensemble.names, self._weights()
-        llr = self._bias() + float(weights @ np.array(cosines))
-        return Comparison(
-            llr,
-            self.threshold,
-            llr >= self.threshold,
-            dict(zip(names, cosines, strict=True)),
-            dict(zip(names, weights.tolist(), strict=True)),
-            self._bias(),
-        )
+        weights, bias = self._linear()
+        llr = bias + float(weights @ np.array(cosines))
+        columns = cosines, weights.tolist()
+        parts = [dict(zip(self.ensemble.names, column, strict=True)) for column in columns]
+        return Comparison(llr, self.threshold, llr >= self.threshold, *parts, bias)
 
     def identify(self, wave: Wave, top: int | None = None) -> list[tuple[str, float]]:
         """The ``top`` enrolled speakers (None: all) with their LLRs, best first."""
-        bias = self._bias()
-        found = self.store.search(self._query(self.embed(wave)), top)
-        return [(name, bias + product) for name, product in found]
+        weights, bias = self._linear()
+        parts = zip(weights, self.embed(wave), strict=True)
+        query = np.concatenate([weight * v.double().numpy() for weight, v in parts])  # (D,)
+        return [(name, bias + product) for name, product in self.store.search(query, top)]
 
-    def _query(self, test: list[torch.Tensor]) -> np.ndarray:
-        """The vector (D,) whose product with an enrolled speaker's is the LLR without the bias."""
-        pairs = zip(self._weights(), test, strict=True)
-        return np.concatenate([weight * v.double().numpy() for weight, v in pairs])
-
-    def _weights(self) -> np.ndarray:
-        return np.asarray(self.model.weights, np.float64)
-
-    def _bias(self) -> float:
-        return float(self.model.bias)
+    def _linear(self) -> tuple[np.ndarray, float]:
+        """Weights (K,) of the members' cosines, and the bias of their sum."""
+        return np.asarray(self.model.weights, np.float64), float(self.model.bias)

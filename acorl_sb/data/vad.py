@@ -47,7 +47,7 @@ def speech_spans(samples: np.ndarray) -> list[tuple[int, int]]:
 def keep_speech(
     samples: np.ndarray, where: str = "the recording", least: float = LEAST_SPEECH
 ) -> np.ndarray:
-    """The stretches of speech of some samples, one after another.
+    """The stretches of speech of a recording, one after another.
 
     Arguments
     ---------
@@ -57,7 +57,7 @@ def keep_speech(
 
     Returns
     -------
-    (T',) float32
+    (T',) samples, T' at most T
 
     Raises
     ------
