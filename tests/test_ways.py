@@ -86,11 +86,12 @@ def address(array: np.ndarray | torch.Tensor) -> int:
     return array.__array_interface__["data"][0]
 
 
-def of_page(title: str) -> list[str]:
-    """The files that a section of CONTRIBUTING.md lists, in the order there."""
+def of_page(title: str) -> tuple[list[str], set[str]]:
+    """The files that a section of CONTRIBUTING.md numbers, and those that it names beside them."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     section = text.split(f"## {title}\n")[1].split("\n## ")[0]
-    return re.findall(r"^\d\. `acorl_sb/([\w/]+\.py)`", section, re.MULTILINE)
+    listed = re.findall(r"^\d\. `acorl_sb/([\w/]+\.py)`", section, re.MULTILINE)
+    return listed, {*re.findall(r"`acorl_sb/([\w/]+\.py)`", section)} - {*listed}
 
 
 def test_the_way_of_one_waveform(tmp_path):
@@ -114,7 +115,7 @@ def test_the_way_of_one_waveform(tmp_path):
     train_members(specs[:1], [], *options, tmp_path / "out")
     with Makers(lambda a: a.dtype in (torch.float32, np.float32), roots) as made:
         train_members(specs, [], *options, tmp_path / "out")
-    listed = of_page("The way of one waveform")
+    listed, _ = of_page("The way of one waveform")
     assert made.modules.keys() == set(listed), made.modules
     assert len(listed) <= 7
 
@@ -134,6 +135,6 @@ def test_the_way_of_one_score(tmp_path, monkeypatch):
     model = ["--apply", "fitted/fusion_model.json", "--output_folder", "out"]
     with Makers(lambda a: number in a.shape and a.dtype in (np.float64, torch.float64)) as made:
         assert fuse.main([*files, *model]) == 0
-    listed = of_page("The way of one score")
-    assert made.modules.keys() == set(listed), made.modules
-    assert len(listed) <= 6
+    listed, of_figures = of_page("The way of one score")
+    assert made.modules.keys() == {*listed, *of_figures}, made.modules
+    assert len(listed) <= 6 and all(name.startswith("metrics/") for name in of_figures)
