@@ -27,7 +27,7 @@ def free_padding(encoder: SpeakerEncoder, device: torch.device | str = "cpu") ->
     noise get the same embeddings alone and filled up with zeros; 1 for any other encoder. The
     encoder is in eval mode, and on ``device``.
     """
-    front_end = encoder.compute_features
+    front_end = getattr(encoder, "compute_features", None)
     found = [m for m in front_end.modules() if isinstance(m, STFT)] if front_end else []
     if len(found) != 1 or not found[0].center or found[0].pad_mode != "constant":
         return 1

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from acorl_sb.cli.train import run_experiment
+from acorl_sb.cli.train import EVALUATION, run_experiment
 from acorl_sb.training.rehearsal import rehearse
 from acorl_sb.training.speech import SpeechSettings, TrainingSet
 from acorl_sb.training.train_options import (
@@ -83,14 +83,9 @@ def main():
     log_to_screen()
     summarise(hparams, encoder)
     run_experiment(
-        output_folder=hparams["output_folder"],
-        corpus=hparams["corpus"],
-        data_folder=hparams["data_folder"],
-        prepare_options=hparams["prepare_options"],
+        **{key: hparams[key] for key in [*CORPUS, *EVALUATION]},
         **loaded.lazy,
         settings=settings,
-        dev_seconds=hparams["dev_seconds"],
-        score_seconds=hparams["score_seconds"],
         run_opts=run_opts,
         text=loaded.text,
     )
