@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import ruamel.yaml
+import soundfile
 import torch
 
 from acorl_sb.corpora import make_trials
@@ -128,10 +129,12 @@ def copied(folder: Path, to: Path) -> Path:
 
 def scored_run(folder: Path, members: int = 2) -> Path:
     """An output folder of ``train.py`` as it is once scored; the embeddings are drawn, not made."""
-    sides = {}
+    sides, wave = {}, str(folder.parent / "noise.wav")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(wave, 0.1 * np.random.default_rng(0).standard_normal(16000), 16000)
     for part, first in (("dev", 0), ("test", 20)):
         speech = [
-            Utterance(f"s{s}-{u}", 1.0, f"s{s}/{u}.wav", 0, 16000, f"s{s}")
+            Utterance(f"s{s}-{u}", 1.0, wave, 0, 16000, f"s{s}")
             for s in range(first, first + 20)
             for u in range(4)
         ]
