@@ -12,7 +12,8 @@ from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.packaged import find_yaml
 
 GE2E = "ge2e"
-_BARE = ("speechbrain.", "torch.")  # networks of these packages come without weights
+# Networks of these come without weights.
+_BARE = ("speechbrain.", "torch.", "acorl_sb.encoders.wavlm")
 
 
 def load_named(

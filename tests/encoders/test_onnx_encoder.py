@@ -15,6 +15,7 @@ from hyperpyyaml import resolve_references
 
 from acorl_sb.encoders.kaldi_fbank import KaldiFbank
 from acorl_sb.encoders.member_folder import load_reference
+from acorl_sb.encoders.named import load_named
 from acorl_sb.encoders.onnx_encoder import OnnxEncoder, load_onnx
 from acorl_sb.encoders.weights import load_weights
 from acorl_sb.training.members import train_members
@@ -138,6 +139,15 @@ def test_its_yaml_describes_the_front_end(tmp_path, trust):
     waves = 0.1 * torch.randn(2, 9000)
     expected = load_onnx(path, KaldiFbank(window="povey", scale=1))(waves)
     assert torch.equal(encoder(waves), expected) and encoder.embedding_dim == 5
+
+
+def test_a_copy_of_its_yaml_names_it_on_a_command_line(tmp_path):
+    path = graph(tmp_path / "a.onnx", "batch, frames, 80", FEATURES)
+    text = (HPARAMS / "encoders" / "onnx_fbank.yaml").read_text()
+    (tmp_path / "theirs.yaml").write_text(text.replace("encoder.onnx", str(path)))
+    waves = 0.1 * torch.randn(2, 9000)
+    expected = load_onnx(path, KaldiFbank())(waves)
+    assert torch.equal(load_named(str(tmp_path / "theirs.yaml"))(waves), expected)
 
 
 def test_a_member_is_trained_against_a_graph(tmp_path):

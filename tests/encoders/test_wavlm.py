@@ -10,9 +10,11 @@ import torch
 
 from acorl_sb.encoders.encoder import same_features
 from acorl_sb.encoders.member_folder import build_encoder, load_member, save_member
+from acorl_sb.encoders.named import load_named
 from acorl_sb.encoders.wavlm import AveragedLayers, WavLMLayers
 from acorl_sb.training.heads import AAMHead
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.hparams import dump
 from tests import tiny
 
 transformers = pytest.importorskip("transformers")
@@ -93,6 +95,15 @@ def test_a_member_folder_comes_back(source, tmp_path):
     waves = 0.1 * torch.randn(2, 9000)
     with torch.no_grad():
         assert torch.equal(again(waves), encoder.eval()(waves))
+
+
+def test_its_yaml_alone_is_no_trained_encoder(source, tmp_path):
+    (tmp_path / "theirs.yaml").write_text(dump(keys(source)))
+    with pytest.raises(UserError):
+        load_named(str(tmp_path / "theirs.yaml"))
+    torch.save(build_encoder(keys(source), "x").embedding_model.state_dict(), tmp_path / "a.ckpt")
+    encoder = load_named(str(tmp_path / "theirs.yaml"), str(tmp_path / "a.ckpt"))
+    assert encoder(0.1 * torch.randn(1, 8000)).shape == (1, 12)
 
 
 def test_what_is_missing_is_said(tmp_path, monkeypatch):
