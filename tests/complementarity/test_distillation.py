@@ -127,10 +127,10 @@ def test_posteriors_are_those_of_earlier_batches_and_of_classes_seen():
     z, first, second = (v.float() for v in vectors(9, 4, 3, 5, count=6))
     objective = Distillation(4, [3, 5], 4, embedding=0, score=0, sharpness=0, scale=5)
     seen = torch.tensor([0, 0, 2, 2, 2, 0])
-    assert float(objective(z, [first, second], seen, 0.0).loss) == 0  # nothing seen before
+    assert objective(z, [first, second], seen, 0.0).loss.item() == 0  # nothing seen before
     z2, first2, second2 = (v.float() for v in vectors(10, 4, 3, 5, count=6))
     labels = torch.tensor([0, 2, 3, 2, 0, 3])  # 3 is new
-    found = float(objective(z2, [first2, second2], labels, 0.0).loss)
+    found = objective(z2, [first2, second2], labels, 0.0).loss.item()
     logits = 0.0
     for old, new in ((first, first2), (second, second2)):
         means = torch.stack([old[seen == c].mean(0) for c in (0, 2)])
@@ -139,7 +139,7 @@ def test_posteriors_are_those_of_earlier_batches_and_of_classes_seen():
     known = [0, 1, 3, 4]
     place = torch.tensor([0, 1, 1, 0])
     expected = posterior_loss(own[known], logits[known], place, 4.0).sum() / 6
-    assert found == pytest.approx(float(expected), rel=1e-3)
+    assert found == pytest.approx(expected.item(), rel=1e-3)
 
 
 def test_a_student_learns_its_teachers_scores_on_new_items():
