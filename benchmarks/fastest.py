@@ -2,10 +2,10 @@
 
     python benchmarks/fastest.py [--threads 1] [--device cuda] [--only PART] [--json FILE]
 
-Peers are WeSpeaker's algorithms, re-implemented (``benchmarks/peers.py``); limits are the matrix
-product or the sort alone. Every row is a ratio of two works that take turns in one process. Ours
-and the limits run on ``--device``; the peers, which are numpy, on the CPU. Exit code 1 when a
-target is missed. About two minutes on one thread, 3 GB of memory.
+Peers are WeSpeaker's algorithms, re-implemented, and pyarrow (``benchmarks/peers.py``); limits are
+the matrix product or the sort alone. Every row is a ratio of two works that take turns in one
+process. Ours and the limits run on ``--device``; the peers, which are numpy, on the CPU. Exit code
+1 when a target is missed. Three minutes of one core, 3 GB of memory.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,6 +27,8 @@ import numpy as np
 import torch
 
 from acorl_sb import metrics
+from acorl_sb.data.scorefiles import read_scores, write_scores
+from acorl_sb.data.trials import TrialList
 from acorl_sb.scoring.backends.cosine import Cosine
 from acorl_sb.scoring.backends.plda import PLDA
 from acorl_sb.scoring.normalise import cohort_statistics
@@ -129,6 +132,29 @@ def plda(rows: Rows, device: torch.device) -> None:
         rows.at_least(f"PLDA {work}: WeSpeaker's two-covariance / ours", figure, 10)
 
 
+def reading(rows: Rows, device: torch.device, lines: int = 2_000_000) -> None:
+    """A score file over 145,000 utterances; always on the CPU."""
+    rng = np.random.default_rng(0)
+    ids = [f"id{10001 + k % 1251}/{k // 1251:011d}/{k % 300:05d}.wav" for k in range(145_000)]
+    pairs = np.unique(rng.integers(0, len(ids) ** 2, lines))
+    rng.shuffle(pairs)
+    enrol, test = np.divmod(pairs, len(ids))
+    trials = TrialList(ids, enrol, test, rng.random(len(pairs)) < 0.5)
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/scores.txt"
+        write_scores(path, trials, rng.normal(size=len(trials)))
+        try:
+            theirs = peers.read_by_arrow(path)
+        except ImportError:
+            print("  left out: pyarrow is not installed")
+            return
+        assert np.array_equal(theirs[3], read_scores(path).scores)
+        works = {"ours": lambda: read_scores(path), "theirs": lambda: peers.read_by_arrow(path)}
+        took = shortest(works, torch.device("cpu"), 3)
+    name = f"reading {len(trials):,} scores: pyarrow's CSV reader / ours"
+    rows.at_least(name, took["theirs"] / took["ours"], 1)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", help="also write the rows to this file")
@@ -138,7 +164,7 @@ def main() -> int:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = Rows()
-    for part in (normalisation, detection, plda):
+    for part in (normalisation, detection, plda, reading):
         if not arguments.only or arguments.only in part.__name__:
             print(f"{part.__name__} ...", flush=True)
             part(rows, torch.device(arguments.device))

@@ -1,6 +1,6 @@
 """Targets of fusion: time and memory of ``fuse.py``, exactness of the fusion weights.
 
-    python benchmarks/fusion.py [--json FILE] [--trials 580000] [--many 10000000]
+    python benchmarks/fusion.py [--trials 580000] [--many 10000000] [--against CHECKOUT] [...]
 
 Score files are made in a temporary folder: three systems over trials of the size of VoxCeleb1-E
 (1,251 speakers, 145,160 utterances, half of the trials target trials), for development and test.
@@ -23,7 +23,7 @@ from scipy.special import logit
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from acorl_sb.data.scorefiles import write_scores
+from acorl_sb.data.scorefiles import read_scores, write_scores
 from acorl_sb.data.trials import TrialList
 from acorl_sb.fusion.logistic import LogisticFusion
 from benchmarks.targets import Rows
@@ -75,9 +75,11 @@ def write_files(folder: Path, count: int) -> list[str]:
     return arguments
 
 
-def run_fuse(arguments: list[str], folder: Path) -> tuple[float, float]:
-    """Seconds and peak memory (GB, resident) of ``fuse.py`` without the report, start to end."""
-    command = [sys.executable, str(ROOT / "fuse.py"), *arguments, "--no-report"]
+def run_fuse(
+    arguments: list[str], folder: Path, checkout: Path = ROOT
+) -> tuple[float, float, float]:
+    """Seconds, peak memory (GB, resident) and CPU seconds of ``fuse.py`` without the report."""
+    command = [sys.executable, str(checkout / "fuse.py"), *arguments, "--no-report"]
     command += ["--output_folder", str(folder / "out")]
     started = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:
@@ -86,7 +88,17 @@ def run_fuse(arguments: list[str], folder: Path) -> tuple[float, float]:
     if child.returncode:
         raise RuntimeError(f"fuse.py ended with {child.returncode}: {' '.join(command)}")
     kilobyte = 1 if sys.platform == "darwin" else 1024
-    return time.perf_counter() - started, usage.ru_maxrss * kilobyte / 1e9
+    took = time.perf_counter() - started
+    return took, usage.ru_maxrss * kilobyte / 1e9, usage.ru_utime + usage.ru_stime
+
+
+def read_files(arguments: list[str]) -> float:
+    """CPU seconds of reading all the score files."""
+    started = time.process_time()
+    for name in arguments:
+        if not name.startswith("--"):
+            read_scores(name)
+    return time.process_time() - started
 
 
 def weight_error(trials: int) -> float:
@@ -157,6 +169,7 @@ def main() -> int:
     parser.add_argument("--json", help="write the rows to this file")
     parser.add_argument("--trials", type=int, default=580_000)
     parser.add_argument("--many", type=int, default=10_000_000, help="0 leaves this out")
+    parser.add_argument("--against", type=Path, help="another checkout, whose fuse.py runs too")
     options = parser.parse_args()
     rows = Rows()
     rows.at_most(
@@ -169,14 +182,24 @@ def main() -> int:
     )
     with tempfile.TemporaryDirectory() as folder:
         arguments = write_files(Path(folder), options.trials)
-        seconds = min(run_fuse(arguments, Path(folder))[0] for _ in range(2))
+        runs, reading, before = [], [], []
+        for _ in range(2):  # in turns
+            runs.append(run_fuse(arguments, Path(folder)))
+            reading.append(read_files(arguments))
+            if options.against:
+                before.append(run_fuse(arguments, Path(folder) / "before", options.against)[2])
+        seconds, cpu = min(run[0] for run in runs), min(run[2] for run in runs)
     size = f"{options.trials / 1e3:g} k"
     name = f"fuse.py without report, 3 systems, {size} development and {size} test trials, seconds"
     rows.at_most(name, seconds, 10.0)
+    rows.at_most("fuse.py / reading its files alone, CPU seconds", cpu / min(reading), 2.5)
+    if before:
+        name = f"fuse.py / that of {options.against.name}, CPU seconds"
+        rows.at_most(name, cpu / min(before), 0.6)
     if options.many:
         with tempfile.TemporaryDirectory() as folder:
             arguments = write_files(Path(folder), options.many)
-            seconds, memory = run_fuse(arguments, Path(folder))
+            seconds, memory, _ = run_fuse(arguments, Path(folder))
         size = f"{options.many / 1e6:g} M"
         name = f"fuse.py, {size} development and {size} test trials, peak memory in GB"
         rows.at_most(name, memory, 4.0)
