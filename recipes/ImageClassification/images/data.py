@@ -137,6 +137,8 @@ def digits(
 
 def cifar(data_folder: str, classes: int = 10, dev_images: int = 5000, seed: int = 0) -> Images:
     """CIFAR-10 or CIFAR-100 as published, in ``data_folder``; nothing is downloaded."""
+    if classes not in (10, 100):
+        raise UserError(f"CIFAR has 10 or 100 classes, not {classes}")
     from torchvision import datasets  # takes seconds
 
     reader = {10: datasets.CIFAR10, 100: datasets.CIFAR100}[classes]
