@@ -1,9 +1,4 @@
-"""A finished ensemble at work: embed, enrol, verify, identify.
-
-verifier = Verifier.from_run("results/voices_acorl_ecapa_1", p_target=0.01)
-verifier.enrol("ann", ["ann1.wav", "ann2.wav"])
-verifier.verify("ann", "who.wav")  # Decision(llr=..., threshold=4.595, accepted=...)
-"""
+"""A finished ensemble at work: embed, enrol, verify, identify; README.md has an example."""
 
 from __future__ import annotations
 
@@ -55,13 +50,6 @@ class Comparison(NamedTuple):
     bias: float
 
 
-class Heard(NamedTuple):
-    """Unit-length embeddings (D_k,), one per member, and the seconds that they are of."""
-
-    embeddings: list[torch.Tensor]
-    seconds: float
-
-
 class Verifier:
     """The members of an ensemble and the logistic fusion that makes their scores an LLR.
 
@@ -93,24 +81,17 @@ class Verifier:
 
     Example
     -------
-    >>> class Halves(torch.nn.Module):  # an encoder: the means of a wave's two halves
-    ...     embedding_dim = 2
-    ...
-    ...     def forward(self, waves):  # (B, T) -> (B, 2)
-    ...         return torch.stack([half.mean(1) for half in waves.chunk(2, 1)], 1)
+    >>> halves = torch.nn.AdaptiveAvgPool1d(2)  # an encoder: the means of a wave's two halves
+    >>> halves.embedding_dim = 2
     >>> ensemble = FrozenEnsemble()
-    >>> member = ensemble.add("halves", Halves())
+    >>> member = ensemble.add("halves", halves)
     >>> fitted = {"weights": [6.0], "bias": -2.0, "n_systems": 1}
-    >>> model = fusion.LogisticFusion().state() | fitted
-    >>> model = fusion.LogisticFusion.from_state(model)
+    >>> model = fusion.LogisticFusion.from_state(fusion.LogisticFusion().state() | fitted)
     >>> verifier = Verifier(ensemble, model, p_target=0.05, sample_rate=16000)
-    >>> early, late = np.repeat([1.0, 0.0], 1600), np.repeat([0.0, 1.0], 1600)
-    >>> enrolment = verifier.enrol("ann", [early])
-    >>> decision = verifier.verify("ann", 0.5 * early)
+    >>> enrolment = verifier.enrol("ann", [np.repeat([1.0, 0.0], 1600)])
+    >>> decision = verifier.verify("ann", np.repeat([0.5, 0.0], 1600))
     >>> round(decision.llr, 3), round(decision.threshold, 3), decision.accepted
     (4.0, 2.944, True)
-    >>> verifier.verify("ann", late).accepted
-    False
     """
 
     def __init__(
@@ -139,9 +120,7 @@ class Verifier:
             require_detector()
         self._store: SpeakerStore | None = None
         self._new: str | os.PathLike | None = None  # a file that is made when something goes in
-        if isinstance(store, SpeakerStore):
-            self._store = store
-        elif store is not None:
+        if store is not None:
             self.open(store)
 
     @property
@@ -151,16 +130,20 @@ class Verifier:
             self._store = open_store(self._new, self.store_model(), create=True)
         return self._store
 
-    def open(self, path: str | os.PathLike, create: bool = True) -> None:
-        """Take the speakers of a file from now on.
+    def open(self, store: SpeakerStore | str | os.PathLike, create: bool = True) -> None:
+        """Take the speakers of a store, or of the one in a file, from now on.
 
         Where there is none it is made at the first enrolment, unless ``create`` is False. Raises
         ``UserError`` for a file that is no store, or of another model.
         """
-        self._store, self._new = None, path
-        refuse_other_files(path, create)
-        if os.path.lexists(path):
-            self._store = open_store(path, self.store_model(), create)
+        if isinstance(store, SpeakerStore):
+            store.require_model(self.store_model())
+            self._store = store
+            return
+        refuse_other_files(store, create)
+        self._store, self._new = None, store
+        if os.path.lexists(store):
+            self._store = open_store(store, self.store_model(), create)
 
     def store_model(self) -> StoreModel:
         """What a store must be of to be searched with these members."""
@@ -183,8 +166,7 @@ class Verifier:
         given. No code of the run's folders, nor of the references that it names, is run, unless
         ``trust`` says that it may be; see ``acorl_sb.encoders.trusted``.
 
-        Raises ``UserError`` for a run that is not finished, damaged, or has a single member, and
-        for one that needs ``trust``.
+        Raises ``UserError`` for a run that is not finished, damaged, of one member, or not trusted.
         """
         run = load_run(folder, trust, members)
         options.setdefault("score_seconds", run.score_seconds)
@@ -209,13 +191,13 @@ class Verifier:
         Raises ``UserError`` for what ``acorl_sb.data.waves.read_wave`` refuses, and for a wave in
         which a member finds nothing to embed.
         """
-        return self.hear(wave).embeddings
+        return self._embed(wave)[0]
 
-    def hear(self, wave: Wave) -> Heard:
+    def _embed(self, wave: Wave) -> tuple[list[torch.Tensor], float]:
         """As ``embed``, with the seconds that were embedded."""
         samples, where = self._read(wave)
         z = embed_waves(self.ensemble.members, [(samples, where)], 1, self.device)
-        return Heard([of_member[0] for of_member in z], len(samples) / SAMPLE_RATE)
+        return [of_member[0] for of_member in z], len(samples) / SAMPLE_RATE
 
     def embed_many(self, waves: Iterable[Wave], batch_size: int = 32) -> list[torch.Tensor]:
         """Embeddings of N waves, K tensors (N, D_k): each as ``embed`` gives it, in batches.
@@ -243,14 +225,14 @@ class Verifier:
         check_speaker(name)
         if self._store is not None:
             self._store.check_new(name, replace)
-        heard = [self.hear(wave) for wave in waves]
-        members = zip(*(h.embeddings for h in heard), strict=True)
+        embedded, seconds = zip(*map(self._embed, waves), strict=True)
+        members = zip(*embedded, strict=True)
         means = [torch.stack(of_member).mean(0).numpy() for of_member in members]
         try:
             vector = join(means)
         except ValueError:
             raise UserError(f"{name}: the waves cancel each other out; are they speech?") from None
-        return self.store.enrol(name, vector, len(heard), sum(h.seconds for h in heard), replace)
+        return self.store.enrol(name, vector, len(waves), sum(seconds), replace)
 
     def verify(self, name: str, wave: Wave) -> Decision:
         """Whether ``wave`` is the enrolled speaker ``name``; UserError for an unknown name."""
@@ -269,8 +251,8 @@ class Verifier:
 
     def compare_enrolled(self, name: str, wave: Wave) -> Comparison:
         """As ``verify``, with what the LLR is made of."""
-        enrolled = self.store.model.split(self.store.vector(name))
-        return self._compared(enrolled, self.embed(wave))
+        vector = self.store.vector(name)
+        return self._compared(self.store.model.split(vector), self.embed(wave))
 
     def compare(self, first: Wave, second: Wave) -> Comparison:
         """Whether two waves are of one speaker, and what the LLR is made of."""
@@ -279,30 +261,19 @@ class Verifier:
     def _compared(self, enrolled: list[np.ndarray], test: list[torch.Tensor]) -> Comparison:
         pairs = zip(enrolled, test, strict=True)
         cosines = [float(a.astype(np.float64) @ b.double().numpy()) for a, b in pairs]
-        names, weights = self.ensemble.names, self._weights()
-        llr = self._bias() + float(weights @ np.array(cosines))
-        return Comparison(
-            llr,
-            self.threshold,
-            llr >= self.threshold,
-            dict(zip(names, cosines, strict=True)),
-            dict(zip(names, weights.tolist(), strict=True)),
-            self._bias(),
-        )
+        weights, bias = self._linear()
+        llr = bias + float(weights @ np.array(cosines))
+        columns = cosines, weights.tolist()
+        parts = [dict(zip(self.ensemble.names, column, strict=True)) for column in columns]
+        return Comparison(llr, self.threshold, llr >= self.threshold, *parts, bias)
 
     def identify(self, wave: Wave, top: int | None = None) -> list[tuple[str, float]]:
         """The ``top`` enrolled speakers (None: all) with their LLRs, best first."""
-        bias = self._bias()
-        found = self.store.search(self._query(self.embed(wave)), top)
-        return [(name, bias + product) for name, product in found]
+        weights, bias = self._linear()
+        parts = zip(weights, self.embed(wave), strict=True)
+        query = np.concatenate([weight * v.double().numpy() for weight, v in parts])  # (D,)
+        return [(name, bias + product) for name, product in self.store.search(query, top)]
 
-    def _query(self, test: list[torch.Tensor]) -> np.ndarray:
-        """The vector (D,) whose product with an enrolled speaker's is the LLR without the bias."""
-        pairs = zip(self._weights(), test, strict=True)
-        return np.concatenate([weight * v.double().numpy() for weight, v in pairs])
-
-    def _weights(self) -> np.ndarray:
-        return np.asarray(self.model.weights, np.float64)
-
-    def _bias(self) -> float:
-        return float(self.model.bias)
+    def _linear(self) -> tuple[np.ndarray, float]:
+        """Weights (K,) of the members' cosines, and the bias of their sum."""
+        return np.asarray(self.model.weights, np.float64), float(self.model.bias)

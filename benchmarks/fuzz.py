@@ -1,4 +1,4 @@
-"""Spoiled input: 2,000 cases through the front doors; no traceback, no hang, no harm.
+"""Spoiled input: 2,000 cases through the commands; no traceback, no hang, no harm.
 
     python benchmarks/fuzz.py [--json FILE] [--cases N] [--seed N] [--targets NAME ...]
 

@@ -32,7 +32,10 @@ from acorl_sb.utils.memory import keep_freed_memory
 
 RECIPE = ROOT / "recipes" / "VoxCeleb" / "SpeakerRec" / "ACoRL" / "hparams" / "models"
 ENCODERS = {
-    "front door's ECAPA, 128 channels, 1.5 s": (ROOT / "hparams" / "encoders" / "ecapa.yaml", 1.5),
+    "default recipe's ECAPA, 128 channels, 1.5 s": (
+        ROOT / "hparams" / "encoders" / "ecapa.yaml",
+        1.5,
+    ),
     "ECAPA-1024, 2 s": (RECIPE / "ecapa1024.yaml", 2.0),
     "ResNet34, 2 s": (RECIPE / "resnet34.yaml", 2.0),
 }

@@ -67,13 +67,13 @@ def main() -> int:
 
 
 def encoder():
-    """The front door's ECAPA."""
+    """The default recipe's ECAPA."""
     with open(HPARAMS / "encoders" / "ecapa.yaml", encoding="utf-8") as file:
         return build_encoder(YAML().load(resolve_references(file).getvalue()), "ecapa.yaml")
 
 
 def brain(folder: str, references, objective=None, count: int = 1) -> SpeakerBrain:
-    """A Brain as the front door makes it, without augmentation.
+    """A Brain as the default recipe makes it, without augmentation.
 
     ``objective`` (by default the adversarial one) is held against ``count`` references.
     """

@@ -13,6 +13,7 @@ import torch
 
 from acorl_sb.corpora import make_trials
 from acorl_sb.data.manifest import Utterance, write_manifest
+from acorl_sb.data.recording_range import RecordingRange
 from acorl_sb.data.trial_set import read_trial_set
 from acorl_sb.data.trials import write_trials
 from acorl_sb.encoders.ensemble import FrozenEnsemble
@@ -153,6 +154,8 @@ def scored_run(folder: Path, members: int = 2) -> Path:
         write_text(folder / "members" / name / "train_log.jsonl", log)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ensemble_scoring, "embed_utterances", drawn)
+        seen = RecordingRange(1.0, 1.0, 20.0)  # there is no audio
+        patch.setattr(RecordingRange, "of", lambda *args: seen)
         ensemble_scoring.evaluate_ensemble(ensemble, {}, **sides, folder=folder, seconds=None,
                                            device="cpu")  # fmt: skip
     return folder

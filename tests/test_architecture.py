@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -24,6 +26,7 @@ FLOORS = (
     ("fusion",),
     ("store", "analysis"),
     ("report", "inference"),
+    ("demo",),
     ("cli",),
     ("__main__",),
 )
@@ -95,6 +98,20 @@ def test_complementarity_stands_alone():
     known = modules()
     core = {n: p for n, p in known.items() if n.split(".")[1] == "complementarity"}
     assert core and all(imports(path, known) <= core.keys() for path in core.values())
+
+
+def test_complementarity_and_the_ensemble_need_nothing_but_torch():
+    code = (
+        "import sys, acorl_sb.complementarity, acorl_sb.encoders.ensemble\n"
+        "core = ('acorl_sb.complementarity', 'acorl_sb.encoders.ensemble')\n"
+        "ours = {m for m in sys.modules if m.startswith('acorl_sb.')} - {'acorl_sb.encoders'}\n"
+        "names = ('speechbrain', 'torchaudio', 'soundfile', 'torchvision', 'PIL', 'sklearn')\n"
+        "ours = [m for m in ours if not m.startswith(core)]\n"
+        "print(ours, [m for m in names if m in sys.modules])\n"
+    )
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    assert done.stdout == "[] []\n"
 
 
 def test_modules_import_each_other_in_no_circle():

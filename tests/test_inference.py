@@ -123,8 +123,9 @@ def test_a_fusion_fitted_anew_needs_no_new_enrolments_but_other_encoders_do(veri
     ensemble = FrozenEnsemble()
     ensemble.add("two", Bands(3))
     ensemble.add("three", Bands(2))
-    with pytest.raises(UserError):
-        Verifier(ensemble, model, store=tmp_path / "speakers.db")
+    for store in (tmp_path / "speakers.db", verifier.store):
+        with pytest.raises(UserError):
+            Verifier(ensemble, model, store=store)
 
 
 def test_enrolling_anew_is_said(verifier):

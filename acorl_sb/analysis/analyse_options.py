@@ -1,4 +1,4 @@
-"""The keys of ``python -m acorl_sb.cli.analyse``."""
+"""The keys of ``acorl analyse``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from acorl_sb.utils.options import Options, Text
 
 
 class AnalyseOptions(Options):
-    """All keys of ``python -m acorl_sb.cli.analyse``; docs/analysis.md says more."""
+    """All keys of ``acorl analyse``; docs/analysis.md says more."""
 
     run_folder: Text | None = Field(None, description="output folder of train.py; must be given")
     output_folder: Text | None = Field(None, description="null: <run_folder>/analysis")

@@ -12,7 +12,7 @@ LEAST_SPEAKERS = 5
 
 
 def groups_of(speakers: np.ndarray, of: Mapping[str, str]) -> np.ndarray:
-    """The group of each speaker, names (...) -> texts (...); empty where unknown."""
+    """The group of each speaker, names of any shape -> texts; empty where unknown."""
     names, place = np.unique(speakers, return_inverse=True)
     return np.array([of.get(str(name), "") for name in names])[place].reshape(speakers.shape)
 

@@ -43,7 +43,6 @@ def measure(options: dict[str, Any]) -> dict[str, Any]:
         that are not known.
     """
     system, speaker_files = _find(options)
-    names = columns(options["groups"])
     tables = [path for path in speaker_files if path.lower().endswith(".csv")]
     known = read_attributes([*tables, *options["attributes"]])
     lists = {"dev": options["dev_trials"], "test": options["trials"]}
@@ -54,12 +53,7 @@ def measure(options: dict[str, Any]) -> dict[str, Any]:
         _require_labels(found, system.scores[part])
     speakers = {name: speakers_of(s.trials, speaker_files, options) for name, s in sets.items()}
     everybody = sorted({str(name) for sides in speakers.values() for name in np.unique(sides)})
-
-    def of(column: str) -> dict[str, str]:
-        made = known.groups(column, everybody, options["bands"])
-        return dict(zip(everybody, made, strict=True))
-
-    groups = {name: of(name) for name in names}
+    groups = group_map(known, options["groups"], everybody, options["bands"])
     test = sets["test"]
     scores, llrs = test.scores[0], options["llr"]
     threshold, source, maps = options["threshold"], "given", {}
@@ -67,9 +61,11 @@ def measure(options: dict[str, Any]) -> dict[str, Any]:
     if "dev" in sets:
         dev, labels = sets["dev"].scores[0], sets["dev"].trials.known_labels
         # Without a column every trial is between unknown groups: one map for all.
+        of = known.groups(by, everybody, options["bands"]) if by else []
         calibration = GroupCalibration(
-            of(by) if by else {}, options["prior"], options["least_speakers"]
-        ).fit(dev, labels, speakers["dev"])
+            dict(zip(everybody, of, strict=False)), options["prior"], options["least_speakers"]
+        )
+        calibration.fit(dev, labels, speakers["dev"])
         scores, llrs = calibration(scores, speakers["test"]), True
         if threshold is None:
             threshold = metrics.eer_threshold(calibration(dev, speakers["dev"]), labels)

@@ -204,8 +204,8 @@ def read_attributes(
     """What is known of each utterance beside the manifest's own columns: name -> (M,) texts.
 
     ``files`` names attributes and their two-column files, ``utterance value`` or ``speaker value``
-    a line, such as Kaldi's ``spk2age``. A manifest column ``age`` is taken as well. The text is
-    empty where nothing is known.
+    a line, such as Kaldi's ``spk2age``. A manifest column ``age`` of numbers is taken as well. The
+    text is empty where nothing is known.
 
     Raises ``UserError`` for a file that is missing or of another form, that knows none of the
     utterances, or whose values are neither numbers nor of two kinds.
@@ -213,7 +213,8 @@ def read_attributes(
     known: dict[str, list[str]] = {}
     with open(manifest, newline="", encoding="utf-8-sig") as file:
         ages = {row["ID"]: row.get("age") or "" for row in csv.DictReader(file)}
-    if any(ages.values()):
+    # Ages in words, such as Common Voice's "twenties", are nothing that a probe could read.
+    if any(ages.values()) and as_numbers([age for age in ages.values() if age]) is not None:
         known["age"] = [ages[u.id] for u in utterances]
     for name, path in files.items():
         table: dict[str, str] = {}

@@ -1,6 +1,6 @@
 """How members of a finished run differ, and what their scores rest on.
 
-    python -m acorl_sb.cli.analyse hparams/analyse.yaml --run_folder results/my_run [--key value]
+    acorl analyse hparams/analyse.yaml --run_folder results/my_run [--key value]
 
 Writes ``analysis.json``, ``analysis.md``, the same as ``analysis.html``, and pictures;
 docs/analysis.md says how to read them.

@@ -1,7 +1,7 @@
 """Embed recordings: any encoder, any number of files, one table of embeddings.
 
     acorl embed my_recordings --encoder results/my_run/members/second --output mine.npz
-    acorl embed data/wav.scp more.csv a.wav --encoder ge2e --output mine.scp
+    acorl embed data/wav.scp more.csv a.wav --encoder encoders/ge2e.yaml --output mine.scp
     torchrun --nproc_per_node=4 -m acorl_sb embed my_recordings --encoder ... --output mine.npz
 
 An embedding does not depend on what else is embedded. A killed run goes on where it was when the
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from acorl_sb.corpora.audio_inputs import read_inputs
 from acorl_sb.data.embedding_files import check_output
-from acorl_sb.encoders.any_encoder import load_any
 from acorl_sb.encoders.embed_options import EmbedOptions
+from acorl_sb.encoders.named import load_named
 from acorl_sb.encoders.shards import Settings, embed_to_file
 from acorl_sb.utils import distributed
 from acorl_sb.utils.errors import run_cli
@@ -33,7 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     output = Path(options["output"])
     check_output(output)
     log_to_screen()
-    encoder = load_any(*(options[key] for key in ("encoder", "trust", "weights", "revision")))
+    given = (options[key] for key in ("encoder", "weights", "revision", "trust"))
+    encoder = load_named(*given)
     utterances = read_inputs(options["inputs"])
     _, device = distributed.start(loaded.run_opts)
     settings = Settings(**{key: options[key] for key in SETTINGS})

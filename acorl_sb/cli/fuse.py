@@ -1,10 +1,10 @@
 """Turn score files of several systems into one calibrated system, and show what each part gives.
 
-    python fuse.py --dev a/dev.txt b/dev.txt --test a/test.txt b/test.txt
-    python fuse.py a.txt b.txt --speakers manifest.csv     one set: cross-validated over speakers
-    python fuse.py --run_folder results/my_run             the members of a run of train.py
-    python fuse.py hparams/fuse.yaml [--key value ...]     the same keys, from a file
-    python fuse.py --apply fusion_model.json --test c.txt d.txt
+    acorl fuse --dev a/dev.txt b/dev.txt --test a/test.txt b/test.txt
+    acorl fuse a.txt b.txt --speakers manifest.csv     one set: cross-validated over speakers
+    acorl fuse --run_folder results/my_run             the members of a run of train.py
+    acorl fuse hparams/fuse.yaml [--key value ...]     the same keys, from a file
+    acorl fuse --apply fusion_model.json --test c.txt d.txt
 
 docs/fusion.md explains every key.
 """

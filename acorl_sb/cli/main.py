@@ -79,6 +79,10 @@ COMMANDS = {
         "list the speakers of a file, or delete some for good",
         "acorl speakers speakers.db --delete ann",
     ),
+    "demo": Command(
+        "try a run in the browser, with a microphone",
+        "acorl demo --run_folder results/my_run",
+    ),
 }
 
 

@@ -1,8 +1,8 @@
 """Score trials: embeddings or encoders, back ends, normalisation, metrics with intervals.
 
-    python -m acorl_sb.cli.score hparams/score.yaml --systems "{mine: e.npz}" --trials trials.txt
-    python -m acorl_sb.cli.score hparams/score.yaml --run_folder results/my_run
-    python -m acorl_sb.cli.score hparams/score_plda.yaml --run_folder results/my_run
+    acorl score hparams/score.yaml --systems "{mine: e.npz}" --trials trials.txt
+    acorl score hparams/score.yaml --run_folder results/my_run
+    acorl score hparams/score_plda.yaml --run_folder results/my_run
 
 Writes a score file for every system, back end and normalisation, ``results.json`` and
 ``results.md``; docs/scoring.md explains every key.

@@ -1,7 +1,7 @@
 """Train an ensemble of speaker encoders, score it, fuse it.
 
     acorl train hparams/acorl_ecapa.yaml [--key value ...]
-    python train.py hparams/acorl_ecapa.yaml [--key value ...]
+    acorl train hparams/acorl_ecapa.yaml [--key value ...]
     torchrun --nproc_per_node=2 train.py hparams/acorl_ecapa.yaml [--key value ...]
 
 Every key of the YAML can be overridden on the command line; SpeechBrain's run options
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
         **{key: loaded.hparams[key] for key in TrainingKeys.model_fields},
         plain=loaded.plain([*DECISIVE, *CORPUS]),
     )
-    rehearse(**loaded.lazy, settings=settings, run_opts=loaded.run_opts)
+    rehearse(**loaded.lazy, settings=settings, run_opts=loaded.run_opts, kind=TrainingSet.kind)
     run_experiment(
         **{key: loaded.hparams[key] for key in [*CORPUS, *EVALUATION]},
         **loaded.lazy,

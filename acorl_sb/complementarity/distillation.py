@@ -114,7 +114,7 @@ class Distillation(Objective):
         labels: torch.Tensor,
         agreement: torch.Tensor,
     ) -> torch.Tensor:
-        """L_posterior of the items whose class has been seen before; counts the batch in."""
+        """L_posterior, a scalar, of items whose class has been seen before; counts the batch in."""
         all_means = cast("Sequence[ClassMeans]", self.means)
         seen = all_means[0].seen()  # (C,), the same for all teachers
         cosines = torch.stack(

@@ -1,4 +1,8 @@
-"""Who trains, who is developed on, who is tested, and which pairs are tried: pure functions."""
+"""Who trains, who is developed on, who is tested, and which pairs are tried: pure functions.
+
+scikit-learn's splitters of groups hold out a share of the rows; here a number of speakers is held
+out, of each gender in proportion, whatever the numbers of their utterances.
+"""
 
 from __future__ import annotations
 

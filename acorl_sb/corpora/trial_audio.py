@@ -1,4 +1,4 @@
-"""The audio of a trial list: from a manifest, a folder, or the paths that the list names."""
+"""The audio of a trial list: from a table, a folder, or the paths that the list names."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from acorl_sb.corpora.audio_inputs import read_inputs
 from acorl_sb.corpora.listing import audio_files, is_audio, require_folder, utterances
 from acorl_sb.data.lines import some
-from acorl_sb.data.manifest import Utterance, read_manifest
+from acorl_sb.data.manifest import Utterance
 from acorl_sb.utils.errors import UserError
 
 
@@ -22,16 +23,17 @@ def find_audio(
     ids : sequence of str
         Utterances of the trials.
     audio : path or None
-        A manifest (``.csv``) with these ids; a folder, in which an id is a relative path, with or
-        without its extension; None where the ids are paths themselves.
+        A table with these ids (``.csv``, ``.json``, ``wav.scp``) or a data folder of Kaldi's; any
+        other folder, in which an id is a relative path, with or without its extension; None where
+        the ids are paths themselves.
     trials : path
         The list, for messages.
 
     Returns
     -------
     list of Utterance
-        Whole files where there is no manifest; ``spk_id`` is then what stands before the first
-        slash of the id, which may or may not be a speaker.
+        Where there is no table, whole files; ``spk_id`` is then what stands before the first slash
+        of the id, which may or may not be a speaker.
 
     Raises
     ------
@@ -44,8 +46,8 @@ def find_audio(
     Traceback (most recent call last):
     acorl_sb.utils.errors.UserError
     """
-    if audio is not None and Path(audio).suffix.lower() == ".csv":
-        table = {u.id: u for u in read_manifest(audio)}
+    if audio is not None and is_table(audio):
+        table = {u.id: u for u in read_inputs([os.fspath(audio)])}
         _require(ids, table, trials, f"in {audio}")
         return [table[name] for name in ids]
     if audio is None:
@@ -56,6 +58,12 @@ def find_audio(
         _require(ids, files, trials, f"below {audio}")
     rows = [(name, files[name], name.partition("/")[0], "", "") for name in ids]
     return utterances(rows)
+
+
+def is_table(audio: str | os.PathLike) -> bool:
+    """Whether audio is told by a table, which may know speakers, and not by files alone."""
+    path = Path(audio)
+    return path.suffix.lower() in (".csv", ".json", ".scp") or (path / "wav.scp").is_file()
 
 
 def _by_path(root: Path, ids: Sequence[str]) -> dict[str, Path]:

@@ -1,4 +1,8 @@
-"""Bringing several files over the same trials into one order, dropping none."""
+"""Bringing several files over the same trials into one order, dropping none.
+
+pandas can join on two columns of ids, but drops what does not match or fills it with NaN; here it
+is counted and named.
+"""
 
 from __future__ import annotations
 

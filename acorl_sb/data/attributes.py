@@ -74,9 +74,9 @@ def read_attributes(paths: Sequence[str | Path]) -> Attributes:
     """
     names: dict[str, None] = {}
     of: dict[str, dict[str, str]] = {}
+    torn: set[str] = set()
     for path in paths:
         rows, columns = _rows(path)
-        torn: set[str] = set()
         found: dict[str, dict[str, str]] = {column: {} for column in columns}
         for speaker, row in rows:
             for column in columns:
@@ -94,7 +94,7 @@ def read_attributes(paths: Sequence[str | Path]) -> Attributes:
                         f"{shown(path)}: {column} of the speaker {speaker!r} is {value!r} here and "
                         f"{known[speaker]!r} in another file"
                     )
-    return Attributes(list(names), of)
+    return Attributes([name for name in names if name not in torn], of)
 
 
 def band(value: str, edges: Sequence[float], column: str) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acorl_sb.data.lines import Block, Ids, LineForm, read_blocks
+from acorl_sb.data.columns import Column, Ids
+from acorl_sb.data.lines import Block, LineForm, id_names, read_blocks
 from acorl_sb.data.trials import (
     DIGIT_LABELS,
     WORD_LABELS,
@@ -60,13 +61,13 @@ def read_scores(path: str | os.PathLike, duplicates: str = "error") -> ScoreFile
         scores.append(_numbers(block, columns[form.score], form))
         if form.std:
             std.append(_numbers(block, columns[form.std], form))
-            bare = form.words is None and any(label != b"-" for label in columns[form.label])
-            if bare or (std[-1] < 0).any():
+            bare = form.words is None
+            if (std[-1] < 0).any() or (bare and columns[form.label].flags({b"-": True}) is None):
                 block.blame(form.fault)
     if form is None:
         raise UserError(f"{path}: no scores, only blank lines")
     trials = TrialList(
-        ids.names(str(path)),
+        id_names(ids, str(path)),
         np.concatenate(enrol),
         np.concatenate(test),
         np.concatenate(labels) if labels else None,
@@ -177,11 +178,6 @@ def _form_of(block: Block) -> _Form | None:
     return None
 
 
-def _numbers(block: Block, column: list[bytes], form: _Form) -> np.ndarray:
-    try:
-        values = np.fromiter(map(float, column), np.float64, len(column))
-    except ValueError:
-        block.blame(form.fault)
-    if not np.isfinite(values).all() or b"_" in b"".join(column):  # Python reads 1_0 as ten
-        block.blame(form.fault)
-    return values
+def _numbers(block: Block, column: Column, form: _Form) -> np.ndarray:
+    values = column.numbers()
+    return block.blame(form.fault) if values is None else values

@@ -1,4 +1,4 @@
-"""Trial lists: VoxCeleb's ``1 enrol test`` and Kaldi's ``enrol test target``, told apart."""
+"""Trial lists: VoxCeleb's ``1 enrol test`` or Kaldi's ``enrol test target``, detected by form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acorl_sb.data.lines import Block, Ids, LineForm, decode, read_blocks, some
+from acorl_sb.data.columns import Column, Ids
+from acorl_sb.data.lines import Block, LineForm, decode, id_names, read_blocks, some
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import atomic_path
 
@@ -72,7 +73,7 @@ def read_trials(path: str | os.PathLike, duplicates: str = "error") -> TrialList
     if form is None:
         raise UserError(f"{path}: no trials, only blank lines")
     trials = TrialList(
-        ids.names(str(path)),
+        id_names(ids, str(path)),
         np.concatenate(enrol),
         np.concatenate(test),
         np.concatenate(labels) if labels else None,
@@ -137,12 +138,10 @@ def check_duplicates(trials: TrialList, path: str, duplicates: str = "error") ->
         )
 
 
-def read_labels(block: Block, column: Sequence[bytes], words: dict, fault) -> np.ndarray:
+def read_labels(block: Block, column: Column, words: dict, fault) -> np.ndarray:
     """bool (N,) labels of one block."""
-    try:
-        return np.fromiter(map(words.__getitem__, column), bool, len(column))
-    except KeyError:
-        block.blame(fault)
+    flags = column.flags(words)
+    return block.blame(fault) if flags is None else flags
 
 
 def write_lines(path: str | os.PathLike, line: str, trials: TrialList, *columns: list) -> None:

@@ -47,13 +47,17 @@ def speech_spans(samples: np.ndarray) -> list[tuple[int, int]]:
 def keep_speech(
     samples: np.ndarray, where: str = "the recording", least: float = LEAST_SPEECH
 ) -> np.ndarray:
-    """The stretches of speech of (T,) samples at 16 kHz, one after another, (T',) float32.
+    """The stretches of speech of a recording, one after another.
 
     Arguments
     ---------
     samples : (T,), full scale [-1, 1], at 16 kHz
     where : what to call the recording in messages
     least : seconds of speech that are asked for
+
+    Returns
+    -------
+    (T',) samples, T' at most T
 
     Raises
     ------

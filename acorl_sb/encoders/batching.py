@@ -59,6 +59,10 @@ def batches(
     quantum : as ``free_padding`` says
     most_samples : most samples in a batch, though a longer utterance is one alone; None: any
 
+    Returns
+    -------
+    iterator of lists of indices; each index comes once
+
     Example
     -------
     >>> list(batches([165, 320, 161, 170, 160], batch_size=3, quantum=160))

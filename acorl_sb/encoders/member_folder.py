@@ -16,13 +16,13 @@ from torch import nn
 from acorl_sb.data.audio import SAMPLE_RATE
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.trusted import build_keys, read_yaml
-from acorl_sb.encoders.weights import load_weights, read_weights
+from acorl_sb.encoders.weights import load_weights, read_weights, save_weights
 from acorl_sb.utils.downloads import check_hash, hub_folder
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import atomic_path, write_json, write_text
 from acorl_sb.utils.hparams import dump
 
-WEIGHTS = "embedding_model.ckpt"
+WEIGHTS, CLASSIFIER = "embedding_model.ckpt", "classifier.ckpt"
 RECORD = "member.json"
 ENCODER_KEYS = (
     *("embedding_model", "embedding_dim", "compute_features", "mean_var_norm", "sample_rate"),
@@ -108,9 +108,8 @@ def save_member(
     )
     block = CommentedMap(encoder_tree)  # in lines, also where it was given in braces
     write_text(folder / "hyperparams.yaml", dump(block) + interface)
-    for name, module in ((WEIGHTS, encoder.embedding_model), ("classifier.ckpt", classifier)):
-        with atomic_path(folder / name) as temporary:
-            torch.save({k: v.detach().cpu() for k, v in module.state_dict().items()}, temporary)
+    save_weights(encoder.embedding_model, folder / WEIGHTS)
+    save_weights(classifier, folder / CLASSIFIER)
     encoder_of_labels = CategoricalEncoder()
     encoder_of_labels.update_from_iterable(speakers)
     with atomic_path(folder / "label_encoder.ckpt") as temporary:
@@ -250,7 +249,7 @@ def load_start(
     folder = Path(folder)
     load_weights(encoder.embedding_model, folder / WEIGHTS)
     known = CategoricalEncoder()  # reads its file by ast.literal_eval
-    for path in (folder / "label_encoder.ckpt", folder / "classifier.ckpt"):
+    for path in (folder / "label_encoder.ckpt", folder / CLASSIFIER):
         if not path.is_file():
             raise UserError(f"start {folder}: {path} does not exist; name a member's folder")
     try:
@@ -265,7 +264,7 @@ def load_start(
             f"first {unknown[0]}; start from a member of the same corpus"
         )
     rows = [known.lab2ind[speaker] for speaker in speakers]
-    old = read_weights(folder / "classifier.ckpt")
+    old = read_weights(folder / CLASSIFIER)
     new = classifier.state_dict()
     for key, value in old.items():
         if key in new and value.dim() and len(value) == len(known.lab2ind):

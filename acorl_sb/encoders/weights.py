@@ -10,6 +10,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import atomic_path
+
+
+def save_weights(model: nn.Module, path: str | Path) -> None:
+    """Write a model's state dict, moved to the CPU, whole or not at all."""
+    with atomic_path(path) as temporary:
+        torch.save({k: v.detach().cpu() for k, v in model.state_dict().items()}, temporary)
 
 
 def load_weights(model: nn.Module, path: str | Path) -> None:

@@ -5,7 +5,7 @@ The decision that costs least is then known beforehand for any prior and costs: 
 ``llr >= log(c_fa (1 - p_target) / (c_miss p_target))`` (``metrics.bayes_threshold``).
 
 - ``LinearCalibration``: ``llr = w score + b`` by logistic regression; two numbers, hard to overfit.
-- ``PavCalibration``: any rising function, by isotonic regression (pool adjacent violators), which
+- ``PavCalibration``: any monotone function, by isotonic regression (pool adjacent violators), which
   is the slope of the ROC convex hull; needs more development trials.
 
 All scores are ``(N,)``, all labels ``(N,)`` with True for target. One system at a time: to
@@ -83,7 +83,7 @@ class LinearCalibration:
 
 
 class PavCalibration:
-    """The best rising function of the score, by pool adjacent violators.
+    """The best monotone function of the score, by pool adjacent violators.
 
     Of all non-decreasing maps it minimises every proper scoring rule on the development trials at
     once, whatever the prior (Brümmer and du Preez, "Application-independent evaluation of speaker
@@ -94,7 +94,7 @@ class PavCalibration:
     more non-target trial at either end) keeps them finite, at about the log of the number of
     trials. Between two levels the map is linear in the score, outside it is constant.
 
-    After ``fit``: ``knots`` (K,) rising scores and ``levels`` (K,), their LLRs.
+    After ``fit``: ``knots`` (K,) ascending scores and ``levels`` (K,), their LLRs.
     """
 
     kind: ClassVar[str] = "pav"
@@ -208,7 +208,7 @@ def decisions(points: Sequence[Point], calibration: Calibration | None = None) -
 
 
 def pav_llrs(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """LLRs of the optimal rising map of these very trials, (N,) -> (N,): the best one could do.
+    """LLRs of the optimal monotone map of these very trials, (N,) -> (N,): the best one could do.
 
     No Laplace's rule: values may be minus or plus infinity. Its actual cost at any operating point
     is the minimum cost of ``scores``. Equal scores get equal values.
@@ -228,8 +228,8 @@ def bayes_error_curve(
     """Normalised Bayes error rate over the prior: the cost of deciding by these LLRs.
 
     At effective prior log odds ``l`` (natural logarithm, P of them) the threshold is ``-l`` and the
-    cost ``p P_miss + (1 - p) P_fa`` is divided by ``min(p, 1 - p)``, that of deciding blindly.
-    Returns ``actual`` (P,) and ``minimum`` (P,), the latter with the optimal rising map (PAV) of
+    cost ``p P_miss + (1 - p) P_fa`` is divided by ``min(p, 1 - p)``, that of no scores at all.
+    Returns ``actual`` (P,) and ``minimum`` (P,), the latter with the optimal monotone map (PAV) of
     the same trials. The distance between both is what calibration leaves on the table (Brümmer and
     de Villiers, "The BOSARIS toolkit", 2013).
     """

@@ -81,7 +81,7 @@ class Disagreement:
 def spread_of(
     protocol: DevTest | CrossValidation, names: Sequence[str], prior: float
 ) -> tuple[dict[str, np.ndarray], Disagreement]:
-    """By part, how much the members disagree, and what was fitted to say so."""
+    """By part, how much the members disagree (N,), and what was fitted to say so."""
 
     def fit(scores: np.ndarray, labels: np.ndarray) -> Disagreement:
         return Disagreement(prior).fit(scores, labels, names)

@@ -34,15 +34,16 @@ class _Own(Options):
     )
     trials: Text = Field(description="trial list that is reported")
     audio: Text | None = Field(
-        None, description="a manifest (.csv) or a folder with the trials' audio; null: their ids "
-        "are paths"
-    )  # fmt: skip
+        None,
+        description="with the trials' audio: a folder, a table (.csv, .json, .scp), a data folder "
+        "of Kaldi's; null: their ids are paths",
+    )
     dev_trials: Text | None = Field(
         None, description="development trials, that calibrate and fuse; null: cross-validation"
     )
     dev_audio: Text | None = Field(None, description="their audio; null: the same as audio")
     cohort: Text | None = Field(
-        None, description="a manifest or a folder speaker/[session/]file: adaptive S-norm with it"
+        None, description="a table, or a folder speaker/[session/]file: adaptive S-norm with it"
     )
     top_k: Annotated[int, Field(ge=2)] | Fraction | None = Field(
         None, description="nearest cohort speakers that count; null: see docs/scoring.md"

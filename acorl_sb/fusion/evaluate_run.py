@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,17 @@ import numpy as np
 import torch
 
 from acorl_sb.corpora import folder as folder_corpus
-from acorl_sb.corpora.trial_audio import find_audio
+from acorl_sb.corpora.audio_inputs import read_inputs
+from acorl_sb.corpora.trial_audio import find_audio, is_table
 from acorl_sb.data import speakers
 from acorl_sb.data.embeddings import Embeddings
-from acorl_sb.data.manifest import Utterance, read_manifest
+from acorl_sb.data.lines import some
+from acorl_sb.data.manifest import Utterance
 from acorl_sb.data.protocols import check_training
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.data.trials import TrialList, read_trials
-from acorl_sb.encoders.any_encoder import load_any
 from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.named import load_named
 from acorl_sb.fusion.embed_once import embed_once
 from acorl_sb.fusion.evaluate_options import encoder_names
 from acorl_sb.fusion.evaluation import Evaluated, protocol_of
@@ -39,9 +41,10 @@ from acorl_sb.scoring.normalise import AdaptiveSNorm
 from acorl_sb.scoring.score_run import in_words
 from acorl_sb.scoring.sources import Source
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.files import write_json
+from acorl_sb.utils.files import write_json, write_text
 
 logger = logging.getLogger(__name__)
+SPEAKERS = "utt2spk"
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,31 @@ class Side:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that an evaluation reads, found and checked; nothing is embedded yet."""
+    """All that an evaluation reads, found and checked; nothing is embedded yet.
+
+    Arguments
+    ---------
+    options : dict
+        The keys of ``acorl evaluate``.
+    fusing : dict
+        Those of ``fuse.py`` that follow from them.
+    encoders : dict
+        By name.
+    sides : dict
+        By part: ``dev`` and ``test``, or ``scores``, which is cross-validated.
+    cohort : list of Utterance or None
+    speaker_of : dict
+        Speaker of each utterance of the trials; empty where not known, or given as files.
+    caution : list of str
+        What a reader of the results must know.
+    """
 
     options: dict[str, Any]
     fusing: dict[str, Any]
     encoders: dict[str, SpeakerEncoder]
     sides: dict[str, Side]
     cohort: list[Utterance] | None
+    speaker_of: dict[str, str]
     caution: list[str]
 
     def run(
@@ -93,11 +114,17 @@ class Evaluation:
             For audio that cannot be read, embeddings that cannot be scored, too few speakers to
             cross-validate, and a folder that holds results of something else.
         """
-        record_of(self.fusing, folder)
+        fusing = dict(self.fusing)
+        if self.speaker_of:
+            fusing["speakers"] = [str(folder / SPEAKERS)]
+        record_of(fusing, folder)
+        if self.speaker_of:
+            lines = (f"{utterance} {name}\n" for utterance, name in self.speaker_of.items())
+            write_text(folder / SPEAKERS, "".join(lines))
         systems = [
             self._scored(name, encoder, folder, device) for name, encoder in self.encoders.items()
         ]
-        made = fit(self.fusing, systems, folder, command, progress)
+        made = fit(fusing, systems, folder, command, progress)
         made.results["warnings"] = [*self.caution, *made.results["warnings"]]
         write_json(folder / "results.json", made.results)
         for warning in made.results["warnings"]:
@@ -121,7 +148,8 @@ class Evaluation:
         if self.cohort is not None:
             made, cohort_path = embed("cohort", self.cohort)
             names = [u.spk_id for u in self.cohort]
-            cohort = stage.Cohort.of(made.vectors, names, None, 0, device)
+            known = names if all(names) else None
+            cohort = stage.Cohort.of(made.vectors, known, None, 0, device)
             norm = AdaptiveSNorm(self.options["top_k"])
         scores, embeddings = {}, {}
         for part, side in self.sides.items():
@@ -166,16 +194,15 @@ def prepare(options: dict[str, Any]) -> Evaluation:
             raise UserError(f"{path}: these trials have no labels, and calibration needs them")
         sides[part] = Side(trials, find_audio(trials.ids, where, path))
     fusing = _keys_of_fusion(options, sides)
-    sets = {part: ScoreSet(s.trials, np.zeros((1, len(s.trials)))) for part, s in sides.items()}
-    sets, *_ = with_speakers(sets, fusing["speakers"] or (), fusing["speaker_pattern"])
-    protocol_of(sets, find_settings(fusing))  # refuses trials that cannot be judged
+    speaker_of = _known_speakers(options, sides)
+    _check_protocol(fusing, sides, speaker_of)
     cohort = None if options["cohort"] is None else _read_cohort(options["cohort"])
     encoders = {
-        name: load_any(source, options["trust"])
+        name: load_named(source, trust=options["trust"])
         for name, source in zip(names, options["encoders"], strict=True)
     }
-    caution = _shared_speakers(options, sides, cohort)
-    return Evaluation(options, fusing, encoders, sides, cohort, caution)
+    caution = _shared_speakers(options, set(speaker_of.values()), cohort)
+    return Evaluation(options, fusing, encoders, sides, cohort, speaker_of, caution)
 
 
 def _keys_of_fusion(options: dict[str, Any], sides: dict[str, Side]) -> dict[str, Any]:
@@ -187,39 +214,61 @@ def _keys_of_fusion(options: dict[str, Any], sides: dict[str, Side]) -> dict[str
         path = options["dev_trials" if part == "dev" else "trials"]
         key = "trials" if part == "scores" else f"{part}_trials"
         keys[key] = path if side.trials.labels is not None else None
-    if not keys["speakers"] and not keys["speaker_pattern"]:
-        audio = {
-            options["audio"],
-            (options["dev_trials"] and options["dev_audio"]) or options["audio"],
-        }
-        if all(path and path.lower().endswith(".csv") for path in audio):
-            keys["speakers"] = sorted(audio)
     return keys
 
 
+def _known_speakers(options: dict[str, Any], sides: dict[str, Side]) -> dict[str, str]:
+    """Speaker of each utterance; empty where they are given otherwise, or not known.
+
+    Raises ``UserError`` for speakers of a table that contradict the labels.
+    """
+    if options["speakers"] or options["speaker_pattern"]:
+        return {}
+    table: dict[str, str] = {}
+    for part, side in sides.items():
+        names = ["_".join(u.spk_id.split()) for u in side.utterances]
+        audio = (part == "dev" and options["dev_audio"]) or options["audio"]
+        (numbers,) = speakers.number(names)
+        wrong = speakers.contradictions(side.trials, numbers)
+        if all(names) and len(wrong) and audio and is_table(audio):
+            raise UserError(
+                f"{audio}: its speakers contradict the labels of {len(wrong)} trials: "
+                f"{some(side.trials.name(trial) for trial in wrong)}"
+            )
+        if len(wrong) or not all(names):
+            return {}  # what stands before the first slash is no speaker
+        table |= dict(zip(side.trials.ids, names, strict=True))
+    return table
+
+
+def _check_protocol(
+    fusing: dict[str, Any], sides: dict[str, Side], speaker_of: dict[str, str]
+) -> None:
+    """Refuse, before anything is embedded, trials that cannot be judged."""
+    sets = {part: ScoreSet(s.trials, np.zeros((1, len(s.trials)))) for part, s in sides.items()}
+    if speaker_of:
+        found = [[speaker_of[name] for name in side.trials.ids] for side in sides.values()]
+        numbers = dict(zip(sides, speakers.number(*found), strict=True))
+        sets = {part: replace(made, speaker=numbers[part]) for part, made in sets.items()}
+    else:
+        sets, *_ = with_speakers(sets, fusing["speakers"] or (), fusing["speaker_pattern"])
+    protocol_of(sets, find_settings(fusing))
+
+
 def _read_cohort(path: str) -> list[Utterance]:
-    if Path(path).suffix.lower() == ".csv":
-        return read_manifest(path)
-    return folder_corpus.collect(Path(path)).train
+    return read_inputs([path]) if is_table(path) else folder_corpus.collect(Path(path)).train
 
 
 def _shared_speakers(
-    options: dict[str, Any], sides: dict[str, Side], cohort: list[Utterance] | None
+    options: dict[str, Any], tested: set[str], cohort: list[Utterance] | None
 ) -> list[str]:
     """Refuse cohorts and encoders that know speakers of the trials, or say so where allowed."""
-    tested: set[str] = set()
-    for side in sides.values():
-        names = [u.spk_id for u in side.utterances]
-        (numbers,) = speakers.number(names)
-        if side.trials.labels is None or len(speakers.contradictions(side.trials, numbers)):
-            continue  # what stands before the first slash is no speaker
-        tested |= set(names)
     groups: dict[str, Iterable[str]] = {
         f"the training set of {source}": Source(source).training_speakers()
         for source in options["encoders"]
     }
     if cohort is not None:
-        groups["the cohort"] = [u.spk_id for u in cohort]
+        groups["the cohort"] = ["_".join(u.spk_id.split()) for u in cohort]
     caution = []
     for what, members in groups.items():
         shared = check_training(members, tested, what, bool(options["allow_test_speakers"]))

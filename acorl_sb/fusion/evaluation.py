@@ -241,7 +241,7 @@ def _contributions(
         if len(subset) == len(names):
             return known[LABELS[kind]].judged
         if len(subset) == 1 and not inputs.quality_names:
-            return known[names[subset[0]]].judged  # a rising map of one score ranks as it does
+            return known[names[subset[0]]].judged  # a monotone map of one score ranks as it does
         progress(f"judge {contribution.named(subset, names)}")
         outcome = protocol.run(recipe, subset, names)
         costs = (settings.c_miss, settings.c_fa)

@@ -105,7 +105,7 @@ class BestSingle:
 
 
 class MeanZNorm:
-    """Mean over systems of scores normalised to zero mean and unit deviation.
+    """Mean over systems of scores normalised to zero mean and unit standard deviation.
 
     The statistics are those of *all* development scores of a system, so no label is looked at and
     the fused score is not an LLR: calibrate it (``acorl_sb.fusion.calibration``) before deciding
@@ -124,7 +124,7 @@ class MeanZNorm:
         labels: np.ndarray | None = None,
         names: Sequence[str] | None = None,
     ) -> MeanZNorm:
-        """Take mean and deviation of each row of scores (S, N); ``labels`` are not used.
+        """Take mean and standard deviation of each row of scores (S, N); ``labels`` are not used.
 
         Raises
         ------
@@ -137,7 +137,7 @@ class MeanZNorm:
         return self
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
-        """Fused scores, in deviations of the development scores: (S, N) -> (N,)."""
+        """Fused scores, in standard deviations of the development scores: (S, N) -> (N,)."""
         scores = check_scores(scores)
         check_fitted(len(self.mean) > 0, len(self.mean), len(scores))
         weights = 1.0 / (len(self.std) * self.std)  # (S,)

@@ -1,8 +1,8 @@
-"""What each member gives to a fusion: subsets, paired steps, correlation, common errors.
+"""What each member gives to a fusion: subsets, paired steps, correlation, error overlap.
 
 Pure functions; how a subset is fused and judged comes in as a function, so the same code serves
 development/test and cross-validation, and any metric. Errors are fractions; lower is better. A
-subset is a tuple of rising member indices.
+subset is a tuple of ascending member indices.
 """
 
 from __future__ import annotations

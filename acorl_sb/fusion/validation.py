@@ -174,7 +174,7 @@ class DevTest:
         )
 
     def held_out(self, fit: Fit) -> tuple[np.ndarray, Any]:
-        """What a map of scores, fitted on development trials, gives for the others; and the map."""
+        """What a map of scores, fitted on development trials, gives others (N,); and the map."""
         model = fit(self.dev.scores, self.dev.trials.known_labels)
         return model(self.reported.scores), model
 
@@ -264,7 +264,7 @@ class CrossValidation:
         return Outcome(score, llr, (score, labels), model)
 
     def held_out(self, fit: Fit) -> tuple[np.ndarray, Any]:
-        """What maps of scores give for each trial, fitted without its speakers; and one of all."""
+        """What maps give each trial (N,), fitted without its speakers; and a map fitted on all."""
         scores, labels = self.reported.scores, self.reported.trials.known_labels
         values = np.empty(len(labels))
         for kept, held in self._parts():

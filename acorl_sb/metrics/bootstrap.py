@@ -16,7 +16,9 @@ a U-statistic. In simulation with 50 and 100 speakers its 95 % intervals held th
 of the trial matrix, by which a target trial occurs c_a^2 times: ``target_weight="product"`` does
 that; it overstates the spread of the miss rate and held the truth in 94 to 99 of 100.
 
-All systems get the same draws, so the difference of two rows of replicates is a paired bootstrap.
+``scipy.stats.bootstrap`` draws observations, and the package confidence_intervals draws conditions,
+of which a trial has one; a trial has two speakers, so the draws are made here. All systems get the
+same draws, so the difference of two rows of replicates is a paired bootstrap.
 
 A replicate only re-weights trials, so its error rates at a threshold are sums over speakers and
 over pairs of speakers; ``weighted_roc`` says at which thresholds they are taken.
@@ -167,7 +169,7 @@ class SpeakerBootstrap:
     def _rates(
         self, target: np.ndarray, nontarget: np.ndarray, thresholds: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(p_miss, p_fa) of every replicate at C rising thresholds, (C + 2, R) each.
+        """(p_miss, p_fa) of every replicate at C ascending thresholds, (C + 2, R) each.
 
         One more row in front accepts all trials, one more at the end rejects all.
         """

@@ -53,7 +53,7 @@ def eer_hull(scores: Array, labels: Array = None) -> float:
     The hull is the lower left convex envelope of all (p_fa, p_miss) points together with "accept
     all" (1, 0) and "reject all" (0, 1); the EER is where it meets p_miss = p_fa. It is the largest
     minimum Bayes error over all priors (Brümmer and de Villiers, "The BOSARIS toolkit", 2013), it
-    never exceeds ``eer``, and a worthless or inverted system gets 0.5.
+    never exceeds ``eer``, and a system no better than chance, or inverted, gets 0.5.
     """
     trials = as_sorted(scores, labels)
     n_target, n_nontarget = trials.n_target, trials.n_nontarget

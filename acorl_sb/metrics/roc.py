@@ -3,7 +3,8 @@
 Sorting is the only work on trials that grows faster than linearly. Non-targets and targets are
 sorted apart; a point of the ROC then needs one binary search, and the minimum of any weighted sum
 of the two error counts is found from a coarse grid of thresholds, looking closer only where the
-minimum can be, so no array of all operating points is ever made for EER and minDCF.
+minimum can be, so EER and minDCF need no array of all operating points, such as scikit-learn's
+``roc_curve`` makes.
 """
 
 from __future__ import annotations

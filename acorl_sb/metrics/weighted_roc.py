@@ -17,9 +17,9 @@ _STEP = 0.01  # of a rate, from one threshold of the grid to the next
 def choose_thresholds(target: np.ndarray, nontarget: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Thresholds at which to take the rates, from both classes' scores in ascending order.
 
-    Returns rising thresholds (C,) and ``steps`` (C + 1,) bool, one for each two neighbours, "accept
-    all" before the first and "reject all" after the last: whether the ROC goes from one to the
-    other by a corner, first more misses, then fewer false alarms, or else along a straight line.
+    Returns ascending thresholds (C,) and ``steps`` (C + 1,) bool, one for each two neighbours,
+    "accept all" before the first and "reject all" after the last: whether the ROC goes from one to
+    the other by a corner, first more misses, then fewer false alarms, or along a straight line.
     """
     # Candidates are target scores with a non-target just below: any other threshold misses more
     # for the same false alarms.

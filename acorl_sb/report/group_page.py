@@ -24,6 +24,10 @@ def group_sections(results: dict[str, Any]) -> list[Section]:
     Arguments
     ---------
     results : what ``acorl_sb.analysis.group_errors.group_errors`` returns
+
+    Returns
+    -------
+    list of Section
     """
     return [
         Section(f"By {name}", f"groups-{key_of(name)}", _section(results, name))
@@ -58,7 +62,7 @@ def group_table(results: dict[str, Any], name: str) -> tuple[Row, list[Row]]:
 
 
 def difference_table(results: dict[str, Any], name: str) -> tuple[Row, list[Row]]:
-    """Each group minus the other groups together, with p-values by Holm's method."""
+    """Header and rows: each group minus the others together, with p-values by Holm's method."""
     header, rows = [f"{name}, minus the others", "figure", "difference", "p", "p (Holm)"], []
     compared = [row for row in results["attributes"][name]["groups"] if row["difference"]]
     # Two groups are one comparison, and the second row of it the first with the other sign.
@@ -72,7 +76,7 @@ def difference_table(results: dict[str, Any], name: str) -> tuple[Row, list[Row]
 
 
 def cross_table(results: dict[str, Any], name: str) -> tuple[Row, list[Row]]:
-    """False matches between groups."""
+    """Header and rows: false matches between groups."""
     found = results["attributes"][name]["cross"]
     rows = [["all pairs of groups", found["all"]]] if found["all"]["nontarget"] else []
     if len(found["pairs"]) > 1:
@@ -84,7 +88,7 @@ def cross_table(results: dict[str, Any], name: str) -> tuple[Row, list[Row]]:
 
 
 def fairness_table(results: dict[str, Any], name: str) -> tuple[Row, list[Row]]:
-    """Gini coefficient and worst/best ratio."""
+    """Header and rows: Gini coefficient and worst/best ratio."""
     found = results["attributes"][name]["fairness"]
     header = ["figure", "Gini", "Gini by chance", "worst/best", "worst", "best"]
     rows = []

@@ -1,4 +1,4 @@
-"""What a page is made of, and the one template that shows it; the content comes from elsewhere."""
+"""What a page is made of, and the one template that shows it; the content is the caller's."""
 
 from __future__ import annotations
 

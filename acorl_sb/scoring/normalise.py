@@ -6,13 +6,13 @@ get with a cohort of other speakers:
 - Z-norm: z = (s - mean_e) / std_e, over the cohort scored against the enrolled model
 - T-norm: t = (s - mean_t) / std_t, over the cohort scored against the test utterance
 - S-norm: (z + t) / 2 (P. Kenny, "Bayesian Speaker Verification with Heavy-Tailed Priors", 2010)
-- adaptive S-norm: S-norm with both means and deviations over the ``top_k`` highest cohort scores of
-  either side only (P. Matejka et al., "Analysis of Score Normalization in Multilingual Speaker
-  Recognition", 2017, AS-norm1)
+- adaptive S-norm: S-norm with both means and standard deviations over the ``top_k`` highest cohort
+  scores of either side only (P. Matejka et al., "Analysis of Score Normalization in Multilingual
+  Speaker Recognition", 2017, AS-norm1)
 
-Deviations are of a sample (divided by k - 1). The cohort is best made of speaker means (the back
-end's ``average``). Cohort scores are computed once for every utterance that occurs in a trial, in
-blocks of utterances under a limit of memory.
+Standard deviations are of a sample (divided by k - 1). The cohort is best made of speaker means
+(the back end's ``average``). Cohort scores are computed once for every utterance that occurs in a
+trial, in blocks of utterances under a limit of memory.
 
 SpeechBrain has Z-, T- and S-norm in the script of its VoxCeleb recipe alone, one trial at a time on
 the CPU, and not as something that could be called.
@@ -69,7 +69,7 @@ class Normalisation:
         2 (or a whole ``top_k``) members, or gives an utterance the same score throughout.
         """
         if len(cohort) < 2:
-            raise ValueError(f"a cohort of {len(cohort)} is too small for a deviation")
+            raise ValueError(f"a cohort of {len(cohort)} is too small for a standard deviation")
         self.count(len(cohort))  # refuses a cohort that is too small
         parts = []
         if models is None and enrol_vectors is test_vectors:
@@ -94,7 +94,7 @@ class Normalisation:
     def _statistics(
         self, sides: PreparedSides, rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and deviation of the cohort scores of ``rows``: (E,) each, NaN for other rows."""
+        """Mean and standard deviation over the cohort: (E,) each, NaN where not in ``rows``."""
         rows = torch.unique(as_rows(rows, sides.left))
         found = cohort_statistics(sides, rows, self.count(len(sides.right)), self.memory)
         full = [value.new_full((len(sides.left),), float("nan")) for value in found]
@@ -160,7 +160,7 @@ class AdaptiveSNorm(Normalisation):
 def cohort_statistics(
     sides: PreparedSides, rows: torch.Tensor, top_k: int | None = None, memory: int = 1 << 28
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and sample deviation of the cohort scores of each of ``rows``, (R,) float64 each.
+    """Mean and sample standard deviation of the cohort scores of ``rows``, (R,) float64 each.
 
     ``sides.right`` holds the cohort. Only the ``top_k`` highest scores of a row count, if given.
     Scores are held for as many rows at a time as fit into ``memory`` bytes, one row at least; on

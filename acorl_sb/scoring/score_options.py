@@ -1,4 +1,4 @@
-"""The keys of ``python -m acorl_sb.cli.score``."""
+"""The keys of ``acorl score``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ else:  # types made at run time, which a type checker cannot follow
 
 
 class ScoreOptions(Options):
-    """All keys of ``python -m acorl_sb.cli.score``; docs/scoring.md says more."""
+    """All keys of ``acorl score``; docs/scoring.md says more."""
 
     lazy: ClassVar[tuple[str, ...]] = ("backends",)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from acorl_sb.store.store_file import connect, damaged, faults
+from acorl_sb.store.store_file import connect, damaged, faults, require_same
 from acorl_sb.store.store_model import StoreModel
 from acorl_sb.store.vector_index import VectorIndex
 from acorl_sb.utils.errors import UserError
@@ -78,6 +78,10 @@ class SpeakerStore:
             if self._index is not None:
                 self._index.put(name, vector)
         return Enrolment(name, now, int(utterances), float(seconds), self.model.hash)
+
+    def require_model(self, model: StoreModel) -> None:
+        """Raise ``UserError`` where the vectors are of another model than this."""
+        require_same(self.model, model, self.path)
 
     def check_new(self, name: str, replace: bool = False) -> None:
         """Raise ``UserError`` for a name that ``enrol`` would refuse."""

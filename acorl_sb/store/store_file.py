@@ -48,16 +48,22 @@ def connect(
             if create and model is not None:
                 _make_tables(connection, model)
             found = _read_model(connection, name)
-        if model is not None and not found.same_as(model):
-            raise UserError(
-                f"{name}: enrolled with another model (members {', '.join(found.names)}, hash "
-                f"{found.hash[:12]}) than this one ({', '.join(model.names)}, {model.hash[:12]}); "
-                "enrol its speakers anew in a store of their own"
-            )
+        if model is not None:
+            require_same(found, model, name)
         return connection, found, name
     except BaseException:
         connection.close()
         raise
+
+
+def require_same(found: StoreModel, model: StoreModel, name: str) -> None:
+    """Raise ``UserError`` where a store's model is ``found`` and not ``model``."""
+    if not found.same_as(model):
+        raise UserError(
+            f"{name}: enrolled with another model (members {', '.join(found.names)}, hash "
+            f"{found.hash[:12]}) than this one ({', '.join(model.names)}, {model.hash[:12]}); "
+            "enrol its speakers anew in a store of their own"
+        )
 
 
 def refuse_other_files(path: str | os.PathLike, create: bool) -> None:
@@ -119,4 +125,5 @@ def faults(name: str) -> Iterator[None]:
 
 
 def damaged(name: str, what: str) -> UserError:
+    """The error that says that the store ``name`` is damaged, and where."""
     return UserError(f"{name}: the store is damaged ({what}); take a copy of it, or enrol anew")

@@ -23,8 +23,10 @@ class FormatKey(Options):
     format: Literal["text", "json"] = Field("text", description="what is printed")
 
 
-class VerifierKeys(FormatKey):
+class RunKeys(Options):
     """Of a command that embeds recordings with a run's members."""
+
+    yaml: ClassVar[Literal["none"]] = "none"
 
     run_folder: Text = Field(description="output folder of train.py")
     p_target: Fraction = Field(0.05, description="prior of a target, for the threshold")
@@ -33,6 +35,10 @@ class VerifierKeys(FormatKey):
     device: DeviceName = Field("cpu", description="where to compute, such as cpu or cuda:0")
     vad: bool = Field(False, description="leave out what is no speech; needs silero-vad")
     trust: bool = Field(False, description="build whatever the run names, docs/trust.md")
+
+
+class VerifierKeys(RunKeys, FormatKey):
+    """Of a command that does so and prints what it found."""
 
 
 class VerifyOptions(VerifierKeys):

@@ -18,8 +18,8 @@ from acorl_sb.utils.errors import UserError
 class FolderNoise(AddNoise):
     """SpeechBrain's ``AddNoise`` with noises taken from the audio files of a folder.
 
-    SpeechBrain's own walks through a list, so what a step hears depends on how many steps came
-    before it in this process, and a resumed run hears other noises. Here each step draws its
+    SpeechBrain's own walks through a list, so the noise of a step depends on how many steps came
+    before it in this process, and a resumed run gets other noises. Here each step draws its
     noises anew from torch's random state, and reads only the stretch that it needs.
 
     Arguments

@@ -164,7 +164,7 @@ def train_member(
 def average(
     checkpointer: Checkpointer, count: int, parts: dict[str, nn.Module], chosen: dict[str, str]
 ) -> list[int]:
-    """Give modules the mean weights of ``count`` checkpoints; returns these checkpoints' epochs.
+    """Give modules the mean weights of ``count`` checkpoints.
 
     Arguments
     ---------
@@ -176,6 +176,11 @@ def average(
         averaged like weights.
     chosen : dict
         SpeechBrain's ``min_key``, or nothing for the latest ones.
+
+    Returns
+    -------
+    list of int
+        The epochs of these checkpoints.
     """
     found = checkpointer.find_checkpoints(
         max_num_checkpoints=count, ckpt_predicate=lambda saved: saved.meta["end-of-epoch"], **chosen

@@ -18,80 +18,68 @@ import numpy as np
 import torch
 from speechbrain.augment.augmenter import Augmenter
 from speechbrain.utils.run_opts import RunOptions
+from torch import nn
 
-from acorl_sb.data.audio import SAMPLE_RATE
-from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.ensemble import FrozenEnsemble
-from acorl_sb.encoders.member_folder import build_encoder, load_reference
 from acorl_sb.training.one_member import make_objective
-from acorl_sb.training.settings import check_accumulation, own_settings
-from acorl_sb.training.speech import SpeechSettings
-from acorl_sb.utils.errors import UserError
+from acorl_sb.training.settings import Settings, check_accumulation, own_settings
+from acorl_sb.training.training_data import MemberKind
 from acorl_sb.utils.hparams import in_words
 
-_CROPS = _CLASSES = 4  # an unbiased CKA needs four rows
-_LONGEST = 5.0  # s; longer crops fail where these do
+_EXAMPLES = _CLASSES = 4  # an unbiased CKA needs four rows
 
 
 def rehearse(
     members: Sequence[Any],
     references: Sequence[Any] | None,
-    settings: SpeechSettings,
+    settings: Settings,
     run_opts: RunOptions,
+    kind: MemberKind,
 ) -> None:
-    """Take one training step of each member on a few crops of noise, on the CPU.
+    """Take one training step of each member on a few examples of noise, on the CPU.
 
-    Arguments are those of ``acorl_sb.cli.train.run_experiment``. Raises ``UserError``, naming
-    the part, such as ``members[1].objective``, that cannot be built or fails.
+    Arguments are those of ``acorl_sb.training.members.train_members``, and the ``kind`` of its
+    data. Raises ``UserError``, naming the part, such as ``members[1].objective``, that cannot be
+    built or fails.
     """
     check_accumulation(settings, run_opts)
     ensemble = FrozenEnsemble()
     with random_states_kept():
         for i, spec in enumerate(references or []):
             with in_words(f"references[{i}]"):
-                reference = load_reference(spec, f"references[{i}]")
-                _embed(reference, 0.1 * torch.randn(2, SAMPLE_RATE))
+                reference = kind.load_reference(spec, f"references[{i}]")
+                _embed(reference, kind.noise(2))
                 ensemble.add(str(spec["name"]), reference)
         for i, spec in enumerate(members):
             own = own_settings(spec, f"members[{i}]", settings)
-            ensemble.add(str(spec["name"]), _step(spec, i, own, ensemble))
+            ensemble.add(str(spec["name"]), _step(spec, i, own, ensemble, kind))
 
 
 def _step(
-    spec: Any, index: int, settings: SpeechSettings, ensemble: FrozenEnsemble
-) -> SpeakerEncoder:
+    spec: Any, index: int, settings: Settings, ensemble: FrozenEnsemble, kind: MemberKind
+) -> nn.Module:
     """Build a member and take one step; returns its encoder."""
 
     def part(name: str) -> contextlib.AbstractContextManager:
         return in_words(f"members[{index}].{name}")
 
-    count = min(_CROPS, settings.batch_size)
-    seconds = min(settings.crop_seconds, _LONGEST)
-    waves = 0.1 * torch.randn(count, max(1, round(seconds * SAMPLE_RATE)))
-    labels = torch.arange(count)
+    count = min(_EXAMPLES, settings.batch_size)
+    inputs, labels = kind.noise(count, settings), torch.arange(count)
     with part("augment"):
-        waves = _augment(settings.augment, waves)
+        inputs = _augment(settings.augment, inputs)
     with part("encoder"):
-        encoder = build_encoder(spec["encoder"], f"members[{index}].encoder").train()
-        if encoder.sample_rate != SAMPLE_RATE:
-            raise UserError(
-                f"members[{index}].encoder: manifests count samples at {SAMPLE_RATE} Hz, so "
-                f"sample_rate cannot be {encoder.sample_rate}"
-            )
-        z = _embed(encoder, waves)
+        encoder = kind.build(spec["encoder"], f"members[{index}].encoder").train()
+        z = _embed(encoder, inputs)
     with part("head"):
         head = settings.head(dim=encoder.embedding_dim, n_classes=_CLASSES)
         loss = _finite(head(z, labels), "its loss")
-        if not hasattr(head, "classifier"):
-            raise ValueError(
-                "a head has its classifier under that name, to be kept with the member"
-            )
+        kind.check_head(head)
     learning, adversary = [*encoder.parameters(), *head.parameters()], []
     with part("objective"):
         objective = make_objective(spec, index, encoder, ensemble, _CLASSES)
         if objective is not None:
             with torch.no_grad():
-                frozen = [member(waves) for member in ensemble.members]
+                frozen = [member(inputs) for member in ensemble.members]
             objective.set_baseline(0.1)
             objective.observe(task_loss=loss.item())
             loss = _finite(objective(z, frozen, labels, 1.0).total(loss), "its loss")
@@ -125,27 +113,27 @@ def _update(name, part, factory, parameters, loss=None, settings=None) -> None:
             _finite(parameter, "a weight after one step")
 
 
-def _augment(augment: Any, waves: torch.Tensor) -> torch.Tensor:
-    """The waves through the augmentation, through all of its parts where it draws some."""
+def _augment(augment: Any, inputs: torch.Tensor) -> torch.Tensor:
+    """The inputs through the augmentation, through all of its parts where it draws some."""
     if augment is None:
-        return waves
+        return inputs
     augment = copy.deepcopy(augment)
     if isinstance(augment, Augmenter) and not augment.parallel_augment:
         augment.min_augmentations = augment.max_augmentations = len(augment.augmentations)
-    augmented, _ = augment(waves, torch.ones(len(waves)))
-    if len(augmented) != len(waves):
+    augmented, _ = augment(inputs, torch.ones(len(inputs)))
+    if len(augmented) != len(inputs):
         raise ValueError(
-            f"{len(waves)} examples become {len(augmented)}, and their speakers do not"
+            f"{len(inputs)} examples become {len(augmented)}, and their classes do not"
         )
-    return _finite(augmented, "a sample")
+    return _finite(augmented, "an augmented input")
 
 
-def _embed(encoder: SpeakerEncoder, waves: torch.Tensor) -> torch.Tensor:
-    z = encoder(waves)
-    if z.shape != (len(waves), encoder.embedding_dim):
+def _embed(encoder: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    z = encoder(inputs)
+    if z.shape != (len(inputs), encoder.embedding_dim):
         raise ValueError(
-            f"embeddings of {len(waves)} crops have the shape {tuple(z.shape)}, not "
-            f"({len(waves)}, embedding_dim = {encoder.embedding_dim})"
+            f"embeddings of {len(inputs)} examples have the shape {tuple(z.shape)}, not "
+            f"({len(inputs)}, embedding_dim = {encoder.embedding_dim})"
         )
     return _finite(z, "an embedding").float()
 

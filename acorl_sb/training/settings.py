@@ -120,6 +120,11 @@ def own_settings(spec: Any, where: str, settings: Settings) -> Settings:
     Raises ``UserError``, naming ``where``, for a value that is out of range.
     """
     changes = build(spec.get("training") or {}, f"{where}.training")
+    for key in changes:
+        if key not in settings.keys.model_fields:
+            raise UserError(
+                f"{where}.training: the key {key!r} does not apply to these data; remove it"
+            )
     try:
         return replace(settings, **changes)
     except UserError as error:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from acorl_sb.data.audio import SAMPLE_RATE
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import embed_utterances
@@ -29,6 +30,8 @@ from acorl_sb.training.train_options import TrainingKeys
 from acorl_sb.training.training_data import MemberKind, TrainingData
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.options import Options
+
+_LONGEST = 5.0  # s, of noise to rehearse with; longer crops fail where these do
 
 
 @dataclass(kw_only=True)
@@ -56,7 +59,23 @@ class SpeakerMembers(MemberKind):
     """Speaker encoders in folders that SpeechBrain's ``EncoderClassifier`` loads as well."""
 
     def build(self, tree: Any, where: str) -> SpeakerEncoder:
-        return build_encoder(tree, where)
+        encoder = build_encoder(tree, where)
+        if encoder.sample_rate != SAMPLE_RATE:
+            raise UserError(
+                f"{where}: manifests count samples at {SAMPLE_RATE} Hz, so sample_rate cannot be "
+                f"{encoder.sample_rate}"
+            )
+        return encoder
+
+    def noise(self, count: int, settings: Settings | None = None) -> torch.Tensor:
+        seconds = min(settings.crop_seconds, _LONGEST) if settings else 1.0
+        return 0.1 * torch.randn(count, max(1, round(seconds * SAMPLE_RATE)))
+
+    def check_head(self, head: nn.Module) -> None:
+        if not hasattr(head, "classifier"):
+            raise ValueError(
+                "a head has its classifier under that name, to be kept with the member"
+            )
 
     def load_reference(self, spec: Any, where: str) -> SpeakerEncoder:
         return load_reference(spec, where)

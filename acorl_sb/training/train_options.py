@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 from pydantic import AfterValidator, BeforeValidator, Field, create_model
@@ -14,7 +14,7 @@ from acorl_sb import corpora
 from acorl_sb.training.train_loggers import check_train_logger
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import untagged
-from acorl_sb.utils.option_kinds import ABSENT, hint
+from acorl_sb.utils.option_kinds import ABSENT
 from acorl_sb.utils.options import Device, Factory, Name, Options, Seconds, Text, built, validate
 
 CORPUS = ("corpus", "data_folder", "prepare_options")
@@ -248,22 +248,10 @@ class TrainingRun(Device):
         return RunOptions(**values, overridden_args=given), short if self.debug else {}
 
 
-def check_specs(members: Any, references: Any, member_keys: Iterable[str] | None = None) -> None:
-    """Refuse ``members`` or ``references`` of a resolved YAML that make no sense.
-
-    ``member_keys`` are the keys of a member that the caller reads; None: all of ``Member``'s. Such
-    a caller also builds encoders in a way of its own, so what their key holds is its business.
-    """
+def check_specs(members: Any, references: Any) -> None:
+    """Refuse ``members`` or ``references`` of a resolved YAML that make no sense."""
     lists = {"members": untagged(members), "references": untagged(references)}
-    if member_keys is not None and isinstance(lists["members"], list):
-        for member in lists["members"]:
-            if isinstance(member, dict) and "encoder" in member:
-                member["encoder"] = {}
     validate(Lists, lists, built=True).check()
-    for i, member in enumerate(members):
-        for key in member:
-            if key not in (member_keys or Member.model_fields):
-                raise UserError(f"members[{i}]: unknown key {key!r}{hint(key, member_keys or ())}")
 
 
 def check_preparation(corpus: str, options: dict[str, Any]) -> None:

@@ -11,12 +11,14 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from acorl_sb.utils.errors import UserError
+
 if TYPE_CHECKING:
     from acorl_sb.training.settings import Settings
 
 
 class MemberKind(abc.ABC):
-    """How encoders of one kind are built, saved and loaded: five functions.
+    """How encoders of one kind are built, rehearsed, saved and loaded.
 
     An encoder maps a batch of inputs to (B, D) embeddings and says D as ``embedding_dim``. With a
     method ``features`` it sees the inputs through that; with a part ``embedding_model`` only that
@@ -31,6 +33,17 @@ class MemberKind(abc.ABC):
     @abc.abstractmethod
     def load_reference(self, spec: Any, where: str) -> nn.Module:
         """The encoder that an entry of ``references`` names, in eval mode."""
+
+    @abc.abstractmethod
+    def noise(self, count: int, settings: Settings | None = None) -> torch.Tensor:
+        """``count`` inputs of noise, on the CPU, to rehearse a training step with.
+
+        They have the shape of training inputs under ``settings``; None: of any inputs that an
+        encoder takes.
+        """
+
+    def check_head(self, head: nn.Module) -> None:  # noqa: B027 - by default any head will do
+        """Raise ``ValueError`` for a task head that cannot be saved or checked with."""
 
     @abc.abstractmethod
     def rebuild(self, folder: Path, tree: Any, where: str) -> nn.Module:
@@ -53,13 +66,13 @@ class MemberKind(abc.ABC):
 
     def check_start(self, folder: str | Path, encoder: nn.Module) -> None:
         """Refuse a member's key ``start`` whose weights do not fit; ``encoder`` may be changed."""
-        raise NotImplementedError(f"{type(self).__name__} cannot start from a member's folder")
+        raise UserError(f"start {folder}: members of this kind always start anew; remove the key")
 
     def load_start(
         self, folder: str | Path, encoder: nn.Module, head: nn.Module, classes: Sequence[str]
     ) -> None:
         """Put a finished member's weights into a new encoder and head, to go on from there."""
-        raise NotImplementedError(f"{type(self).__name__} cannot start from a member's folder")
+        raise UserError(f"start {folder}: members of this kind always start anew; remove the key")
 
 
 class TrainingData(abc.ABC):

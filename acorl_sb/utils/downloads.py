@@ -1,4 +1,7 @@
-"""Downloads that are what they should be: https only, whole or absent, checked against a hash."""
+"""Downloads that are what they should be: https only, whole or absent, checked against a hash.
+
+pooch and ``torch.hub`` check a hash too, but follow a page that sends them on to plain http.
+"""
 
 from __future__ import annotations
 

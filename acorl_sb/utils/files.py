@@ -1,4 +1,7 @@
-"""Files that are either whole or absent: written to a temporary name, then renamed."""
+"""Files that are either whole or absent: written to a temporary name, then renamed.
+
+The package atomicwrites did the same and is no longer maintained.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Reading a script's YAML and command line the SpeechBrain way, with unknown keys as errors."""
+"""Reading a script's YAML and command line the SpeechBrain way, with unknown keys as errors.
+
+HyperPyYAML resolves references and builds objects. It takes any key in a YAML and builds all
+at once; what is known, inherited and built later is decided here.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import copy
 import io
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -42,26 +46,6 @@ class Loaded(NamedTuple):
         """These keys as plain values, for a record of the run."""
         tree = ruamel.yaml.YAML().load(self.text)
         return {key: plain(tree[key]) for key in keys}
-
-
-def load_hparams(argv: Sequence[str], known: Iterable[str], lazy: Iterable[str] = ()) -> Loaded:
-    """Parse ``hparams.yaml [--key value ...]`` of a script that declares no more than its keys.
-
-    A top-level key is known when the script reads it (``known`` and ``lazy``, all of them needed)
-    or when another place of the file refers to it. Raises ``UserError`` as :func:`load` does.
-    """
-    from speechbrain.utils.run_opts import RunOptions
-
-    path, run_opts, overrides = RunOptions.from_command_line_args(list(argv))
-    try:
-        given = ruamel.yaml.YAML().load(overrides) or {}
-    except ruamel.yaml.error.YAMLError as error:
-        raise UserError(f"the command line: not readable as YAML ({one_line(error)})") from None
-    if not isinstance(given, dict):
-        raise UserError(f"the command line: {overrides!r} is not of the form --key value")
-    lazy = list(lazy)
-    loaded = load(Path(path), given, dict.fromkeys([*known, *lazy], REQUIRED), lazy)
-    return loaded._replace(run_opts=run_opts)
 
 
 def load(

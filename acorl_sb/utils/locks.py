@@ -1,4 +1,7 @@
-"""One run at a time in an output folder; reading one needs no lock."""
+"""One run at a time in an output folder; reading one needs no lock.
+
+The lock is that of the package filelock, which does not say who holds it.
+"""
 
 from __future__ import annotations
 

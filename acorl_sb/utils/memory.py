@@ -1,4 +1,7 @@
-"""The C library's memory pools, tuned for training on a CPU."""
+"""The C library's memory pools, tuned for training on a CPU.
+
+Another allocator (jemalloc, tcmalloc) can do the same, but must be loaded before Python starts.
+"""
 
 from __future__ import annotations
 

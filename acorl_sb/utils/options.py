@@ -4,6 +4,9 @@ A script's declaration is a subclass of :class:`Options` with a pydantic field f
 YAML: type, range, default where a YAML may leave the key out, and a sentence of meaning.
 :func:`read` reads the command line and the YAML by it. Objects (``!new:``, ``!name:``) are built
 only after all plain values have been found good.
+
+pydantic checks the values. Hydra and jsonargparse, which would bring command line and help as well,
+read no YAML with HyperPyYAML's tags.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
 """Markdown tables, and figures with their intervals as text: the one maker that all tables share.
 
+The package tabulate pads cells to the widest of their column, so that one figure changes every line
+of a file, and escapes nothing but ``|``.
+
 >>> print(markdown(["system", "EER %"], [["first", with_interval(0.0821, (0.066, 0.099), 100, 2)]]))
 | system | EER % |
 |---|---|

@@ -2,7 +2,7 @@
 
     python recipes/Complementarity/check_speakers.py COMMONVOICE > dropped_speakers.txt
 
-Embeds every clip whole with Resemblyzer's GE2E, which was trained elsewhere, and drops
+Embeds every clip whole with Resemblyzer's GE2E, which is external, and drops
 
 1. an account whose clips do not agree: the mean cosine between its sessions (within the session,
    where it has one) lies more than ``SPREADS`` robust standard deviations (1.4826 MAD) below the

@@ -9,57 +9,28 @@ trained again and an interrupted one goes on where it was.
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import sys
-from pathlib import Path
+from images.ensembles import fused, measure
+from images.run import ImageOptions, run
 
-from images.members import load_outputs
-from images.results import ensemble_table, evaluate_run
-from images.training import MEMBER_KEYS, RUN_KEYS, RUN_LAZY, Task, set_threads, train_ensemble
-from speechbrain.utils.distributed import if_main_process
-
-from acorl_sb.training.train_options import check_specs
 from acorl_sb.utils.errors import run_cli
-from acorl_sb.utils.files import output_path, write_json, write_text
-from acorl_sb.utils.hparams import Loaded, load_hparams
-from acorl_sb.utils.locks import locked
-from acorl_sb.utils.logs import log_to
-
-logger = logging.getLogger("acorl_sb.images")
 
 
-def main() -> int:
-    loaded = load_hparams(sys.argv[1:], RUN_KEYS, RUN_LAZY)
-    check_specs(loaded.lazy["members"], loaded.lazy["references"], MEMBER_KEYS)
-    set_threads(loaded.hparams["threads"])
-    task = Task.from_hparams(loaded)
-    folder = output_path(loaded.hparams["output_folder"])
-    with locked(folder) if if_main_process() else contextlib.nullcontext():
-        return train(loaded, task, folder)
+def plan(hparams, members, settings):
+    return [(members, settings, "members")]
 
 
-def train(loaded: Loaded, task: Task, folder: Path) -> int:
-    """Train what is not trained yet, fuse, report."""
-    specs, references = loaded.lazy["members"], loaded.lazy["references"]
-    log_to(folder / "train_log.txt")
-    if if_main_process():
-        write_text(folder / "hyperparams.yaml", loaded.text)
-    chain = train_ensemble(specs, references, task, folder / "members")
-    if not if_main_process():
-        return 0
-    results = evaluate_run(
-        [load_outputs(member) for member in chain.folders],
-        [member.name for member in chain.folders],
-        task.data,
-        loaded.hparams["replicates"],
-    )
-    write_json(folder / "results.json", results)
-    table = ensemble_table(results)
-    write_text(folder / "results.md", table)
-    print(table)
-    logger.info("results are in %s", folder)
-    return 0
+def report(said, data, hparams, members):
+    """Each member alone, and the first 2, 3, ... together, with differences to the first."""
+    (said,), first = said, str(members[0]["name"])
+    alone = {str(m["name"]): one.probabilities for m, one in zip(members, said, strict=True)}
+    systems = {name: p[None] for name, p in {**alone, **fused(said, data)}.items()}
+    against = dict.fromkeys([name for name in systems if name != first], first)
+    results = measure(systems, against, data.test.labels, hparams["replicates"])
+    return results, f"{len(data.test.labels)} test images; intervals over images", first
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run(argv, ImageOptions, __doc__, plan, report)
 
 
 if __name__ == "__main__":

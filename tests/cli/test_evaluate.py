@@ -12,7 +12,7 @@ import torch
 from acorl_sb.cli.evaluate import main
 from acorl_sb.data.manifest import write_manifest
 from acorl_sb.data.scorefiles import read_scores
-from acorl_sb.encoders.any_encoder import load_any
+from acorl_sb.encoders.named import load_named
 from acorl_sb.fusion import embed_once
 from acorl_sb.utils.errors import UserError
 from tests import folders, tiny
@@ -56,7 +56,7 @@ def cosines(world, encoder, ids):
     """Embeddings of unit length, straight from the waves."""
     import soundfile
 
-    network = load_any(str(world / encoder))
+    network = load_named(str(world / encoder))
     with torch.no_grad():
         rows = [
             network(
@@ -215,3 +215,26 @@ def test_the_folder_keeps_results_of_other_encoders(world, made):
     assert {k: v for k, v in after.items() if "log" not in k} == {
         k: v for k, v in before.items() if "log" not in k
     }
+
+
+def test_a_data_folder_of_kaldis_tells_audio_and_speakers(world, tmp_path):
+    names = sorted(
+        {name for line in (world / "test.txt").read_text().split("\n") for name in line.split()[1:]}
+    )
+    short = {name: f"u{n}" for n, name in enumerate(names)}
+    kaldi = tmp_path / "kaldi"
+    kaldi.mkdir()
+    (kaldi / "wav.scp").write_text(
+        "".join(f"{u} {world}/speech/{n}.wav\n" for n, u in short.items())
+    )
+    (kaldi / "utt2spk").write_text("".join(f"{u} {n[:2]}\n" for n, u in short.items()))
+    rows = [line.split() for line in (world / "test.txt").read_text().splitlines()]
+    (tmp_path / "t.txt").write_text("".join(f"{y} {short[a]} {short[b]}\n" for y, a, b in rows))
+    words = [world / "ecapa", "--trials", tmp_path / "t.txt", "--audio", kaldi, "--folds", 3]
+    words += [*QUICK, "--replicates", 60, "--no-report", "--output_folder", tmp_path / "out"]
+    assert main([str(word) for word in words]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["protocol"]["parts"]["scores"]["speakers"] == 6
+    (kaldi / "utt2spk").write_text("".join(f"{u} s{k % 2}\n" for k, u in enumerate(short.values())))
+    with pytest.raises(UserError, match="kaldi"):
+        main([str(word) for word in words])

@@ -102,6 +102,7 @@ def test_groups_calibrated_apart(run_folder):
         (["--groups", "age"], "run_folder"),
         (["a.txt", "b.txt", "--groups", "age"], "2"),
         (["a.txt", "--groups", "age", "--calibrate_by", "age"], "dev"),
+        (["--run_folder", "run", "--groups", "age", "--calibrate_by", "age,gender"], "age,gender"),
         (["--run_folder", "run", "--groups", "age", "--least_speakers", "4"], "least_speakers"),
         (["--run_folder", "run", "--groups", "gender", "--bands", "{gender: [3]}"], "gender"),
     ],

@@ -45,6 +45,13 @@ def test_columns_of_manifest_and_table(manifest, tmp_path):
     assert known.groups("gender+age", people) == ["f, below 13", "m, 18 to 60", "", ""]
 
 
+def test_what_differs_within_a_speaker_of_one_file_is_no_attribute_of_any(manifest, tmp_path):
+    other = tmp_path / "other.csv"
+    write_manifest(other, [Utterance("c1", 1.0, "c.wav", 0, 16000, "cid", "s1", "m")])
+    for order in ([manifest, other], [other, manifest]):
+        assert "session" not in read_attributes(order).names
+
+
 def test_words_are_no_numbers(tmp_path):
     table = tmp_path / "t.csv"
     table.write_text("spk_id,age\nann,teens\nbob,sixties\n")

@@ -14,9 +14,11 @@ from torch.utils.data import Dataset
 
 from acorl_sb.training.heads import SoftmaxHead
 from acorl_sb.training.members import check_members, train_members
+from acorl_sb.training.rehearsal import rehearse
 from acorl_sb.training.settings import Settings
 from acorl_sb.training.training_data import MemberKind, TrainingData
 from acorl_sb.utils.checkpoint import AtomicCheckpointer
+from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import write_json
 from tests import tiny
 
@@ -37,6 +39,9 @@ class Nets(MemberKind):
     def load_reference(self, spec, where):
         torch.manual_seed(7)
         return Net().eval()
+
+    def noise(self, count, settings=None):
+        return torch.randn(count, 2)
 
     def rebuild(self, folder, tree, where):
         net = Net()
@@ -139,6 +144,21 @@ def test_the_best_or_the_last_epoch_is_kept(tmp_path, selects, kept):
     made, _ = train(tmp_path, data)
     for number, member in enumerate(made.members):
         assert torch.equal(member.encoder.weight, data.seen[3 * number + kept]["weight"])
+
+
+def test_a_member_has_no_settings_of_other_data(tmp_path):
+    spec = ruamel.yaml.YAML().load("{name: a, encoder: {}, training: {crop_seconds: 1.0}}")
+    given = [[spec], [], Points(), settings(), tiny.CPU, torch.device("cpu"), tmp_path]
+    with pytest.raises(UserError, match="crop_seconds"):
+        train_members(*given)
+
+
+def test_a_step_is_rehearsed(tmp_path):
+    spec = {"name": "a", "encoder": {}}
+    rehearse([spec], [{"name": "mine", "folder": "x"}], settings(), tiny.CPU, Points.kind)
+    flat = settings(head=lambda dim, n_classes: nn.Flatten())
+    with pytest.raises(UserError, match="head"):
+        rehearse([spec], [], flat, tiny.CPU, Points.kind)
 
 
 def test_no_checkpoint_is_made_while_gradients_are_gathered(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from torch import nn
 
 from acorl_sb.training.heads import SoftmaxHead
 from acorl_sb.training.rehearsal import rehearse
+from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
 from tests import tiny
 
@@ -53,12 +54,12 @@ def states():
 def test_random_states_and_settings_stay_as_they_were():
     settings = tiny.settings()
     before = states(), settings.augment.min_augmentations, vars(settings.lr_schedule).copy()
-    rehearse(lists(), [], settings, tiny.CPU)
+    rehearse(lists(), [], settings, tiny.CPU, TrainingSet.kind)
     assert states() == before[0]
     assert settings.augment.min_augmentations == before[1]
     assert vars(settings.lr_schedule) == before[2]
     with pytest.raises(UserError):
-        rehearse(lists(channels=7), [], settings, tiny.CPU)
+        rehearse(lists(channels=7), [], settings, tiny.CPU, TrainingSet.kind)
     assert states() == before[0]
 
 
@@ -92,7 +93,7 @@ def test_random_states_and_settings_stay_as_they_were():
 )
 def test_what_does_not_fit_is_named(part, members, changes):
     with pytest.raises(UserError) as error:
-        rehearse(members, [], tiny.settings(**changes), tiny.CPU)
+        rehearse(members, [], tiny.settings(**changes), tiny.CPU, TrainingSet.kind)
     assert str(error.value).startswith(part), error.value
     assert "\n" not in str(error.value)
 
@@ -103,12 +104,18 @@ def test_a_rate_that_is_not_a_number_is_found_in_a_schedule():
             group["lr"] = float("nan") if step > 1 else 0.1
 
     with pytest.raises(UserError, match="lr_schedule"):
-        rehearse(lists(), [], tiny.settings(lr_schedule=schedule), tiny.CPU)
+        rehearse(lists(), [], tiny.settings(lr_schedule=schedule), tiny.CPU, TrainingSet.kind)
 
 
 def test_references_are_looked_at_and_complemented():
     reference = {"name": "r", "encoder": tiny.encoder_tree("resnet", channels=4)}
     members = [{**lists()[1], "name": "b"}]
-    rehearse(members, [reference], tiny.settings(), tiny.CPU)
+    rehearse(members, [reference], tiny.settings(), tiny.CPU, TrainingSet.kind)
     with pytest.raises(UserError, match="nowhere"):
-        rehearse(members, [{"name": "r", "folder": "nowhere"}], tiny.settings(), tiny.CPU)
+        rehearse(
+            members,
+            [{"name": "r", "folder": "nowhere"}],
+            tiny.settings(),
+            tiny.CPU,
+            TrainingSet.kind,
+        )

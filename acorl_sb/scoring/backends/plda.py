@@ -8,6 +8,8 @@ T. Kinnunen, "Unifying Probabilistic Linear Discriminant Analysis Variants" (201
 All is done where both covariances are diagonal: V with V^T W V = 1 and V^T B V = diag(psi) makes
 the dimensions of u = V^T (x - mean) independent, with within-speaker variance 1 and between-speaker
 variance psi, and a set of sessions counts only by its size n and its mean.
+
+``plda_training`` says which libraries were looked at.
 """
 
 from __future__ import annotations

@@ -1,248 +1,178 @@
-"""Image data sets as three splits: scikit-learn's digits, image folders, CIFAR.
+"""Images as training data, and the members that are trained on them.
 
-Every split gives images (C, H, W) float32 in [0, 1]; all splits of a set have one size.
+scikit-learn's digits and torchvision's CIFAR, in memory: (N, C, H, W) float32 in [0, 1].
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import nn
+from torch.utils.data import Dataset
 
+from acorl_sb.encoders.member_folder import CLASSIFIER, RECORD, WEIGHTS
+from acorl_sb.encoders.weights import load_weights, save_weights
+from acorl_sb.training.training_data import MemberKind, TrainingData
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import write_json, write_text
+from acorl_sb.utils.hparams import build, dump
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"}
 
+class ImageMembers(MemberKind):
+    """Torch modules that map images (B, C, H, W) in [0, 1] to embeddings (B, D).
 
-class ArraySplit:
-    """Images in memory.
-
-    Arguments
-    ---------
-    images : tensor (N, C, H, W), uint8 in [0, 255] or float32 in [0, 1]
-    labels : int array (N,)
+    The YAML names one as ``embedding_model``, and D as ``embedding_dim``. ``shape`` is (C, H, W).
     """
 
-    def __init__(self, images: torch.Tensor, labels: np.ndarray):
-        self.images = images
-        self.labels = np.asarray(labels, dtype=np.int64)
+    def __init__(self, shape: tuple[int, ...]):
+        self.shape = shape
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    def build(self, tree: Any, where: str) -> nn.Module:
+        made = build(tree, where)
+        encoder, dim = made.get("embedding_model"), made.get("embedding_dim")
+        if not isinstance(encoder, nn.Module) or type(dim) is not int:
+            raise UserError(
+                f"{where}: needs the keys embedding_model, a torch module, and embedding_dim"
+            )
+        encoder.embedding_dim = dim
+        return encoder
 
-    def __getitem__(self, item: int) -> torch.Tensor:
-        image = self.images[item]  # (C, H, W)
-        return image.float() / 255 if image.dtype == torch.uint8 else image
+    def noise(self, count, settings=None):
+        return torch.rand(count, *self.shape)
 
-    def rows(self, rows: np.ndarray) -> ArraySplit:
-        return ArraySplit(self.images[torch.from_numpy(rows)], self.labels[rows])
+    def check_head(self, head):
+        if not hasattr(head, "logits"):
+            raise ValueError("it needs a method logits, as SoftmaxHead of the package has")
 
+    def load_reference(self, spec, where):
+        if set(spec) != {"name", "encoder", "weights"}:
+            raise UserError(f"{where}: an image encoder needs the keys name, encoder and weights")
+        return self._loaded(spec["encoder"], where, spec["weights"])
 
-class FileSplit:
-    """Images on disk, read when asked for: the shorter side scaled to ``size``, centre cut out.
+    def rebuild(self, folder, tree, where):
+        return self._loaded(tree, where, Path(folder) / WEIGHTS)
 
-    Arguments
-    ---------
-    paths : sequence of Path
-    labels : int array (N,)
-    size : int, pixels
-    """
+    def _loaded(self, tree: Any, where: str, weights: str | Path) -> nn.Module:
+        encoder = self.build(tree, where)
+        load_weights(encoder, weights)
+        return encoder.eval()
 
-    def __init__(self, paths: Sequence[Path], labels: np.ndarray, size: int):
-        self.paths = list(paths)
-        self.labels = np.asarray(labels, dtype=np.int64)
-        self.size = size
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, item: int) -> torch.Tensor:
-        path = self.paths[item]
-        try:
-            with Image.open(path) as opened:
-                image = opened.convert("RGB")
-        except (UnidentifiedImageError, OSError) as error:
-            raise UserError(f"{path}: not a readable image ({error}); remove it") from None
-        scale = self.size / min(image.size)
-        wide, high = (max(self.size, round(side * scale)) for side in image.size)
-        left, top = (wide - self.size) // 2, (high - self.size) // 2
-        image = image.resize((wide, high), Image.Resampling.BILINEAR)
-        image = image.crop((left, top, left + self.size, top + self.size))
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255  # (3, H, W)
-
-    def rows(self, rows: np.ndarray) -> FileSplit:
-        return FileSplit([self.paths[row] for row in rows], self.labels[rows], self.size)
+    def save(self, folder, encoder, head, tree, data, record):
+        write_text(folder / "hyperparams.yaml", dump(tree))
+        save_weights(encoder, folder / WEIGHTS)
+        save_weights(head, folder / CLASSIFIER)
+        write_json(folder / RECORD, {**record, "classes": data.classes})
 
 
-Split = ArraySplit | FileSplit
+class Split(NamedTuple):
+    """Images (N, C, H, W) and their classes, int64 (N,)."""
+
+    images: torch.Tensor
+    labels: np.ndarray
 
 
 @dataclass
-class ImageData:
-    """``train``, ``dev`` (choices are made on it) and ``test``; ``classes`` in label order."""
+class Images(TrainingData, Dataset):
+    """Training, development and test images; ``classes`` are names in label order."""
+
+    dev_figure: ClassVar[str] = "dev_error"
+    selects: ClassVar[bool] = False  # the best of many epochs on few images is luck
 
     train: Split
     dev: Split
     test: Split
     classes: list[str]
 
+    def __post_init__(self):
+        self.labels = self.train.labels.tolist()
+        self.kind = ImageMembers(tuple(self.train.images.shape[1:]))
 
-class Rows(NamedTuple):
-    """Rows of a data set that are held out and that remain, both sorted."""
+    def dataset(self, settings, seed):
+        return self
 
-    held_out: np.ndarray
-    rest: np.ndarray
+    def __getitem__(self, index: tuple[int, int]) -> tuple[torch.Tensor, int, int]:
+        _, item = index  # nothing depends on the draw: batches are augmented
+        return self.train.images[item], self.labels[item], item
+
+    def check(self, encoder, head):
+        if head is None:
+            return None
+        device = next(encoder.parameters()).device
+        with torch.no_grad():
+            logits = head.logits(embed(encoder, self.dev.images, device).to(device))
+        return float((logits.argmax(1).cpu().numpy() != self.dev.labels).mean())
+
+    def table(self, encoder, device, name):
+        return embed(encoder, self.train.images, device)
 
 
-def hold_out(labels: np.ndarray, count: int, seed: int) -> Rows:
-    """Hold out ``count`` rows, each class in proportion (largest remainders get the odd ones).
+class EachImage(nn.Sequential):
+    """Transforms of torchvision on each image of a batch by itself, with torch's random numbers."""
 
-    Raises ``UserError`` when a class would be left without a row.
-    """
-    labels = np.asarray(labels)
-    sizes = np.bincount(labels)
-    quota = count * sizes / len(labels)
-    take = np.floor(quota).astype(int)
-    take[np.argsort(take - quota, kind="stable")[: count - take.sum()]] += 1
-    if count < 1 or (take >= sizes).any():
-        raise UserError(
-            f"cannot hold out {count} of {len(labels)} images and keep at least one of each of "
-            f"the {len(sizes)} classes; hold out fewer, or more than none"
-        )
-    rng = np.random.default_rng(seed)
-    held = [rng.permutation(np.flatnonzero(labels == label))[:n] for label, n in enumerate(take)]
-    held_out = np.sort(np.concatenate(held))
-    return Rows(held_out, np.setdiff1d(np.arange(len(labels)), held_out))
+    def forward(self, images: torch.Tensor, lengths: torch.Tensor):
+        return torch.stack([super(EachImage, self).forward(image) for image in images]), lengths
 
 
 def digits(
-    train_images: int = 300,
-    dev_images: int = 400,
-    noise: float = 0.3,
-    seed: int = 0,
-) -> ImageData:
+    train_images: int = 300, dev_images: int = 400, noise: float = 0.3, seed: int = 0
+) -> Images:
     """scikit-learn's 1,797 digits of 8 x 8 pixels, made hard: few to learn from, and noisy.
 
-    Arguments
-    ---------
-    train_images, dev_images : int
-        The rest is the test split. Classes are drawn in proportion.
-    noise : float
-        Standard deviation of Gaussian noise on every image of every split, drawn once, so it is
-        part of the data; pixels are clipped to [0, 1] afterwards.
-    seed : int
-        Of the splits and the noise.
+    What is left of them is the test split. ``noise`` is the standard deviation of Gaussian noise
+    on every image, drawn once, so it is part of the data; pixels are clipped to [0, 1] afterwards.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise UserError(
-            "the digits come with scikit-learn, which is not installed: pip install scikit-learn"
-        ) from None
-    loaded = load_digits()
-    rng = np.random.default_rng(seed)
-    pixels = loaded.images / 16  # (1797, 8, 8) in [0, 1]
-    noisy = (pixels + noise * rng.standard_normal(pixels.shape)).clip(0, 1)
-    images = torch.from_numpy(noisy).float().unsqueeze(1)  # (1797, 1, 8, 8)
-    whole = ArraySplit(images, loaded.target)
-    train = hold_out(whole.labels, train_images, seed)
-    rest = whole.rows(train.rest)
-    dev = hold_out(rest.labels, dev_images, seed)
-    return ImageData(
-        whole.rows(train.held_out),
-        rest.rows(dev.held_out),
-        rest.rows(dev.rest),
-        [str(name) for name in loaded.target_names],
-    )
+    found = load_digits()
+    pixels = found.images / 16  # (1797, 8, 8) in [0, 1]
+    noisy = pixels + noise * np.random.default_rng(seed).standard_normal(pixels.shape)
+    images = torch.from_numpy(noisy.clip(0, 1)).float().unsqueeze(1)
+    train, rest = hold_out(Split(images, found.target), train_images, seed)
+    return Images(train, *hold_out(rest, dev_images, seed), [str(n) for n in found.target_names])
 
 
-def image_folder(
-    data_folder: str, size: int = 224, dev_fraction: float = 0.05, seed: int = 0
-) -> ImageData:
-    """A folder in torchvision's ``ImageFolder`` form: ``<split>/<class>/.../<image>``.
+def cifar(data_folder: str, classes: int = 10, dev_images: int = 5000, seed: int = 0) -> Images:
+    """CIFAR-10 or CIFAR-100 as published, in ``data_folder``; nothing is downloaded."""
+    from torchvision import datasets  # takes seconds
 
-    ``train`` is needed, and ``test`` or ``val`` (ImageNet has only ``val``). With both, ``val``
-    is the development split; with one, that is the test split and ``dev_fraction`` of the
-    training images, drawn with ``seed``, is held out for development.
-
-    Arguments
-    ---------
-    data_folder : path
-    size : int, pixels
-        Images become size x size, see ``FileSplit``.
-    """
-    root = Path(data_folder)
-    if not root.is_dir():
-        raise UserError(f"data_folder {root}: no such folder")
-    there = [name for name in ("train", "val", "test") if (root / name).is_dir()]
-    if "train" not in there or len(there) < 2:
-        raise UserError(
-            f"data_folder {root}: needs the folders train and val or test, each with one folder "
-            f"of images per class; found {', '.join(there) or 'none of them'}"
-        )
-    classes = sorted(path.name for path in (root / "train").iterdir() if path.is_dir())
-    if len(classes) < 2:
-        raise UserError(f"{root / 'train'}: {len(classes)} class folders; at least two are needed")
-    splits = {name: _read_split(root / name, classes, size) for name in there}
-    train, test = splits["train"], splits.get("test", splits.get("val"))
-    if len(there) == 3:
-        return ImageData(train, splits["val"], test, classes)
-    rows = hold_out(train.labels, round(dev_fraction * len(train)), seed)
-    return ImageData(train.rows(rows.rest), train.rows(rows.held_out), test, classes)
-
-
-def _read_split(folder: Path, classes: Sequence[str], size: int) -> FileSplit:
-    paths: list[Path] = []
-    labels: list[int] = []
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and path.name not in classes:
-            raise UserError(f"{path}: this class has no folder in train; remove it or add one")
-    for label, name in enumerate(classes):
-        found = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES)
-        if not found and folder.name == "train":
-            raise UserError(f"{folder / name}: no images in it; add some or remove the class")
-        paths += found
-        labels += [label] * len(found)
-    if not paths:
-        raise UserError(f"{folder}: no images in it")
-    return FileSplit(paths, np.array(labels), size)
-
-
-def cifar(data_folder: str, classes: int = 10, dev_images: int = 5000, seed: int = 0) -> ImageData:
-    """CIFAR-10 or CIFAR-100 in their own python form, read by torchvision; nothing is fetched.
-
-    Arguments
-    ---------
-    data_folder : path
-        Holds ``cifar-10-batches-py`` or ``cifar-100-python``.
-    classes : 10 or 100
-    dev_images : int
-        Held out of the 50,000 training images with ``seed``.
-    """
-    if classes not in (10, 100):
-        raise UserError(f"CIFAR has 10 or 100 classes, not {classes}")
-    try:
-        from torchvision.datasets import CIFAR10, CIFAR100
-    except ImportError:
-        raise UserError(
-            "CIFAR is read by torchvision, which is not installed: pip install torchvision"
-        ) from None
-    reader = CIFAR10 if classes == 10 else CIFAR100
+    reader = {10: datasets.CIFAR10, 100: datasets.CIFAR100}[classes]
     try:
         train, test = (reader(data_folder, train=part) for part in (True, False))
     except RuntimeError:
         raise UserError(
-            f"data_folder {data_folder}: {reader.base_folder} is not there, or not as published; "
-            f"unpack {reader.filename} into it"
+            f"{data_folder}: no {reader.base_folder} as published; unpack {reader.filename} there"
         ) from None
     whole, tested = (
-        ArraySplit(torch.from_numpy(s.data).permute(0, 3, 1, 2).contiguous(), np.array(s.targets))
+        Split(torch.from_numpy(s.data).permute(0, 3, 1, 2) / 255, np.array(s.targets))
         for s in (train, test)
     )
-    rows = hold_out(whole.labels, dev_images, seed)
-    return ImageData(whole.rows(rows.rest), whole.rows(rows.held_out), tested, list(train.classes))
+    dev, rest = hold_out(whole, dev_images, seed)
+    return Images(rest, dev, tested, list(train.classes))
+
+
+def hold_out(whole: Split, count: int, seed: int) -> tuple[Split, Split]:
+    """``count`` images, each class in proportion, and the rest."""
+    rows = np.arange(len(whole.labels))
+    parts = train_test_split(rows, train_size=count, random_state=seed, stratify=whole.labels)
+    held, rest = (Split(whole.images[part], whole.labels[part]) for part in parts)
+    return held, rest
+
+
+def small_resnet18(embedding_dim: int) -> nn.Module:
+    """torchvision's ResNet-18 for 32 x 32 pixels: first convolution 3 x 3, no first pooling."""
+    from torchvision.models import resnet18  # takes seconds
+
+    resnet = resnet18(num_classes=embedding_dim)
+    resnet.conv1, resnet.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    return resnet
+
+
+@torch.no_grad()
+def embed(encoder: nn.Module, images: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """Embeddings (N, D) float32, on the CPU, of images (N, C, H, W) without augmentation."""
+    encoder = encoder.to(device).eval()
+    return torch.cat([encoder(batch.to(device)).float().cpu() for batch in images.split(256)])

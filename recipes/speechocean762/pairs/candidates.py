@@ -19,7 +19,7 @@ class Candidate(NamedTuple):
 
     ``changes`` are the keys of its YAML that train.py's member or YAML takes, but for ``start``,
     the name of a member whose weights training goes on from. ``reference`` is the
-    other member of the pair: ``first``, the name of an encoder from elsewhere, or a candidate,
+    other member of the pair: ``first``, the name of an external encoder, or a candidate,
     whose second member it is then. ``seed`` tells apart members of one study seed. ``member``
     borrows the second member of another candidate instead of training one. ``against`` are the
     candidates whose pairs it is compared with. ``family`` and ``strength`` say where it stands

@@ -38,7 +38,7 @@ class Plan:
     def add(self, name: str, seed: int, made: dict[Path, Job]) -> tuple[Path, ...]:
         """Add the runs that train this member, unless they are there; returns its folder if any.
 
-        ``name`` is ``first``, a candidate or an encoder from elsewhere, which needs none.
+        ``name`` is ``first``, a candidate or an external encoder, which needs none.
         """
         if name in self.references:
             return ()

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from acorl_sb.cli.train import run_experiment
 from acorl_sb.training.rehearsal import rehearse
-from acorl_sb.training.speech import SpeechSettings
+from acorl_sb.training.speech import SpeechSettings, TrainingSet
 from acorl_sb.training.train_options import (
     CORPUS,
     DECISIVE,
@@ -36,7 +36,7 @@ from acorl_sb.utils.option_kinds import ABSENT
 
 
 class RecipeOptions(TrainOptions):
-    """The keys of the front door's train.py, and those that only this recipe's YAMLs have."""
+    """The keys of the default recipe's train.py, and those that only this recipe's YAMLs have."""
 
     lazy: ClassVar[tuple[str, ...]] = ("members", "references", "encoder")
 
@@ -78,7 +78,7 @@ def main():
         **{key: hparams[key] for key in TrainingKeys.model_fields},
         plain=loaded.plain([*DECISIVE, *CORPUS]),
     )
-    rehearse(**loaded.lazy, settings=settings, run_opts=loaded.run_opts)
+    rehearse(**loaded.lazy, settings=settings, run_opts=loaded.run_opts, kind=TrainingSet.kind)
     run_opts, _ = distributed.start(loaded.run_opts)
     log_to_screen()
     summarise(hparams, encoder)

@@ -1,0 +1,173 @@
+"""Where a training step of the default recipe goes, part by part, and what it costs at the least.
+
+    python benchmarks/step_profile.py [--steps N] [--threads N] [--device cuda] [--json FILE]
+
+A step is timed whole, as train.py takes it, and in turn with forward, backward and Adam alone on
+ready features; the parts of the whole step are timed inside it. CPU seconds of this process are
+counted on the CPU, and seconds on a GPU. Prints a table in Markdown; exit code 1 on a miss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import speechbrain as sb
+import torch
+from speechbrain.utils.run_opts import RunOptions
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.training.brain import SpeakerBrain
+from acorl_sb.training.dataset import CropDataset, StepSampler, collate
+from acorl_sb.training.heads import AAMHead
+from acorl_sb.utils.memory import keep_freed_memory
+from benchmarks.step_time import BATCH, SECONDS, SPEAKERS, encoder
+from benchmarks.targets import Rows
+from benchmarks.timing import clock
+from benchmarks.training import make_augmenter
+
+RATE = 16000
+
+
+class Parts:
+    """Seconds of each part of each step; a part within another is taken off that one."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.steps: list[dict[str, float]] = []
+        self._inner = [0.0]
+        self.counting = False
+
+    def timed(self, name: str, function):
+        """``function`` with its seconds counted under ``name``."""
+
+        def run(*args, **kwargs):
+            if not self.counting:
+                return function(*args, **kwargs)
+            started = clock(self.device)
+            self._inner.append(0.0)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                took = clock(self.device) - started
+                self.steps[-1][name] += took - self._inner.pop()
+                self._inner[-1] += took
+
+        return run
+
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """What is called inside belongs to one more step; nothing outside is counted."""
+        self.steps.append(defaultdict(float))
+        self.counting = True
+        yield
+        self.counting = False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--json", help="also write the rows here")
+    args = parser.parse_args()
+    keep_freed_memory()  # as train.py does
+    torch.set_num_threads(args.threads)
+    device = torch.device(args.device)
+    with tempfile.TemporaryDirectory() as folder:
+        parts, whole, least = measure(Path(folder), device, args.steps)
+    names = sorted({name for step in parts for name in step}, key=ORDER.index)
+    medians = {name: float(np.median([step[name] for step in parts])) for name in names}
+    total = float(np.median(whole))
+    print("| part | ms a step | share |\n|---|---|---|")
+    for name, took in [*medians.items(), ("all", total)]:
+        print(f"| {name} | {1000 * took:.1f} | {took / total:.1%} |")
+    rows = Rows()
+    name = "training step with loader and augmentation / forward, backward and Adam alone"
+    rows.at_most(name, total / float(np.median(least)), 1.08)
+    return rows.finish(args.json)
+
+
+ORDER = ["loader", "augmentation", "features", "forward", "loss", "backward", "optimizer"]
+ORDER += ["logging", "the rest"]
+
+
+def measure(folder: Path, device: torch.device, steps: int):
+    """Parts of each step, seconds of whole steps, and of steps on ready features."""
+    parts = Parts(device)
+    brain, dataset, sampler = make(folder, device, parts)
+    whole, least = [], []
+    bare = encoder().to(device).train()
+    head = AAMHead(bare.embedding_dim, SPEAKERS).to(device)
+    adam = torch.optim.Adam([*bare.parameters(), *head.parameters()], lr=0.001)
+    ready = torch.randn(BATCH, 1 + int(100 * SECONDS), 40, device=device)
+    labels = torch.arange(BATCH, device=device) % SPEAKERS
+
+    load = parts.timed("loader", lambda s: collate([dataset[i] for i in sampler.indices(s)]))
+    step_of = parts.timed("the rest", brain.fit_batch)
+    for step in range(steps + 2):
+        started = clock(device)
+        with parts.step():
+            brain.step += 1
+            loss = step_of(load(step))
+            brain.avg_train_loss = brain.update_average(loss, brain.avg_train_loss)
+        whole.append(clock(device) - started)
+
+        started = clock(device)
+        adam.zero_grad()
+        head(bare(ready), labels).backward()
+        adam.step()
+        least.append(clock(device) - started)
+    return parts.steps[2:], whole[2:], least[2:]  # the first two warm up
+
+
+def make(folder: Path, device: torch.device, parts: Parts):
+    """A Brain as train.py makes it, its parts timed, with data and sampler."""
+    member = encoder()
+    generator = np.random.default_rng(0)
+    n, utterances = int((SECONDS + 1) * RATE), []
+    for i in range(2 * BATCH):
+        path = folder / f"{i}.wav"
+        soundfile.write(path, 0.1 * generator.standard_normal(n), RATE, subtype="PCM_16")
+        utterances.append(Utterance(f"u{i}", n / RATE, str(path), 0, n, f"s{i % SPEAKERS}"))
+    labels = [i % SPEAKERS for i in range(len(utterances))]
+    dataset = CropDataset(utterances, labels, SECONDS, seed=0, cache_mb=1500)
+    sampler = StepSampler(len(utterances), BATCH, 10**6, seed=0)
+    hparams = {
+        "name": "member",
+        "seed": 0,
+        "total_steps": 10**6,
+        "lr_schedule": lambda optimizer, step: None,
+        "augment": parts.timed("augmentation", make_augmenter().to(device)),
+        "dev_error": lambda encoder: 0.0,
+        "sampler": sampler,
+        "log_file": folder / "log.jsonl",
+    }
+    modules = {"encoder": member, "head": AAMHead(member.embedding_dim, SPEAKERS)}
+    adam = partial(torch.optim.Adam, lr=0.001, fused=True)  # as the recipe's
+    options = RunOptions(device=str(device), overridden_args={"device"})
+    brain = SpeakerBrain(modules, adam, hparams, options)
+    brain.on_fit_start()
+    brain.on_stage_start(sb.Stage.TRAIN, epoch=1)
+    brain.modules.train()
+    member.features = parts.timed("features", member.features)
+    member.forward = parts.timed("forward", member.forward)
+    brain.modules.head.forward = parts.timed("loss", brain.modules.head.forward)
+    brain.optimizers_step = parts.timed("optimizer", brain.optimizers_step)
+    brain.on_fit_batch_end = parts.timed("logging", brain.on_fit_batch_end)
+    torch.Tensor.backward = parts.timed("backward", torch.Tensor.backward)
+    return brain, dataset, sampler
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,1 +1,0 @@
-"""Image classification with the ensemble: data, encoders, training, ensembles."""
