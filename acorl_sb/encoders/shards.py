@@ -100,8 +100,8 @@ def embed_to_file(
     ]
     folder = path.with_name(f"{path.name}.parts")
     rank, world = rank_and_world()
-    try:
-        with locked(folder) if rank == 0 else contextlib.nullcontext():
+    with locked(folder) if rank == 0 else contextlib.nullcontext():
+        try:
             if rank == 0:
                 _agree(folder, plan(encoder, utterances, settings))
             wait_for_ranks()
@@ -112,11 +112,11 @@ def embed_to_file(
                 ids = [utterance.id for utterance in utterances]
                 blocks = (np.load(_shard(folder, k)) for k in range(len(shards)))
                 write_blocks(path, ids, encoder.embedding_dim, blocks)
-                for number in range(len(shards)):
-                    _shard(folder, number).unlink()
-    finally:
-        if rank == 0 and not _begun(folder):  # all is in the file, or nothing came of it
-            shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            if rank == 0 and not _begun(folder):  # nothing came of it
+                (folder / PLAN).unlink(missing_ok=True)
+    if rank == 0:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def plan(

@@ -14,6 +14,7 @@ from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.encoders.member_folder import build_encoder
 from acorl_sb.encoders.shards import Settings, embed_to_file
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.locks import locked
 from tests import tiny
 
 SMALL = Settings(batch_size=2, shard_size=5)
@@ -98,6 +99,14 @@ def test_shards_of_another_run_are_not_mixed_in(tmp_path, speech, encoder, monke
     embed_to_file(encoder, speech, path, SMALL)
     with pytest.raises(UserError, match=r"e\.npz"):
         embed_to_file(encoder, speech, path, SMALL)
+
+
+def test_a_run_is_not_disturbed_by_a_second_one(tmp_path, speech, encoder):
+    with locked(tmp_path / "e.npz.parts") as folder:
+        (folder / shards.PLAN).write_text("{}")
+        with pytest.raises(UserError, match=r"e\.npz\.parts"):
+            embed_to_file(encoder, speech, tmp_path / "e.npz", SMALL)
+        assert (folder / shards.PLAN).exists()
 
 
 def test_where_nothing_came_of_it_nothing_is_left(tmp_path, speech, encoder):
