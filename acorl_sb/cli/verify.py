@@ -11,6 +11,11 @@ the first argument is an enrolled speaker's name. docs/store.md says more.
 
 from __future__ import annotations
 
+import os
+
+# Two recordings are soon embedded; on a busy machine threads would mostly wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import json
 import sys
 from typing import Any
