@@ -34,7 +34,7 @@ class Column:
         starts, lengths = self.starts, self.lengths
         if rows is not None:
             starts, lengths = starts[rows], lengths[rows]
-        text, ends = memoryview(self.text), (starts + lengths).tolist()
+        text, ends = self.text.data, (starts + lengths).tolist()
         return [bytes(text[a:b]) for a, b in zip(starts.tolist(), ends, strict=True)]
 
     def hashes(self) -> np.ndarray:
