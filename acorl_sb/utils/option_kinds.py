@@ -84,11 +84,12 @@ def choices(annotation: Any) -> list[Any]:
 def inner(annotation: Any, part: Any) -> Any:
     """The annotation of an entry of a list, a mapping or a model; None where it has none."""
     for choice in choices(annotation):
-        if isinstance(choice, type) and issubclass(choice, BaseModel):
+        origin, arguments = get_origin(choice), get_args(choice)
+        # Python 3.10 calls list[int] a type, too.
+        if origin is None and isinstance(choice, type) and issubclass(choice, BaseModel):
             field = choice.model_fields.get(part)
             if field is not None:
                 return Annotated[(field.annotation, *field.metadata, None)]
-        origin, arguments = get_origin(choice), get_args(choice)
         if origin in (list, Sequence) and isinstance(part, int):
             return arguments[0]
         if origin is dict:
