@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -119,6 +120,7 @@ class Verifier:
         if vad:
             require_detector()
         self._store: SpeakerStore | None = None
+        self._opening = threading.Lock()  # of two threads that enrol first, one makes the store
         self._new: str | os.PathLike | None = None  # a file that is made when something goes in
         if store is not None:
             self.open(store)
@@ -126,9 +128,10 @@ class Verifier:
     @property
     def store(self) -> SpeakerStore:
         """The enrolled speakers."""
-        if self._store is None:
-            self._store = open_store(self._new, self.store_model(), create=True)
-        return self._store
+        with self._opening:
+            if self._store is None:
+                self._store = open_store(self._new, self.store_model(), create=True)
+            return self._store
 
     def open(self, store: SpeakerStore | str | os.PathLike, create: bool = True) -> None:
         """Take the speakers of a store, or of the one in a file, from now on.

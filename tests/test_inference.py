@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import warnings
 
 import numpy as np
@@ -47,6 +49,24 @@ def verifier():
 def steps(*levels):
     """A wave of stretches of 800 samples, 50 ms, each at its level."""
     return np.repeat(np.array(levels, dtype=float), 800)
+
+
+def test_threads_that_enrol_first_share_one_store(verifier, monkeypatch):
+    both, made = threading.Barrier(2, timeout=0.5), verifier.store_model
+
+    def slowly():
+        with contextlib.suppress(threading.BrokenBarrierError):  # only one comes here
+            both.wait()
+        return made()
+
+    monkeypatch.setattr(verifier, "store_model", slowly)
+    waves = {"a": [steps(1, 0, 0, 0, 0, 0)], "b": [steps(0, 0, 1, 0, 0, 0)]}
+    threads = [threading.Thread(target=verifier.enrol, args=pair) for pair in waves.items()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [row.name for row in verifier.store.speakers()] == ["a", "b"]
 
 
 def test_llr_and_threshold_by_hand(verifier):

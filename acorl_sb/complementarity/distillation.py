@@ -169,8 +169,10 @@ def score_loss(z: torch.Tensor, teachers: Sequence[torch.Tensor]) -> torch.Tenso
     """Mean squared difference of z-normalised pair scores by item, (B, D) -> (B,).
 
     The teachers' target is the mean of their z-normalised cosine matrices, z-normalised again; all
-    over the batch's pairs of two items.
+    over the batch's pairs of two items; 0 where there are none.
     """
+    if len(z) < 2:
+        return 0 * z.sum(1)
     fused = torch.stack([normalised_scores(v) for v in teachers]).mean(0)
     off = ~torch.eye(len(z), dtype=torch.bool, device=z.device)
     target = _z_normalised(fused, off)
@@ -214,5 +216,6 @@ def _z_normalised(scores: torch.Tensor, off: torch.Tensor) -> torch.Tensor:
     """Zero mean and unit deviation over the entries ``off`` the diagonal; 0 on it."""
     count = off.sum()
     centred = (scores - (scores * off).sum() / count) * off
-    deviation = (centred.square().sum() / count).sqrt()
-    return centred / deviation.clamp(min=1e-6)
+    # Clamped before the root, whose slope at 0 is infinite: two items have one cosine only.
+    variance = (centred.square().sum() / count).clamp(min=1e-12)
+    return centred / variance.sqrt()

@@ -48,9 +48,10 @@ def read_inputs(inputs: Sequence[str]) -> list[Utterance]:
             raise UserError(f"{shown(name)}: there is no such file or folder")
         if path.is_dir() and not (path / kaldi_folder.WAV).is_file():
             root = require_folder(path, "a folder of audio files")
-            files += [_row(f, str(f.relative_to(root))) for f in audio_files(root)]
-            if not files:
+            below = [_row(f, str(f.relative_to(root))) for f in audio_files(root)]
+            if not below:
                 raise UserError(f"{shown(name)}: no file with an audio extension in it or below")
+            files += below
         elif is_audio(path):
             files.append(_row(path, name))
         elif suffix in LISTS:

@@ -109,8 +109,12 @@ def _json_entries(path: Path, text: str) -> Iterator[tuple[str, dict[str, str]]]
 
 def _row(path: Path, where: str, entry: dict[str, str]) -> tuple[Row, str]:
     """A row of the table, and its split."""
-    entry = {_SPEECHBRAIN.get(key, key): (value or "").strip() for key, value in entry.items()}
-    for key in entry.keys() - {*COLUMNS, *_OTHERS}:
+    for name, ours in _SPEECHBRAIN.items():
+        if entry.get(name) and entry.get(ours) not in (None, "", entry[name]):
+            raise UserError(f"{where}: {name} and {ours} mean the same and differ; keep one")
+    entry = {key: (value or "").strip() for key, value in entry.items()}
+    entry |= {ours: entry[name] for name, ours in _SPEECHBRAIN.items() if entry.get(name)}
+    for key in entry.keys() - {*COLUMNS, *_OTHERS, *_SPEECHBRAIN}:
         if meant := hint(key, COLUMNS):  # any other column is the user's own
             raise UserError(f"{where}: the column {key!r} is not known{meant}")
     if not entry.get("wav"):

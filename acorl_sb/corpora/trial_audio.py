@@ -73,11 +73,13 @@ def _by_path(root: Path, ids: Sequence[str]) -> dict[str, Path]:
     bare: dict[str, Path] = {}
     for path in audio_files(root):
         name = "_".join(path.relative_to(root).as_posix().split())
-        exact[name] = path
         stem = name.removesuffix(path.suffix)
-        if stem in wanted and stem in bare:
-            raise UserError(f"{root}: {stem} is both {bare[stem].name} and {path.name}; keep one")
-        bare[stem] = path
+        for known, asked in ((exact, name), (bare, stem)):
+            if asked in wanted and asked in known:
+                raise UserError(
+                    f"{root}: {asked} is both {known[asked].name!r} and {path.name!r}; keep one"
+                )
+            known[asked] = path
     return bare | exact
 
 

@@ -10,7 +10,7 @@ _WIDEST = 64  # bytes of a number that are read together
 # A field's hash multiplies by other odd numbers in each process: no file can be made to collide.
 _FACTORS = 1 + 2 * np.random.default_rng().integers(1 << 62, size=66, dtype=np.uint64)
 _KEPT = np.array([(1 << (8 * n)) - 1 for n in range(9)], np.uint64)  # mask of n bytes of a word
-_MIX = np.uint64(32)
+_MIX, _AGAIN = np.uint64(32), np.uint64(0xD6E8FEB86659FD93)
 
 
 class Column:
@@ -52,6 +52,11 @@ class Column:
             mixed ^= found[rows]
             mixed *= _FACTORS[word + 1]
             mixed ^= mixed >> _MIX
+            # One round carries the last letters of a word to a few bits only, which letters of the
+            # next word can undo: numbers in columns of ids would then share hashes.
+            mixed *= _FACTORS[0]
+            mixed ^= mixed >> _MIX
+            mixed *= _AGAIN
             found[rows] = mixed
         if longest > _LONGEST:
             rows = np.flatnonzero(self.lengths > _LONGEST)

@@ -31,7 +31,7 @@ from acorl_sb.data.manifest import Utterance
 from acorl_sb.encoders.batching import batches, free_padding
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import centre, embed_waves, require_length
-from acorl_sb.encoders.weights import weights_hash
+from acorl_sb.encoders.weights import encoder_hash
 from acorl_sb.utils.distributed import rank_and_world, wait_for_ranks
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import atomic_path, write_json
@@ -129,7 +129,7 @@ def plan(
         entry = [u.id, u.wav, u.start, u.stop, status.st_size, status.st_mtime_ns]
         digest.update(json.dumps(entry).encode())
     return {
-        "encoder": weights_hash(encoder),
+        "encoder": encoder_hash(encoder),
         "utterances": digest.hexdigest(),
         "seconds": settings.seconds,
         "batch_size": settings.batch_size,

@@ -68,6 +68,15 @@ def weights_hash(encoder: nn.Module) -> str:
     return digest.hexdigest()
 
 
+def encoder_hash(encoder: nn.Module) -> str:
+    """SHA-256, in hex, of all that decides an encoder's embeddings, as far as files say it.
+
+    That is ``weights_hash``, and the YAML that it was built from, which has its front end.
+    """
+    text = f"{weights_hash(encoder)}\n{getattr(encoder, 'yaml', None)}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _not_weights(path: Path, error: Exception) -> UserError:
     reason = " ".join(str(error).split())[:200]
     return UserError(f"{path}: not the weights of this encoder ({reason})")

@@ -16,7 +16,7 @@ from acorl_sb.data.embeddings import Embeddings, read_embeddings, write_embeddin
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import embed_utterances
-from acorl_sb.training.provenance import weights_hash
+from acorl_sb.encoders.weights import encoder_hash
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import write_json
 
@@ -42,8 +42,8 @@ def embed_once(
         What the user calls the encoder.
     utterances : sequence of Utterance
     folder : Path
-        Holds the embeddings, and in ``made_of.json`` the hash of the encoder's weights and what
-        tells audio apart: ids, crops, and the sizes and times of change of the files.
+        Holds the embeddings, and in ``made_of.json`` the ``encoder_hash`` and what tells audio
+        apart: ids, crops, and the sizes and times of change of the files.
     seconds : float or None
         See ``embed_utterances``.
     device : torch device
@@ -89,7 +89,7 @@ def _made_of(
         audio.update(json.dumps([u.id, u.wav, u.start, u.stop, *file]).encode())
     return {
         "encoder": source,
-        "weights": weights_hash(encoder),
+        "hash": encoder_hash(encoder),
         "audio": audio.hexdigest(),
         "seconds": seconds,
     }

@@ -35,16 +35,22 @@ def teachers(run_folder: str | Path) -> tuple[list[dict[str, Any]], dict[str, An
     Raises
     ------
     UserError
-        For a folder that is no run, a member that is not finished, and a reference that is built
-        from keys of the YAML.
+        For a folder that is no run, a member that is not finished, a reference that is built from
+        keys of the YAML or asks for trust, and values that are not plain.
     """
     root = Path(run_folder)
     yaml = root / "hyperparams.yaml"
     if not yaml.is_file():
         raise UserError(f"{root}: no output folder of train.py (it has no {yaml.name})")
     tree = read_tree(yaml)
-    found = [dict(reference) for reference in tree.get("references") or []]
+    found = [dict(reference) for reference in _plain(tree.get("references") or [], yaml)]
     for reference in found:
+        if reference.get("trust"):
+            raise UserError(
+                f"{yaml}: the reference {reference.get('name')!r} asks for trust, which a run "
+                "cannot ask for (docs/trust.md); name all teachers yourself, in the references of "
+                "acorl train"
+            )
         if not {"folder", "source"} & reference.keys():
             raise UserError(
                 f"{yaml}: the reference {reference.get('name')!r} is neither in a folder nor has a "
@@ -59,7 +65,21 @@ def teachers(run_folder: str | Path) -> tuple[list[dict[str, Any]], dict[str, An
         found.append({"name": name, "folder": str(folder.resolve())})
     if not found:
         raise UserError(f"{yaml}: the run has no members to learn from")
-    return found, {key: tree[key] for key in SHARED if key in tree}
+    return found, {key: _plain(tree[key], yaml) for key in SHARED if key in tree}
+
+
+def _plain(value: Any, yaml: Path) -> Any:
+    """A value of a run's YAML, as it is; ``UserError`` for one that would run code once it is ours.
+
+    HyperPyYAML takes a text in brackets for a tuple, and builds what stands in it.
+    """
+    tagged = getattr(getattr(value, "tag", None), "value", None)
+    if tagged or (isinstance(value, str) and value.startswith("(") and "!" in value):
+        raise UserError(f"{yaml}: {str(value)[:50]!r} is no plain value; a run has such ones only")
+    parts = [*value, *value.values()] if isinstance(value, dict) else value
+    for part in parts if isinstance(value, dict | list) else ():
+        _plain(part, yaml)
+    return value
 
 
 def train_arguments(run_folder: str | Path, argv: Sequence[str]) -> list[str]:
@@ -75,7 +95,7 @@ def train_arguments(run_folder: str | Path, argv: Sequence[str]) -> list[str]:
     settings["references"] = references
     for key, value in settings.items():
         if key not in given and value is not None:
-            made.append(f"--{key}={value if isinstance(value, str) else json.dumps(value)}")
+            made.append(f"--{key}={json.dumps(value, ensure_ascii=False)}")
     if "output_folder" not in given:
         made.append(f"--output_folder={Path(run_folder) / 'distilled'}")
     return made

@@ -51,6 +51,14 @@ def test_a_rotated_teacher_has_the_same_scores():
     assert score_loss(2 * v @ rotation, [v]).abs().max() < 1e-20
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_batch_without_two_different_pairs_teaches_nothing_of_scores(count):
+    z, v = vectors(11, 4, 3, count=count)
+    z.requires_grad_(True)
+    score_loss(z, [v]).mean().backward()
+    assert torch.equal(z.grad, torch.zeros_like(z))
+
+
 def test_posteriors_class_by_class():
     student, teacher = vectors(3, 5, 5)
     labels = torch.tensor([0, 1, 2, 3, 4, 0, 2])

@@ -40,7 +40,16 @@ def test_each_form_gives_its_utterances_in_order(root, inputs, ids):
 
 @pytest.mark.parametrize(
     "inputs",
-    [["nowhere"], ["a", "b"], ["a/1.wav", "a/1.wav"], ["empty"], ["e.txt"], ["x.bin"], ["no"]],
+    [
+        ["nowhere"],
+        ["a", "b"],
+        ["a/1.wav", "a/1.wav"],
+        ["empty"],
+        ["e.txt"],
+        ["x.bin"],
+        ["no"],
+        ["a", "empty"],
+    ],
 )
 def test_what_is_wrong_is_said(root, inputs):
     for folder in ("empty", "no"):
@@ -50,4 +59,4 @@ def test_what_is_wrong_is_said(root, inputs):
     (root / "x.bin").touch()
     with pytest.raises(UserError) as error:
         read_inputs(inputs)
-    assert inputs[0] in str(error.value) or "'1'" in str(error.value) or "a/1" in str(error.value)
+    assert inputs[-1] in str(error.value) or "'1'" in str(error.value) or "a/1" in str(error.value)

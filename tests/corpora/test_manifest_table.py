@@ -93,6 +93,8 @@ BAD = {
     "an unknown gender": {"wav": "a/1.wav", "speaker": "a", "gender": "x"},
     "a column misspelt": {"wav": "a/1.wav", "speaker": "a", "strat": 0.1},
     "an id of two words": {"wav": "a/1.wav", "speaker": "a", "id": "a b"},
+    "two speakers": {"wav": "a/1.wav", "speaker": "a", "spk_id": "b"},
+    "two ids": {"wav": "a/1.wav", "speaker": "a", "id": "a", "ID": "b"},
     "an id twice": {"wav": "a/1.wav", "speaker": "a", "id": "good"},
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import string
 
 import numpy as np
 import pytest
@@ -53,6 +55,18 @@ def test_tens_of_thousands_of_ids_keep_their_numbers():
     assert np.array_equal(ids.number(column), np.arange(30_000))
     assert np.array_equal(ids.number(column), np.arange(30_000))
     assert ids.names() == [name.decode() for name in names]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ids_that_differ_in_a_few_columns_have_different_hashes(seed, monkeypatch):
+    factors = 1 + 2 * np.random.default_rng(seed).integers(1 << 62, size=66, dtype=np.uint64)
+    monkeypatch.setattr("acorl_sb.data.columns._FACTORS", factors)
+    letters = string.ascii_letters + string.digits
+    # At the end of a word of eight bytes, and in the middle and at the end of the next.
+    places = itertools.product(letters[:12], letters, letters)
+    names = ["spk0000{}utt{}000{}".format(*place).encode() for place in places]
+    column = split_columns(b"\n".join(names) + b"\n", 1)[0]
+    assert len(np.unique(column.hashes())) == len(names)
 
 
 @pytest.mark.parametrize("text", [b"a b\nc\n", b"a\nb c\n", b"a b c\nd\n", b"a b\n\nc d e\n"])

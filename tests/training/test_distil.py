@@ -92,3 +92,30 @@ def test_a_run_that_is_not_finished_or_has_unnamed_teachers(tmp_path):
     yaml.write_text("seed: 1\n")
     with pytest.raises(UserError, match="hyperparams"):
         teachers(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "corpus: '!apply:pathlib.Path.touch [!new:pathlib.Path [RAN]]'",
+        "corpus: !apply:pathlib.Path.touch [!new:pathlib.Path [RAN]]",
+        "data_folder: '(!!python/object/apply:os.mkdir [RAN])'",
+        "prepare_options: {a: ['(!!python/object/apply:os.mkdir [RAN])']}",
+    ],
+)
+def test_no_value_of_the_run_becomes_code(tmp_path, line):
+    ran = tmp_path / "ran"
+    (tmp_path / "hyperparams.yaml").write_text(
+        f"references: [{{name: a, source: {tmp_path}}}]\n{line.replace('RAN', str(ran))}\n"
+    )
+    with pytest.raises(UserError):
+        distil.main(["--run_folder", str(tmp_path), "--device", "cpu"])
+    assert not ran.exists()
+
+
+def test_a_run_cannot_ask_for_trust(tmp_path):
+    (tmp_path / "hyperparams.yaml").write_text(
+        f"references: [{{name: a, source: {tmp_path}, trust: true}}]\n"
+    )
+    with pytest.raises(UserError, match="trust"):
+        teachers(tmp_path)
