@@ -10,17 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from speechbrain.utils.train_logger import TensorboardLogger
-
 from acorl_sb.utils.errors import UserError
 
 LOGS = "train_logs"
+# By name: the import of its module warns of a missing torchvision, also where no logger is wanted.
+TENSORBOARD = ("speechbrain.utils.train_logger", "TensorboardLogger")
 
 
 def check_train_logger(factory: Callable[..., Any] | None) -> None:
     """``UserError`` for TensorBoard's logger where the package is missing, before any work."""
     made = factory.func if isinstance(factory, functools.partial) else factory
-    if made is TensorboardLogger and importlib.util.find_spec("tensorboard") is None:
+    name = (getattr(made, "__module__", None), getattr(made, "__qualname__", None))
+    if name == TENSORBOARD and importlib.util.find_spec("tensorboard") is None:
         raise UserError(
             "the key 'train_logger' needs the package tensorboard: "
             "pip install 'acorl_sb[tensorboard]'"

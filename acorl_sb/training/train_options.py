@@ -171,8 +171,9 @@ class TrainOptions(Lists, TrainingKeys):
 
     output_folder: Text = Field(description="where everything is written")
     corpus: Annotated[Text, AfterValidator(_known_corpus)] = Field(
-        description="voices (synthetic, made here), folder, speechocean762, librispeech, voxceleb, "
-        "or a module of your own with the function collect (CONTRIBUTING.md)"
+        description="voices (synthetic, made here), folder, manifest, kaldi, speechocean762, "
+        "librispeech, voxceleb, commonvoice, speechcommands (docs/corpora.md), or a module of your "
+        "own with the function collect (CONTRIBUTING.md)"
     )
     data_folder: Text | None = Field(
         None, description="where the corpus lies; voices is made in a cache folder when null"
