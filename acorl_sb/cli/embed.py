@@ -15,6 +15,7 @@ from pathlib import Path
 
 from acorl_sb.corpora.audio_inputs import read_inputs
 from acorl_sb.data.embedding_files import check_output
+from acorl_sb.data.vad import require_detector
 from acorl_sb.encoders.embed_options import EmbedOptions
 from acorl_sb.encoders.named import load_named
 from acorl_sb.encoders.shards import Settings, embed_to_file
@@ -23,7 +24,7 @@ from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.logs import log_to_screen
 from acorl_sb.utils.options import Device, read
 
-SETTINGS = ("seconds", "batch_size", "batch_seconds", "shard_size", "workers")
+SETTINGS = ("seconds", "batch_size", "batch_seconds", "shard_size", "workers", "vad")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     check_output(output)
     log_to_screen()
     given = (options[key] for key in ("encoder", "weights", "revision", "trust"))
+    if options["vad"]:
+        require_detector()
     encoder = load_named(*given)
     utterances = read_inputs(options["inputs"])
     _, device = distributed.start(loaded.run_opts)

@@ -17,11 +17,13 @@ import torch
 from speechbrain.utils.distributed import infer_device
 
 from acorl_sb import report
+from acorl_sb.analysis.evaluated_groups import find_groups
 from acorl_sb.fusion.evaluate_options import EvaluateOptions
 from acorl_sb.fusion.evaluate_run import prepare
 from acorl_sb.report import fusion_tables as tables
+from acorl_sb.report.group_page import group_markdown
 from acorl_sb.utils.errors import UserError, run_cli
-from acorl_sb.utils.files import write_text
+from acorl_sb.utils.files import write_json, write_text
 from acorl_sb.utils.locks import locked
 from acorl_sb.utils.logs import log_to
 from acorl_sb.utils.options import Device, read
@@ -35,15 +37,21 @@ def main(argv: list[str] | None = None) -> int:
     if (folder / "members").exists():
         raise UserError(f"{folder}: is a run of train.py; name another output_folder")
     evaluation = prepare(options)
+    groups = find_groups(evaluation)
     device = torch.device((loaded.run_opts and loaded.run_opts.device) or infer_device())
     with locked(folder):
         log_to(folder / "evaluate_log.txt")
         made = evaluation.run(folder, device, sys.argv, lambda text: print(text, file=sys.stderr))
+        if groups:
+            made.results["groups"] = groups.measure(made, evaluation.dev_labels)
+            write_json(folder / "results.json", made.results)
         write_text(folder / "results.md", tables.page(made.results))
         if options["report"] and made.results["table"]:
             title = f"Evaluation of {', '.join(made.results['systems'])}"
             report.write_folder(folder, made.results, made.curves, title=title)
     print(tables.shown(made.results))
+    if groups:
+        print(group_markdown(made.results["groups"]))
     print(f"written to {folder}")
     return 0
 

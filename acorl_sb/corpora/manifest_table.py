@@ -2,9 +2,10 @@
 
 Columns: ``wav`` and, to train, ``speaker``; if wanted ``id`` (else the file's path without
 extension), ``start`` and ``end`` (seconds), ``session``, ``gender`` (``m`` or ``f``) and ``split``
-(``train``, ``dev`` or ``test``). ``ID``, ``spk_id`` and ``stop`` are SpeechBrain's names: with
-``stop``, ``start`` and ``stop`` count samples at 16 kHz. A file name is relative to the working
-folder, else to the table's. JSON is a list of objects, or an object of them by ID.
+(``train``, ``dev`` or ``test``). Other columns are attributes, such as age or accent. ``ID``,
+``spk_id`` and ``stop`` are SpeechBrain's names: with ``stop``, ``start`` and ``stop`` count samples
+at 16 kHz. A file name is relative to the working folder, else to the table's. JSON is a list of
+objects, or an object of them by ID.
 """
 
 from __future__ import annotations
@@ -132,7 +133,10 @@ def _row(path: Path, where: str, entry: dict[str, str]) -> tuple[Row, str]:
     name = entry.get("id") or "_".join(os.path.splitext(entry["wav"])[0].split())
     who = (entry.get("speaker", ""), entry.get("session", ""), _GENDERS[gender])
     end = None if end is None else end / unit
-    return Row(name, located(entry["wav"], path.parent), where, *who, start / unit, end), split
+    audio = located(entry["wav"], path.parent)
+    known = {*COLUMNS, *_OTHERS}
+    own = {key: value for key, value in entry.items() if key and key not in known and value}
+    return Row(name, audio, where, *who, start / unit, end, own), split
 
 
 def _number(where: str, entry: dict[str, str], key: str) -> float | None:

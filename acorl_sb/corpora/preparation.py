@@ -32,6 +32,7 @@ from acorl_sb.corpora.splits import (
     cut,
     make_trials,
 )
+from acorl_sb.corpora.trimming import trim_corpus, trimmed
 from acorl_sb.data.manifest import Utterance, write_manifest
 from acorl_sb.data.trials import TrialList, read_trials, write_trials
 from acorl_sb.utils.errors import UserError, cannot_write
@@ -64,6 +65,7 @@ def prepare(
     segment_seconds: float | None = None,
     trained_on_it: str | None = None,
     own_trials: dict[str, str | os.PathLike] | None = None,
+    vad: bool = False,
     **options: Any,
 ) -> Splits:
     """Write ``train.csv dev.csv test.csv dev_trials.txt test_trials.txt`` to ``save_folder``.
@@ -83,6 +85,9 @@ def prepare(
     A second call with the same settings and unchanged data does nothing; ``prepared.json`` keeps
     what it compares. That the splits share no speaker is checked and logged every time. The files
     are written elsewhere first, and replace those of an earlier call only once all are there.
+
+    With ``vad`` every utterance begins and ends with its speech, see :func:`trim_corpus`, and is
+    left out where it has too little.
 
     ``own_trials`` names trial lists of the user's for the parts ``dev`` and ``test``, or one of
     these: see :func:`with_own_trials`. A corpus that brings test trials brings none then.
@@ -122,6 +127,8 @@ def prepare(
     }
     if lists:
         settings["own_trials"] = {part: file_digest(path) for part, path in lists.items()}
+    if vad:
+        settings["vad"] = True
     save_folder = Path(save_folder)
     paths = Splits(*(save_folder / name for name in _FILES))
     record = save_folder / "prepared.json"
@@ -132,9 +139,12 @@ def prepare(
         found = collect(data_folder, **options)
         if lists:
             found = with_own_trials(found, lists)
+        if vad:
+            found = trim_corpus(found)
         found = hold_out_speakers(found, seed, dev_speakers, test_speakers, utterances_per_speaker)
         for name, (collect_more, folder) in more.items():
-            found.train += [_renamed(u, name) for u in collect_more(folder).train]
+            further = collect_more(folder).train
+            found.train += [_renamed(u, name) for u in (trimmed(further) if vad else further)]
         if segment_seconds is not None:
             found.train = [piece for u in found.train for piece in cut(u, segment_seconds)]
         limits = (max_targets, nontargets_per_target, found.impostor_group)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ class Row(NamedTuple):
     gender: str = ""
     start: float = 0.0
     end: float | None = None
+    attributes: Mapping[str, str] | None = None
 
 
 def stretches(rows: Iterable[Row]) -> list[Utterance]:
@@ -70,7 +71,7 @@ def stretches(rows: Iterable[Row]) -> list[Utterance]:
             )
         duration = (stop - start) / SAMPLE_RATE
         who = (row.speaker, row.session, row.gender)
-        made.append(Utterance(row.id, duration, row.path, start, stop, *who))
+        made.append(Utterance(row.id, duration, row.path, start, stop, *who, row.attributes or {}))
     return made
 
 

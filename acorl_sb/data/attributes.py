@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from acorl_sb.data.lines import some
-from acorl_sb.data.manifest import REQUIRED, read_manifest
+from acorl_sb.data.manifest import REQUIRED, Utterance, read_manifest
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import read_text, shown
 
@@ -64,19 +64,27 @@ class Attributes:
         return [", ".join(row) if all(row) else "" for row in zip(*columns, strict=True)]
 
 
-def read_attributes(paths: Sequence[str | Path]) -> Attributes:
+def read_attributes(
+    paths: Sequence[str | Path], heard: Sequence[tuple[str, Utterance]] = ()
+) -> Attributes:
     """Attributes from manifests, and from CSV files with a column ``speaker`` (or ``spk_id``).
 
     A manifest's columns beyond the required ones are attributes; where a speaker's utterances
-    differ in one, such as the session, it is none.
+    differ in one, such as the session, it is none. ``heard`` has further utterances, each with the
+    name of its speaker, that count as a manifest does.
 
     Raises ``UserError`` for a file of another form, and files that contradict each other.
     """
     names: dict[str, None] = {}
     of: dict[str, dict[str, str]] = {}
     torn: set[str] = set()
-    for path in paths:
-        rows, columns = _rows(path)
+    tables = [(shown(path), *_rows(path)) for path in paths]
+    if heard:
+        has = {n for _, u in heard for n in ("gender", *u.attributes) if u.attribute(n)}
+        columns = sorted(has)
+        said = [(speaker, {n: u.attribute(n) for n in columns}) for speaker, u in heard]
+        tables.append(("the table of the audio", said, columns))
+    for where, rows, columns in tables:
         found: dict[str, dict[str, str]] = {column: {} for column in columns}
         for speaker, row in rows:
             for column in columns:
@@ -91,7 +99,7 @@ def read_attributes(paths: Sequence[str | Path]) -> Attributes:
             for speaker, value in found[column].items():
                 if known.setdefault(speaker, value) != value:
                     raise UserError(
-                        f"{shown(path)}: {column} of the speaker {speaker!r} is {value!r} here and "
+                        f"{where}: {column} of the speaker {speaker!r} is {value!r} here and "
                         f"{known[speaker]!r} in another file"
                     )
     return Attributes([name for name in names if name not in torn], of)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from acorl_sb.data.audio import SAMPLE_RATE
+from acorl_sb.data.audio import SAMPLE_RATE, read_audio
+from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.waves import centre_of
 from acorl_sb.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,18 +67,52 @@ def keep_speech(
         For less speech than that, with the seconds that were found; and see ``speech_spans``.
     """
     spans = speech_spans(samples)
-    found = sum(stop - start for start, stop in spans) / SAMPLE_RATE
-    if not spans or found < least:
-        raise UserError(
-            f"{where}: {found:.2f} s of speech in {len(samples) / SAMPLE_RATE:.2f} s are too "
-            f"little, {least:g} s at least are needed; record more"
-        )
+    _require_speech(spans, len(samples), where, least)
     return np.concatenate([samples[start:stop] for start, stop in spans])
+
+
+def speech_of(utterance: Utterance) -> list[tuple[int, int]]:
+    """Start and stop of each stretch of speech in an utterance, in samples of its file.
+
+    Raises ``UserError`` for less than ``LEAST_SPEECH`` seconds of it, for what ``read_audio``
+    refuses, and see ``speech_spans``.
+    """
+    samples = read_audio(utterance.wav, utterance.start, utterance.stop)
+    spans = speech_spans(samples)
+    _require_speech(spans, len(samples), f"utterance {utterance.id}", LEAST_SPEECH)
+    return [(utterance.start + start, utterance.start + stop) for start, stop in spans]
+
+
+def centre_of_pieces(pieces: list[tuple[int, int]], seconds: float | None) -> list[tuple[int, int]]:
+    """The centre ``seconds`` of pieces of a recording at 16 kHz, put one after another.
+
+    Example
+    -------
+    >>> centre_of_pieces([(0, 16000), (32000, 48000)], 1.0)
+    [(8000, 16000), (32000, 40000)]
+    """
+    first, last = centre_of(0, sum(b - a for a, b in pieces), seconds, SAMPLE_RATE)
+    made, before = [], 0
+    for start, stop in pieces:
+        low, high = max(first - before, 0), min(last - before, stop - start)
+        if low < high:
+            made.append((start + low, start + high))
+        before += stop - start
+    return made
 
 
 def require_detector() -> None:
     """Load the detector; ``UserError`` where its package is not installed."""
     speech_spans(np.zeros(SAMPLE_RATE // 10, np.float32))
+
+
+def _require_speech(spans: list[tuple[int, int]], length: int, where: str, least: float) -> None:
+    found = sum(stop - start for start, stop in spans) / SAMPLE_RATE
+    if not spans or found < least:
+        raise UserError(
+            f"{where}: {found:.2f} s of speech in {length / SAMPLE_RATE:.2f} s are too "
+            f"little, {least:g} s at least are needed; record more, or leave it out"
+        )
 
 
 def _load() -> torch.jit.ScriptModule:

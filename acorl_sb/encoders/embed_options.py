@@ -29,6 +29,9 @@ class EmbedOptions(Options):
     seconds: Seconds | None = Field(
         None, description="embed the centre of that length, s; null: whole utterances"
     )
+    vad: bool = Field(
+        False, description="leave out what is no speech before the centre is taken; extra vad"
+    )
     weights: Text | None = Field(
         None, description="state dict for a YAML whose network brings no weights"
     )

@@ -28,6 +28,7 @@ from acorl_sb.data.audio import SAMPLE_RATE, read_audio
 from acorl_sb.data.embedding_files import check_output, write_blocks
 from acorl_sb.data.lines import some
 from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.vad import centre_of_pieces, speech_of
 from acorl_sb.encoders.batching import batches, free_padding
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import centre, embed_waves, require_length
@@ -54,6 +55,7 @@ class Settings:
     shard_size : utterances in a shard: what a killed run loses at most
     workers : threads that read audio and, on the CPU, embed it; None: as many as torch uses there,
         or as there are cores beside a GPU, at most 8
+    vad : leave out what is no speech, see ``acorl_sb.data.vad``, before the centre is taken
     """
 
     seconds: float | None = None
@@ -61,6 +63,7 @@ class Settings:
     batch_seconds: float = 120.0
     shard_size: int = 4096
     workers: int | None = None
+    vad: bool = False
 
 
 def embed_to_file(
@@ -135,6 +138,7 @@ def plan(
         "batch_size": settings.batch_size,
         "batch_seconds": settings.batch_seconds,
         "shard_size": settings.shard_size,
+        "vad": settings.vad,
     }
 
 
@@ -177,14 +181,14 @@ def _embed_shards(
     ):
         for number, shard in shards.items():
             z = np.zeros((len(shard), encoder.embedding_dim), np.float32)
-            spans = [centre(u, settings.seconds, encoder.sample_rate) for u in shard]
+            pieces = [_pieces(u, encoder, settings) for u in _listened(shard, settings)]
             parts = batches(
-                [stop - start for start, stop in spans],
+                [sum(stop - start for start, stop in of_one) for of_one in pieces],
                 settings.batch_size,
                 quantum,
                 round(settings.batch_seconds * SAMPLE_RATE),
             )
-            for rows, vectors in _embedded(encoder, shard, spans, parts, threads, device):
+            for rows, vectors in _embedded(encoder, shard, pieces, parts, threads, device):
                 z[rows] = vectors
                 bar.update(len(rows))
             bad = np.flatnonzero(~np.isfinite(z).all(axis=1))
@@ -193,6 +197,21 @@ def _embed_shards(
                 raise UserError(f"the encoder gives no finite embedding of {names}; leave them out")
             with atomic_path(_shard(folder, number)) as temporary:
                 np.save(temporary, z)
+
+
+def _pieces(
+    utterance: Utterance, encoder: SpeakerEncoder, settings: Settings
+) -> list[tuple[int, int]]:
+    """Start and stop, in samples of the file, of what is embedded of an utterance."""
+    if settings.vad:
+        return centre_of_pieces(speech_of(utterance), settings.seconds)
+    return [centre(utterance, settings.seconds, encoder.sample_rate)]
+
+
+def _listened(shard: Sequence[Utterance], settings: Settings) -> Iterable[Utterance]:
+    """The utterances of a shard, under a progress bar where each is searched for speech."""
+    quiet = True if rank_and_world()[0] or not settings.vad else None
+    return tqdm(shard, desc="find speech", unit="utt", leave=False, disable=quiet)
 
 
 @contextlib.contextmanager
@@ -217,7 +236,7 @@ def _threads(count: int | None, device: torch.device | str) -> Iterator[tuple[Ex
 def _embedded(
     encoder: SpeakerEncoder,
     utterances: Sequence[Utterance],
-    spans: Sequence[tuple[int, int]],
+    pieces: Sequence[list[tuple[int, int]]],
     parts: Iterable[list[int]],
     threads: tuple[Executor, int],
     device: torch.device | str,
@@ -225,7 +244,10 @@ def _embedded(
     """Rows of a batch and their embeddings, batch after batch, while the next are under way."""
 
     def read(rows: list[int]) -> list[np.ndarray]:
-        return [read_audio(utterances[row].wav, *spans[row]) for row in rows]
+        return [
+            np.concatenate([read_audio(utterances[row].wav, *piece) for piece in pieces[row]])
+            for row in rows
+        ]
 
     @torch.inference_mode()
     def embed(waves: list[np.ndarray]) -> np.ndarray:

@@ -57,6 +57,12 @@ class _Own(Options):
     trust: bool = Field(
         False, description="build whatever the folders of encoders name, docs/trust.md"
     )
+    groups: Several[Text] | None = Field(
+        None, description="columns to report errors by, such as gender,age, as in acorl groups"
+    )
+    attributes: Several[Text] = Field(
+        [], description="tables for it: CSV with a column speaker and one an attribute"
+    )
     output_folder: Text = Field("results/evaluate", description="where everything is written")
 
     def check(self) -> None:
@@ -64,6 +70,8 @@ class _Own(Options):
         encoder_names(self.encoders, self.names)
         if self.dev_audio and not self.dev_trials:
             raise UserError("the key 'dev_audio' needs the key 'dev_trials'")
+        if self.attributes and not self.groups:
+            raise UserError("the key 'attributes' needs the key 'groups'")
         if "cohort" in self.quality and not self.cohort:  # type: ignore[attr-defined]
             raise UserError("the quality measure 'cohort' needs the key 'cohort'")
 

@@ -84,6 +84,11 @@ class Evaluation:
     speaker_of: dict[str, str]
     caution: list[str]
 
+    @property
+    def dev_labels(self) -> np.ndarray | None:
+        """Labels of the development trials; None where the trials are cross-validated."""
+        return self.sides["dev"].trials.known_labels if "dev" in self.sides else None
+
     def run(
         self,
         folder: Path,

@@ -18,7 +18,7 @@ _PATHS = {
     *("dev_trials", "test_trials", "trials", *EMBEDDING_KEYS.values()),
     *("audio", "dev_audio", "cohort"),
 }
-_HOW_IT_IS_SHOWN = {"output_folder", "report"}
+_HOW_IT_IS_SHOWN = {"output_folder", "report", "groups", "attributes"}
 
 
 def record_of(options: dict[str, Any], folder: Path) -> dict[str, Any]:

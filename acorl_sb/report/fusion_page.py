@@ -6,6 +6,7 @@ from typing import Any
 
 from acorl_sb.report import figures
 from acorl_sb.report import fusion_tables as fuse_tables
+from acorl_sb.report.group_page import group_sections
 from acorl_sb.report.page import Block, Items, Page, Pictures, Section, Table, Text
 from acorl_sb.report.uncertainty_section import uncertainty_section
 from acorl_sb.utils.tables import with_interval
@@ -54,6 +55,8 @@ def fusion_page(
     ]
     if results.get("uncertainty"):
         sections.insert(-2, uncertainty_section(results["uncertainty"]))
+    if results.get("groups"):
+        sections += group_sections(results["groups"])
     if training:
         sections.append(Section("Training", "training", [Pictures(figures.training(training))]))
     sections.append(Section("How this was made", "made", _made(results)))

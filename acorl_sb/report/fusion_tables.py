@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from acorl_sb.report.group_page import group_markdown
 from acorl_sb.utils.markdown import code, escape
 from acorl_sb.utils.tables import EER_NOTE, Row, markdown, number, signed, with_interval
 
@@ -198,6 +199,8 @@ def page(results: dict[str, Any]) -> str:
                 "EER threshold, which both get wrong; beside it: if they erred independently.\n"
             )
     parts += ["## Decisions\n", markdown(*decision_table(results))]
+    if results.get("groups"):
+        parts.append(group_markdown(results["groups"]))
     parts += ["## Made by\n", _made_by(results)]
     return "\n".join(parts)
 

@@ -9,14 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+import torch
 
 from acorl_sb.cli import embed, score
 from acorl_sb.data.embeddings import read_embeddings
 from acorl_sb.data.scorefiles import read_scores
+from acorl_sb.data.vad import keep_speech
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.encoders.member_folder import load_member
 from acorl_sb.scoring.backends.cosine import cosine_scores
+from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.packaged import find_yaml
+from tests import spoken
 from tests.analysis import runs
 from tests.commands import started
 
@@ -43,6 +48,32 @@ def test_every_form_holds_the_encoders_embeddings(run_folder, tmp_path, name, ca
     assert found.ids == [u.id for u in speech]
     np.testing.assert_allclose(found.vectors, expected, rtol=1e-5, atol=1e-5)
     assert "12 embeddings" in capsys.readouterr().out
+
+
+def test_with_vad_the_centre_of_the_speech_alone_is_embedded(run_folder, tmp_path):
+    folder, _ = run_folder
+    wave = np.concatenate([spoken.noise(1), spoken.sentence(), spoken.noise(2)])
+    soundfile.write(tmp_path / "a.wav", wave, 16000, subtype="FLOAT")
+    speech, output = keep_speech(wave), tmp_path / "e.npz"
+    middle = len(speech) // 2
+    for seconds, part in ((None, speech), (1.0, speech[middle - 8000 : middle + 8000])):
+        output.unlink(missing_ok=True)
+        given = [] if seconds is None else ["--seconds", seconds]
+        words = [tmp_path / "a.wav", "--vad", "true", "--output", output, *given]
+        assert embed.main(command(folder, *words)) == 0
+        encoder = load_member(folder / "members/one").eval()
+        with torch.no_grad():
+            expected = encoder(torch.from_numpy(part)[None]).numpy()
+        np.testing.assert_allclose(read_embeddings(output).vectors, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_with_vad_a_recording_without_speech_is_named(run_folder, tmp_path):
+    folder, _ = run_folder
+    soundfile.write(tmp_path / "hiss.wav", spoken.noise(1), 16000)
+    words = [tmp_path / "hiss.wav", "--vad", "true", "--output", tmp_path / "e.npz"]
+    with pytest.raises(UserError, match="hiss"):
+        embed.main(command(folder, *words))
+    assert not (tmp_path / "e.npz").exists()
 
 
 def test_what_is_written_is_scored(run_folder, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from acorl_sb import metrics
 from acorl_sb.cli.evaluate import main
 from acorl_sb.data.manifest import write_manifest
 from acorl_sb.data.scorefiles import read_scores
@@ -45,7 +47,8 @@ def world(tmp_path_factory):
 
 def evaluate(world, out, *args):
     encoders = [world / "ecapa", world / "xvector"]
-    common = ["--trials", world / "test.txt", "--audio", world / "speech"]
+    common = ["--trials", world / "test.txt"]
+    common += [] if "--audio" in args else ["--audio", world / "speech"]
     draws = [] if "--replicates" in args else ["--replicates", "60"]
     words = [*encoders, *common, *QUICK, *draws, "--output_folder", out, *args]
     assert main([str(word) for word in words]) == 0
@@ -168,6 +171,59 @@ def test_what_does_not_fit_is_refused(world, tmp_path, monkeypatch, change, name
         main([*words, "--output_folder", str(tmp_path / "out")])
     assert checksums(world) == before
     assert not (tmp_path / "out" / "results.json").exists()
+
+
+@pytest.fixture(scope="module")
+def table(world, tmp_path_factory):
+    """The test trials' audio as a table with gender, accent, and a column of the utterances."""
+    lines = ["id,wav,speaker,gender,accent,place"]
+    for s, u in itertools.product(range(12), range(3)):
+        lines.append(f"s{s}/u{u},{world}/speech/s{s}/u{u}.wav,s{s},{'fm'[s > 4]},north,room{u}")
+    path = tmp_path_factory.mktemp("table") / "audio.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_errors_by_group_are_those_of_the_groups_own_fused_trials(world, table, tmp_path):
+    accents = tmp_path / "region.csv"
+    accents.write_text("speaker,region\n" + "".join(f"s{s},r{s // 5}\n" for s in range(6)))
+    words = ["--groups", "gender,region", "--attributes", accents, "--audio", table]
+    results = evaluate(world, tmp_path / "out", "--dev_trials", world / "dev.txt", *words)
+    file = read_scores(tmp_path / "out" / "fused_test.txt")
+    dev = read_scores(tmp_path / "out" / "fused_dev.txt")
+    found = results["groups"]
+    threshold = metrics.eer_threshold(dev.scores, dev.trials.known_labels)
+    assert found["threshold"] == pytest.approx(threshold, abs=1e-4)
+    rows = {row["group"]: row for row in found["attributes"]["gender"]["groups"]}
+    female = {i for i, name in enumerate(file.trials.ids) if name[:3] != "s5/"}
+    inside = [
+        a in female and b in female
+        for a, b in zip(file.trials.enrol, file.trials.test, strict=True)
+    ]
+    own, labels = file.scores[inside], file.trials.known_labels[inside]
+    assert rows["f"]["figures"]["eer"] == pytest.approx(metrics.eer(own, labels))
+    assert rows["f"]["target"] == labels.sum() and rows["f"]["speakers"] == 5
+    assert rows["m"]["figures"] is None and rows["m"]["speakers"] == 1  # too small
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert 'id="groups-gender"' in page and 'id="groups-region"' in page
+    assert "## By region" in (tmp_path / "out" / "results.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--groups", "weight"], "weight"),
+        (["--groups", "place"], "place"),
+        (["--groups", ","], "groups"),
+        (["--attributes", "a.csv"], "attributes"),
+        (["--groups", "gender", "--attributes", "a.csv"], "a.csv"),
+        (["--groups", "gender", "--speaker_pattern", "u."], "s0/u1"),
+    ],
+)
+def test_groups_that_cannot_be_made_are_told_of_first(world, table, tmp_path, words, named):
+    with pytest.raises(UserError, match=named):
+        evaluate(world, tmp_path / "out", *words, "--audio", table, "--folds", 3)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_list_may_name_files_and_one_that_is_not_labelled_is_only_scored(world, tmp_path):
