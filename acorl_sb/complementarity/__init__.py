@@ -11,6 +11,7 @@ from acorl_sb.complementarity.adversarial import (
     ResidualTarget,
     reverse_gradient,
 )
+from acorl_sb.complementarity.agreement import Agreement
 from acorl_sb.complementarity.bounded import Bounded, bounded_loss
 from acorl_sb.complementarity.combined import Combined
 from acorl_sb.complementarity.distillation import Distillation
@@ -27,6 +28,7 @@ __all__ = [
     "CKA",
     "Adversarial",
     "AdversaryHead",
+    "Agreement",
     "Bounded",
     "Combined",
     "ConditionalRedundancy",

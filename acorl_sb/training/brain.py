@@ -23,6 +23,7 @@ from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFold
 from acorl_sb.training.batchnorm import fixed_batch_statistics
 from acorl_sb.training.dataset import Batch
 from acorl_sb.training.epochs import EpochBrain
+from acorl_sb.training.views import augmented, two_views
 from acorl_sb.utils.distributed import average_gradients, unwrapped
 
 
@@ -43,9 +44,12 @@ class SpeakerBrain(EpochBrain):
         seen : what the network sees of them, such as (B, F, n_mels) features
         """
         inputs = batch.inputs  # (B, T)
-        if stage == sb.Stage.TRAIN and self.hparams.augment is not None:
-            whole = torch.ones(len(inputs), device=inputs.device)  # relative lengths (B,)
-            inputs, _ = self.hparams.augment(inputs, whole)
+        if stage == sb.Stage.TRAIN:
+            inputs = augmented(inputs, self.hparams.augment)
+        return self.embed(inputs)
+
+    def embed(self, inputs: torch.Tensor):
+        """What ``compute_forward`` returns, of inputs (B, T) as they are."""
         encoder = unwrapped(self.modules["encoder"])
         # Features are computed apart so that a reference with the same ones can be lent them.
         seen = encoder.features(inputs) if hasattr(encoder, "features") else inputs
@@ -78,6 +82,9 @@ class ComplementaryBrain(SpeakerBrain):
         Batches of their own for the term, such as utterances that the references were not trained
         on; the encoder's batch-norm statistics stay as they are while it embeds them. None: the
         term looks at the task's batch.
+    second_view : callable(inputs, relative lengths) -> the same, or None
+        The term sees its own batches as they are and, below them, the same under this; None: once,
+        augmented as the task's are.
     """
 
     def __init__(
@@ -86,11 +93,13 @@ class ComplementaryBrain(SpeakerBrain):
         references: FrozenEnsemble | OutOfFoldReferences | EmbeddingTable,
         adversary_opt_class: Callable[..., torch.optim.Optimizer],
         term_batches: Callable[[int], Batch] | None = None,
+        second_view: Callable | None = None,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.references = references.to(self.device)
         self.term_batches = term_batches
+        self.second_view = second_view
         self.adversary_opt_class = adversary_opt_class
 
     @property
@@ -103,7 +112,11 @@ class ComplementaryBrain(SpeakerBrain):
         if self.term_batches is not None:
             batch = self.term_batches(self.global_step).to(self.device)
             with fixed_batch_statistics(self.modules["encoder"]):
-                predictions = self.compute_forward(batch, stage)
+                if self.second_view is None:
+                    predictions = self.compute_forward(batch, stage)
+                else:
+                    batch = two_views(batch, self.second_view)
+                    predictions = self.embed(batch.inputs)
         z, inputs, seen = predictions  # z: (B, D)
         references = [v.float() for v in self.embed_references(inputs, seen, batch)]  # (B, D_k)
         # c(p) of (5) is inside the objective, as the strength of its gradient reversal.

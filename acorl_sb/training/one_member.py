@@ -121,6 +121,7 @@ def train_member(
             references=term.copies or make_references(ensemble, data, settings.view, device),
             adversary_opt_class=settings.adversary_optimizer,
             term_batches=term.batches(settings, seed),
+            second_view=term.second_view,
         )
     checkpointer.add_recoverables(modules)
     wanted = member_settings(spec, index, settings.plain, reference_weights(ensemble))

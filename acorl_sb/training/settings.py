@@ -93,12 +93,16 @@ class TermSettings:
         Items of such a batch, on each rank.
     each : int
         Items of every class in such a batch; 1: drawn evenly over items.
+    second_view : callable(inputs, relative lengths) -> the same, or None
+        Such a batch is seen as it is and, below it, once more under this (``views.two_views``);
+        None: once, augmented as the task's batch is.
     """
 
     copies: OutOfFoldReferences | None = None
     data: TrainingData | None = None
     batch_size: int = 48
     each: int = 1
+    second_view: Callable[..., Any] | None = None
 
     def batches(self, settings: Settings, seed: int) -> StepBatches | None:
         """The term's batches by step; None for those of the task."""

@@ -126,3 +126,23 @@ def test_only_the_copies_are_asked_and_each_about_its_own_fold(data, tmp_path):
         )
     train(data, tmp_path / "b", made)
     assert asked[0] and asked[1] and max(asked[0] | asked[1]) < 10
+
+
+def test_the_term_sees_its_batch_as_it_is_and_under_the_second_view(data, tmp_path, monkeypatch):
+    made = term(data, True, False)
+    made.second_view = lambda inputs, lengths: (-2 * inputs, lengths)
+    seen = []
+    original = one_member.ComplementaryBrain.embed_references
+
+    def noting(self, inputs, features, batch):
+        seen.append((inputs, batch.labels, batch.items))
+        return original(self, inputs, features, batch)
+
+    monkeypatch.setattr(one_member.ComplementaryBrain, "embed_references", noting)
+    train(data, tmp_path / "b", made)
+    batches = made.batches(tiny.settings(speeds=data.speeds), 1001)
+    for step, (inputs, *names) in enumerate(seen, 1):
+        wanted = batches(step).inputs
+        assert torch.equal(inputs, torch.cat([wanted, -2 * wanted]))
+        assert all(torch.equal(*name.chunk(2)) for name in names)
+    assert len(seen) == 6

@@ -87,6 +87,8 @@ def train(tree, folder: Path, seed: int, name: str) -> None:
             references.add(other, load_member(folder / f"seed{seed}" / other))
         term.data, size, term.each = own_batches(heard, spec)
         term.batch_size = size
+        if spec.get("own", {}).get("views"):
+            term.second_view = noise_and_rooms(data, 1)
         if spec.get("honest"):
             repeats = len((term.data or heard).speeds)
             term.copies = OutOfFoldReferences(
@@ -142,15 +144,6 @@ def copies(folder: Path, references: list[str], fold: int) -> FrozenEnsemble:
 def how(settings, data: Path, seed: int) -> SpeechSettings:
     """The same for every member: batch, steps, rate, noise and rooms."""
     steps, epochs = settings["steps"], settings["epochs"]
-    augment = Augmenter(
-        min_augmentations=0,
-        max_augmentations=2,
-        shuffle_augmentations=True,
-        augmentations=[
-            FolderReverb(str(data / "rooms" / "train")),
-            FolderNoise(str(data / "noise" / "train"), 0, 20),
-        ],
-    )
     rate = settings["lr"]
     return SpeechSettings(
         seed=seed,
@@ -162,12 +155,25 @@ def how(settings, data: Path, seed: int) -> SpeechSettings:
         adversary_optimizer=functools.partial(torch.optim.Adam, lr=0.005),
         lr_schedule=WarmCoolDecayLRSchedule(rate, 30, steps // 2, steps),
         head=functools.partial(AAMHead, margin=0.2, scale=30.0),
-        augment=augment,
+        augment=noise_and_rooms(data, 0),
         view="crop",
         cache_mb=1500,
         workers=0,
         plain={},
         speeds=settings["speeds"],
+    )
+
+
+def noise_and_rooms(data: Path, fewest: int) -> Augmenter:
+    """``fewest`` to 2 of reverberation and noise at 0 to 20 dB, for a whole batch."""
+    return Augmenter(
+        min_augmentations=fewest,
+        max_augmentations=2,
+        shuffle_augmentations=True,
+        augmentations=[
+            FolderReverb(str(data / "rooms" / "train")),
+            FolderNoise(str(data / "noise" / "train"), 0, 20),
+        ],
     )
 
 
