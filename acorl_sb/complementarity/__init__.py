@@ -21,7 +21,13 @@ from acorl_sb.complementarity.joint import Joint, concatenate
 from acorl_sb.complementarity.objective import Independent, Objective, Term
 from acorl_sb.complementarity.out_of_fold import OutOfFold, deal_folds, out_of_fold
 from acorl_sb.complementarity.redundancy import ConditionalRedundancy
-from acorl_sb.complementarity.schedules import MarginRamp, Ramp, TaskGatedRamp, WeightSchedule
+from acorl_sb.complementarity.schedules import (
+    MarginRamp,
+    Ramp,
+    SteeredRamp,
+    TaskGatedRamp,
+    WeightSchedule,
+)
 from acorl_sb.complementarity.similarity import CKA, Nontarget
 
 __all__ = [
@@ -44,6 +50,7 @@ __all__ = [
     "OutOfFold",
     "Ramp",
     "ResidualTarget",
+    "SteeredRamp",
     "TaskGatedRamp",
     "Term",
     "WeightSchedule",

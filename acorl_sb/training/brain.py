@@ -31,7 +31,8 @@ class SpeakerBrain(EpochBrain):
     """Trains one encoder with its task head, docs/method.md (1).
 
     ``modules`` holds ``encoder`` (inputs -> (B, D)) and ``head`` (embeddings, labels -> scalar
-    loss); ``hparams`` is described in ``EpochBrain``.
+    loss); ``hparams`` is described in ``EpochBrain``, and may give ``mask``, an
+    ``AttributionMask``.
     """
 
     def compute_forward(self, batch: Batch, stage: sb.Stage):
@@ -44,17 +45,23 @@ class SpeakerBrain(EpochBrain):
         seen : what the network sees of them, such as (B, F, n_mels) features
         """
         inputs = batch.inputs  # (B, T)
+        mask = None
         if stage == sb.Stage.TRAIN:
             inputs = augmented(inputs, self.hparams.augment)
-        return self.embed(inputs)
+            mask = getattr(self.hparams, "mask", None)
+        return self.embed(inputs, mask and functools.partial(mask, labels=batch.labels))
 
-    def embed(self, inputs: torch.Tensor):
-        """What ``compute_forward`` returns, of inputs (B, T) as they are."""
+    def embed(self, inputs: torch.Tensor, mask: Callable[..., torch.Tensor] | None = None):
+        """What ``compute_forward`` returns, of inputs (B, T) as they are.
+
+        The network sees what ``mask`` leaves of the features; they are returned whole.
+        """
         encoder = unwrapped(self.modules["encoder"])
         # Features are computed apart so that a reference with the same ones can be lent them.
         seen = encoder.features(inputs) if hasattr(encoder, "features") else inputs
         # Losses on embeddings are computed in full precision, whatever the encoder's.
-        z = self.modules.encoder(seen).float()  # (B, D)
+        shown = seen if mask is None else mask(seen, encoder=encoder, inputs=inputs)
+        z = self.modules.encoder(shown).float()  # (B, D)
         return z, inputs, seen
 
     def compute_objectives(self, predictions, batch: Batch, stage: sb.Stage) -> torch.Tensor:
@@ -113,7 +120,7 @@ class ComplementaryBrain(SpeakerBrain):
             batch = self.term_batches(self.global_step).to(self.device)
             with fixed_batch_statistics(self.modules["encoder"]):
                 if self.second_view is None:
-                    predictions = self.compute_forward(batch, stage)
+                    predictions = self.embed(augmented(batch.inputs, self.hparams.augment))
                 else:
                     batch = two_views(batch, self.second_view)
                     predictions = self.embed(batch.inputs)

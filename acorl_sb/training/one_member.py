@@ -95,6 +95,7 @@ def train_member(
         "total_steps": settings.total_steps,
         "lr_schedule": settings.lr_schedule,
         "augment": settings.augment,
+        "mask": None if term.mask is None else term.mask.to(device),
         "dev_figure": data.dev_figure,
         "dev_error": lambda trained: data.check(trained, head),
         "sampler": loader.batch_sampler,

@@ -12,6 +12,7 @@ from torch import nn
 
 from acorl_sb.encoders.ensemble import OutOfFoldReferences
 from acorl_sb.training.dataset import SpeakerSampler, StepBatches, StepSampler
+from acorl_sb.training.masking import AttributionMask
 from acorl_sb.training.train_options import LearningKeys
 from acorl_sb.training.training_data import TrainingData
 from acorl_sb.utils.distributed import rank_and_world
@@ -96,6 +97,8 @@ class TermSettings:
     second_view : callable(inputs, relative lengths) -> the same, or None
         Such a batch is seen as it is and, below it, once more under this (``views.two_views``);
         None: once, augmented as the task's batch is.
+    mask : AttributionMask or None
+        Hides bins of the task's batch from the member, with or without an objective.
     """
 
     copies: OutOfFoldReferences | None = None
@@ -103,6 +106,7 @@ class TermSettings:
     batch_size: int = 48
     each: int = 1
     second_view: Callable[..., Any] | None = None
+    mask: AttributionMask | None = None
 
     def batches(self, settings: Settings, seed: int) -> StepBatches | None:
         """The term's batches by step; None for those of the task."""
