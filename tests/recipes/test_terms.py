@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -52,8 +53,10 @@ def test_every_member_can_be_built(tree):
 
 def test_second_members_differ_from_the_baseline_in_the_term_alone(tree):
     for name, row in tree["rows"].items():
-        if "against" in row and "heterogeneous" in row["against"] and name != "heterogeneous_3":
-            pair = (row, tree["rows"][row["against"]])
+        if "against" not in row or "heterogeneous" not in row["against"]:
+            continue
+        pair = (row, tree["rows"][row["against"]])
+        if len(pair[0]["members"]) == len(pair[1]["members"]):  # not a member more or fewer
             own, other = (tree["members"][r["members"][-1]] for r in pair)
             assert (own["encoder"], own["seed"]) == (other["encoder"], other["seed"]), name
 
@@ -173,6 +176,35 @@ def test_pooled_change_and_exchange_rate():
     assert found["removed"] == pytest.approx(0.1)
     assert found["r"] == pytest.approx((before - after) / 0.1)
     assert found["even"] == pytest.approx(2 * before / (2 * 1.75))
+
+
+def test_ensembles_by_number_of_members(tree):
+    kinds = tree["by_number"]
+    for names in kinds.values():
+        members = [tree["rows"][name]["members"] for name in names]
+        assert [len(m) for m in members] == [1, 2, 3, 4]
+        for fewer, more in itertools.pairwise(members):
+            assert more[: len(fewer)] == fewer
+    encoders = [
+        [tree["members"][m]["encoder"] for m in tree["rows"][names[-1]]["members"]]
+        for names in kinds.values()
+    ]
+    assert encoders == [["short"] * 4, *[["short", "long", "middle", "brief"]] * 2]
+    trained = jobs.plan(tree, [("bounded_4", 1, "dev")])
+    assert {("1", "third_oof_bounded@1", "train"), ("1", "first@0", "train")} <= trained[
+        "1", "fourth_oof_bounded", "train"
+    ]
+    rows = {
+        "single": tables.Row(
+            {1: figures(0.1, 0.1, [1, 1], 0.08), 2: figures(0.1, 0.1, [1, 1], 0.06)}, {}
+        ),
+        "bounded_3": tables.Row({2: figures(0.1, 0.1, [1, 1], 0.03)}, {}),
+    }
+    cells = [
+        line.split("|")[2:6]
+        for line in tables.number_table(tree, rows, {"a": 0.5, "b": 0.5}).splitlines()
+    ]
+    assert [cell.strip() for cell in cells[4]] == ["9.00", "", "4.50", ""]  # seed 2 alone
 
 
 def test_a_room_delays_nothing_before_its_direct_sound_and_fades():
