@@ -12,7 +12,7 @@ from acorl_sb.analysis import attribution, maps
 from acorl_sb.analysis.crop_trials import CropTrials, read_crops
 from acorl_sb.analysis.voicing import frame_classes
 from acorl_sb.data.manifest import Utterance
-from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.encoder import SpeakerEncoder, band_centres
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.4)
 """Parts of the cells that a deletion curve takes away."""
@@ -109,10 +109,3 @@ def sides_to_do(sides: CropTrials, deletion_trials: int, occlusion_trials: int) 
     """How many sides ``attribute_member`` ticks off."""
     deleted, occluded = len(sides.part(deletion_trials)), len(sides.part(occlusion_trials))
     return len(sides.labels) + 3 * deleted + occluded
-
-
-def band_centres(encoder: SpeakerEncoder) -> np.ndarray | None:
-    """Centre frequency of each mel band, Hz (M,), where SpeechBrain's Fbank says it."""
-    bank = getattr(encoder.compute_features, "compute_fbanks", None)
-    centres = getattr(bank, "f_central", None)
-    return None if centres is None else np.asarray(centres.detach().cpu(), dtype=np.float64)

@@ -11,6 +11,7 @@ from acorl_sb.complementarity.adversarial import (
     ResidualTarget,
     reverse_gradient,
 )
+from acorl_sb.complementarity.agreement import Agreement
 from acorl_sb.complementarity.bounded import Bounded, bounded_loss
 from acorl_sb.complementarity.combined import Combined
 from acorl_sb.complementarity.distillation import Distillation
@@ -20,13 +21,20 @@ from acorl_sb.complementarity.joint import Joint, concatenate
 from acorl_sb.complementarity.objective import Independent, Objective, Term
 from acorl_sb.complementarity.out_of_fold import OutOfFold, deal_folds, out_of_fold
 from acorl_sb.complementarity.redundancy import ConditionalRedundancy
-from acorl_sb.complementarity.schedules import MarginRamp, Ramp, TaskGatedRamp, WeightSchedule
+from acorl_sb.complementarity.schedules import (
+    MarginRamp,
+    Ramp,
+    SteeredRamp,
+    TaskGatedRamp,
+    WeightSchedule,
+)
 from acorl_sb.complementarity.similarity import CKA, Nontarget
 
 __all__ = [
     "CKA",
     "Adversarial",
     "AdversaryHead",
+    "Agreement",
     "Bounded",
     "Combined",
     "ConditionalRedundancy",
@@ -42,6 +50,7 @@ __all__ = [
     "OutOfFold",
     "Ramp",
     "ResidualTarget",
+    "SteeredRamp",
     "TaskGatedRamp",
     "Term",
     "WeightSchedule",

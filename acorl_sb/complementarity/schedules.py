@@ -8,6 +8,9 @@ that must survive an interruption goes through ``state_dict`` / ``load_state_dic
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
 
 
 class WeightSchedule:
@@ -110,6 +113,57 @@ class TaskGatedRamp(Ramp):
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.task_loss = state.get("task_loss")
+
+
+class SteeredRamp(TaskGatedRamp):
+    """The ramp, steered so that the task loss stays within a margin of a run without the term.
+
+    Full weight while the smoothed task loss is no higher than that of the run without at the same
+    point of training, 0 once it is ``margin`` times as high, in proportion in between. The weight
+    follows the loss at every step and comes back as soon as there is room.
+
+    Arguments
+    ---------
+    curve : sequence of float > 0
+        Task loss (nats) of the run without: its means over equal parts of training, in order, such
+        as its epochs. Between their midpoints it is interpolated.
+    margin : float > 1
+    smoothing : float in [0, 1)
+        Weight of the past in the running mean of the task loss.
+
+    Example
+    -------
+    >>> schedule = SteeredRamp(curve=[4.0, 2.0], margin=1.1)
+    >>> schedule.observe(task_loss=2.1)  # half of the margin
+    >>> round(schedule(1.0), 2)
+    0.5
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        curve: Sequence[float] = (),
+        margin: float = 1.1,
+        smoothing: float = 0.95,
+        steepness: float = 10.0,
+        start: float = 0.0,
+    ):
+        super().__init__(weight, math.inf, smoothing, steepness, start)
+        self.curve = [float(value) for value in curve]
+        if not self.curve or not min(self.curve) > 0:
+            raise ValueError(f"curve has the task losses of a run without, not {self.curve}")
+        if not margin > 1:
+            raise ValueError(f"margin is a factor above 1, not {margin}")
+        self.margin = margin
+
+    def __call__(self, progress: float) -> float:
+        full = super().__call__(progress)
+        if self.task_loss is None:
+            return full
+        middles = (np.arange(len(self.curve)) + 0.5) / len(self.curve)
+        without = float(np.interp(progress, middles, self.curve))
+        room = (self.margin * without - self.task_loss) / ((self.margin - 1) * without)
+        return full * min(1.0, max(0.0, room))
 
 
 class MarginRamp(Ramp):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 
+import numpy as np
 import torch
 from speechbrain.nnet.CNN import Conv1d
 from torch import nn
@@ -145,3 +146,10 @@ def same_features(a: nn.Module, b: nn.Module) -> bool:
     probe = probe.to(next(a.parameters()).device)
     of_a, of_b = a.features(probe), b.features(probe)
     return of_a.shape == of_b.shape and torch.equal(of_a, of_b)
+
+
+def band_centres(encoder: SpeakerEncoder) -> np.ndarray | None:
+    """Centre frequency of each mel band, Hz (M,), where SpeechBrain's Fbank says it."""
+    bank = getattr(encoder.compute_features, "compute_fbanks", None)
+    centres = getattr(bank, "f_central", None)
+    return None if centres is None else np.asarray(centres.detach().cpu(), dtype=np.float64)

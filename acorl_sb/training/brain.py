@@ -23,6 +23,7 @@ from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFold
 from acorl_sb.training.batchnorm import fixed_batch_statistics
 from acorl_sb.training.dataset import Batch
 from acorl_sb.training.epochs import EpochBrain
+from acorl_sb.training.views import augmented, two_views
 from acorl_sb.utils.distributed import average_gradients, unwrapped
 
 
@@ -30,7 +31,8 @@ class SpeakerBrain(EpochBrain):
     """Trains one encoder with its task head, docs/method.md (1).
 
     ``modules`` holds ``encoder`` (inputs -> (B, D)) and ``head`` (embeddings, labels -> scalar
-    loss); ``hparams`` is described in ``EpochBrain``.
+    loss); ``hparams`` is described in ``EpochBrain``, and may give ``mask``, an
+    ``AttributionMask``.
     """
 
     def compute_forward(self, batch: Batch, stage: sb.Stage):
@@ -43,14 +45,23 @@ class SpeakerBrain(EpochBrain):
         seen : what the network sees of them, such as (B, F, n_mels) features
         """
         inputs = batch.inputs  # (B, T)
-        if stage == sb.Stage.TRAIN and self.hparams.augment is not None:
-            whole = torch.ones(len(inputs), device=inputs.device)  # relative lengths (B,)
-            inputs, _ = self.hparams.augment(inputs, whole)
+        mask = None
+        if stage == sb.Stage.TRAIN:
+            inputs = augmented(inputs, self.hparams.augment)
+            mask = getattr(self.hparams, "mask", None)
+        return self.embed(inputs, mask and functools.partial(mask, labels=batch.labels))
+
+    def embed(self, inputs: torch.Tensor, mask: Callable[..., torch.Tensor] | None = None):
+        """What ``compute_forward`` returns, of inputs (B, T) as they are.
+
+        The network sees what ``mask`` leaves of the features; they are returned whole.
+        """
         encoder = unwrapped(self.modules["encoder"])
         # Features are computed apart so that a reference with the same ones can be lent them.
         seen = encoder.features(inputs) if hasattr(encoder, "features") else inputs
         # Losses on embeddings are computed in full precision, whatever the encoder's.
-        z = self.modules.encoder(seen).float()  # (B, D)
+        shown = seen if mask is None else mask(seen, encoder=encoder, inputs=inputs)
+        z = self.modules.encoder(shown).float()  # (B, D)
         return z, inputs, seen
 
     def compute_objectives(self, predictions, batch: Batch, stage: sb.Stage) -> torch.Tensor:
@@ -78,6 +89,9 @@ class ComplementaryBrain(SpeakerBrain):
         Batches of their own for the term, such as utterances that the references were not trained
         on; the encoder's batch-norm statistics stay as they are while it embeds them. None: the
         term looks at the task's batch.
+    second_view : callable(inputs, relative lengths) -> the same, or None
+        The term sees its own batches as they are and, below them, the same under this; None: once,
+        augmented as the task's are.
     """
 
     def __init__(
@@ -86,11 +100,13 @@ class ComplementaryBrain(SpeakerBrain):
         references: FrozenEnsemble | OutOfFoldReferences | EmbeddingTable,
         adversary_opt_class: Callable[..., torch.optim.Optimizer],
         term_batches: Callable[[int], Batch] | None = None,
+        second_view: Callable | None = None,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.references = references.to(self.device)
         self.term_batches = term_batches
+        self.second_view = second_view
         self.adversary_opt_class = adversary_opt_class
 
     @property
@@ -103,7 +119,11 @@ class ComplementaryBrain(SpeakerBrain):
         if self.term_batches is not None:
             batch = self.term_batches(self.global_step).to(self.device)
             with fixed_batch_statistics(self.modules["encoder"]):
-                predictions = self.compute_forward(batch, stage)
+                if self.second_view is None:
+                    predictions = self.embed(augmented(batch.inputs, self.hparams.augment))
+                else:
+                    batch = two_views(batch, self.second_view)
+                    predictions = self.embed(batch.inputs)
         z, inputs, seen = predictions  # z: (B, D)
         references = [v.float() for v in self.embed_references(inputs, seen, batch)]  # (B, D_k)
         # c(p) of (5) is inside the objective, as the strength of its gradient reversal.

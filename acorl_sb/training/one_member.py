@@ -95,6 +95,7 @@ def train_member(
         "total_steps": settings.total_steps,
         "lr_schedule": settings.lr_schedule,
         "augment": settings.augment,
+        "mask": None if term.mask is None else term.mask.to(device),
         "dev_figure": data.dev_figure,
         "dev_error": lambda trained: data.check(trained, head),
         "sampler": loader.batch_sampler,
@@ -121,6 +122,7 @@ def train_member(
             references=term.copies or make_references(ensemble, data, settings.view, device),
             adversary_opt_class=settings.adversary_optimizer,
             term_batches=term.batches(settings, seed),
+            second_view=term.second_view,
         )
     checkpointer.add_recoverables(modules)
     wanted = member_settings(spec, index, settings.plain, reference_weights(ensemble))

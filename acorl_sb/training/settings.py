@@ -12,6 +12,7 @@ from torch import nn
 
 from acorl_sb.encoders.ensemble import OutOfFoldReferences
 from acorl_sb.training.dataset import SpeakerSampler, StepBatches, StepSampler
+from acorl_sb.training.masking import AttributionMask
 from acorl_sb.training.train_options import LearningKeys
 from acorl_sb.training.training_data import TrainingData
 from acorl_sb.utils.distributed import rank_and_world
@@ -93,12 +94,19 @@ class TermSettings:
         Items of such a batch, on each rank.
     each : int
         Items of every class in such a batch; 1: drawn evenly over items.
+    second_view : callable(inputs, relative lengths) -> the same, or None
+        Such a batch is seen as it is and, below it, once more under this (``views.two_views``);
+        None: once, augmented as the task's batch is.
+    mask : AttributionMask or None
+        Hides bins of the task's batch from the member, with or without an objective.
     """
 
     copies: OutOfFoldReferences | None = None
     data: TrainingData | None = None
     batch_size: int = 48
     each: int = 1
+    second_view: Callable[..., Any] | None = None
+    mask: AttributionMask | None = None
 
     def batches(self, settings: Settings, seed: int) -> StepBatches | None:
         """The term's batches by step; None for those of the task."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
 
-from acorl_sb.complementarity import MarginRamp, Ramp, TaskGatedRamp, WeightSchedule
+from acorl_sb.complementarity import (
+    MarginRamp,
+    Ramp,
+    SteeredRamp,
+    TaskGatedRamp,
+    WeightSchedule,
+)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 1.0])
@@ -55,9 +62,37 @@ def test_margin_ramp_gives_way_and_comes_back():
     assert schedule(1.0) == pytest.approx(full)
 
 
-@pytest.mark.parametrize("schedule", [TaskGatedRamp(), MarginRamp(baseline=0.1, margin=1.0)])
+def test_steered_ramp_follows_the_loss_of_the_run_without():
+    schedule = SteeredRamp(weight=2.0, curve=[4.0, 2.0], margin=1.2, smoothing=0.0)
+    assert schedule(0.5) == 0.0  # nothing seen yet
+    # At a half of training the run without is between its halves' means, at 3: up to 3.6.
+    for loss, share in ((2.0, 1), (3.0, 1), (3.3, 0.5), (3.6, 0), (5.0, 0), (3.15, 0.75)):
+        schedule.observe(task_loss=loss)
+        assert schedule(0.5) == pytest.approx(share * Ramp(2.0)(0.5))
+    assert schedule(1.0) == 0.0  # 3.15 is above 1.2 * 2
+    schedule.observe(task_loss=4.4)
+    assert schedule(0.1) == pytest.approx(Ramp(2.0)(0.1) / 2)
+
+
+def test_steered_ramp_smooths_the_task_loss():
+    schedule = SteeredRamp(curve=[2.0], margin=1.5, smoothing=0.75)
+    for loss in (2.0, 4.0, 1.0):
+        schedule.observe(task_loss=loss)
+    smoothed = 0.75 * (0.75 * 2 + 0.25 * 4) + 0.25 * 1
+    assert schedule(1.0) == pytest.approx(Ramp()(1.0) * (3 - smoothed))
+
+
+@pytest.mark.parametrize("values", [{}, {"curve": [1.0, 0.0]}, {"curve": [1.0], "margin": 1.0}])
+def test_steered_ramp_needs_a_curve_and_a_margin(values):
+    with pytest.raises(ValueError):
+        SteeredRamp(**values)
+
+
+@pytest.mark.parametrize(
+    "schedule", [SteeredRamp(curve=[1.0]), TaskGatedRamp(), MarginRamp(baseline=0.1, margin=1.0)]
+)
 def test_state_survives(schedule):
+    other = copy.deepcopy(schedule)
     schedule.observe(task_loss=0.5, dev_error=0.2)
-    other = type(schedule)()
     other.load_state_dict(schedule.state_dict())
     assert other.state_dict() == schedule.state_dict() != {}

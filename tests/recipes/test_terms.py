@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from hyperpyyaml import resolve_references
 from scipy.stats import norm
 
 from acorl_sb.complementarity import Objective
+from acorl_sb.training.heads import AAMHead
+from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import build, dump, read_tree
+from tests import tiny
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "Complementarity"
 sys.path.insert(0, str(RECIPE))
@@ -33,7 +37,8 @@ def test_every_member_can_be_built(tree):
         assert spec["encoder"] in tree["encoders"]
         if "objective" not in spec:
             continue
-        factory = build({"made": member.objective(tree, spec)}, "study.yaml")["made"]
+        curve = [3.0, 2.0] if "within" in spec else None
+        factory = build({"made": member.objective(tree, spec, curve)}, "study.yaml")["made"]
         objective = factory(dim=8, reference_dims=[8], n_classes=6)
         assert isinstance(objective, Objective)
         term = objective(
@@ -48,8 +53,10 @@ def test_every_member_can_be_built(tree):
 
 def test_second_members_differ_from_the_baseline_in_the_term_alone(tree):
     for name, row in tree["rows"].items():
-        if "against" in row and "heterogeneous" in row["against"] and name != "heterogeneous_3":
-            pair = (row, tree["rows"][row["against"]])
+        if "against" not in row or "heterogeneous" not in row["against"]:
+            continue
+        pair = (row, tree["rows"][row["against"]])
+        if len(pair[0]["members"]) == len(pair[1]["members"]):  # not a member more or fewer
             own, other = (tree["members"][r["members"][-1]] for r in pair)
             assert (own["encoder"], own["seed"]) == (other["encoder"], other["seed"]), name
 
@@ -67,6 +74,32 @@ def test_each_member_is_trained_once_and_after_what_it_needs(tree):
         ("1", name, "train") for name in ("first", "first@0", "first@1")
     }
     assert order[0] == ("1", "first", "train")
+    assert ("1", "long_2", "train") in made["1", "oof_nontarget_steered", "train"]
+    assert made["1", "mask_own", "train"] == {("1", "first", "train")}
+
+
+def test_the_run_without_is_read_by_epoch(tree, tmp_path):
+    spec = tree["members"]["oof_nontarget_steered"]
+    (tmp_path / "long_2").mkdir()
+    lines = '{"epoch": 1, "task_loss": 5.5}\n{"epoch": 2, "task_loss": 2.25}\n'
+    (tmp_path / "long_2" / "train_log.jsonl").write_text(lines)
+    found = member.curve(tmp_path, spec)
+    factory = build({"made": member.objective(tree, spec, found)}, "study.yaml")["made"]
+    assert factory(dim=8, reference_dims=[8], n_classes=6).schedule.curve == [5.5, 2.25]
+    assert "curve" not in tree["objectives"]["nontarget_steered"]["schedule"]
+    assert member.curve(tmp_path, tree["members"]["oof_nontarget"]) is None
+
+
+def test_a_mask_has_the_references_class_vectors_in_the_order_of_the_classes(tmp_path):
+    utterances = tiny.hums(tmp_path / "audio", speakers=2, each=1)
+    made = [TrainingSet(utterances, lambda encoder: 0.1, speeds) for speeds in ([1, 0.9], [0.9, 1])]
+    encoder = tiny.encoder_tree()
+    head = AAMHead(12, 4)
+    built = made[0].kind.build(encoder, "test")
+    made[0].kind.save(tmp_path / "first", built, head, encoder, made[0], {"name": "first"})
+    mask = member.mask(tmp_path / "first", made[1], {"of": "own", "share": 0.2})
+    assert torch.equal(mask.class_vectors, head.classifier.weight[[2, 3, 0, 1]])
+    assert mask.share == 0.2
 
 
 def test_a_failure_stops_what_needs_it_alone(tmp_path, monkeypatch):
@@ -143,6 +176,35 @@ def test_pooled_change_and_exchange_rate():
     assert found["removed"] == pytest.approx(0.1)
     assert found["r"] == pytest.approx((before - after) / 0.1)
     assert found["even"] == pytest.approx(2 * before / (2 * 1.75))
+
+
+def test_ensembles_by_number_of_members(tree):
+    kinds = tree["by_number"]
+    for names in kinds.values():
+        members = [tree["rows"][name]["members"] for name in names]
+        assert [len(m) for m in members] == [1, 2, 3, 4]
+        for fewer, more in itertools.pairwise(members):
+            assert more[: len(fewer)] == fewer
+    encoders = [
+        [tree["members"][m]["encoder"] for m in tree["rows"][names[-1]]["members"]]
+        for names in kinds.values()
+    ]
+    assert encoders == [["short"] * 4, *[["short", "long", "middle", "brief"]] * 2]
+    trained = jobs.plan(tree, [("bounded_4", 1, "dev")])
+    assert {("1", "third_oof_bounded@1", "train"), ("1", "first@0", "train")} <= trained[
+        "1", "fourth_oof_bounded", "train"
+    ]
+    rows = {
+        "single": tables.Row(
+            {1: figures(0.1, 0.1, [1, 1], 0.08), 2: figures(0.1, 0.1, [1, 1], 0.06)}, {}
+        ),
+        "bounded_3": tables.Row({2: figures(0.1, 0.1, [1, 1], 0.03)}, {}),
+    }
+    cells = [
+        line.split("|")[2:6]
+        for line in tables.number_table(tree, rows, {"a": 0.5, "b": 0.5}).splitlines()
+    ]
+    assert [cell.strip() for cell in cells[4]] == ["9.00", "", "4.50", ""]  # seed 2 alone
 
 
 def test_a_room_delays_nothing_before_its_direct_sound_and_fades():

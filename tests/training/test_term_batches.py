@@ -126,3 +126,48 @@ def test_only_the_copies_are_asked_and_each_about_its_own_fold(data, tmp_path):
         )
     train(data, tmp_path / "b", made)
     assert asked[0] and asked[1] and max(asked[0] | asked[1]) < 10
+
+
+def test_the_term_sees_its_batch_as_it_is_and_under_the_second_view(data, tmp_path, monkeypatch):
+    made = term(data, True, False)
+    made.second_view = lambda inputs, lengths: (-2 * inputs, lengths)
+    seen = []
+    original = one_member.ComplementaryBrain.embed_references
+
+    def noting(self, inputs, features, batch):
+        seen.append((inputs, batch.labels, batch.items))
+        return original(self, inputs, features, batch)
+
+    monkeypatch.setattr(one_member.ComplementaryBrain, "embed_references", noting)
+    train(data, tmp_path / "b", made)
+    batches = made.batches(tiny.settings(speeds=data.speeds), 1001)
+    for step, (inputs, *names) in enumerate(seen, 1):
+        wanted = batches(step).inputs
+        assert torch.equal(inputs, torch.cat([wanted, -2 * wanted]))
+        assert all(torch.equal(*name.chunk(2)) for name in names)
+    assert len(seen) == 6
+
+
+def test_a_mask_hides_from_the_member_and_not_from_the_references(data, tmp_path, monkeypatch):
+    hidden, asked = [], []
+
+    def mask(features, encoder, inputs, labels):
+        hidden.append((features.clone(), labels))
+        return 0.5 * features
+
+    brain = one_member.ComplementaryBrain
+    original = brain.embed_references
+
+    def noting(self, inputs, features, batch):
+        asked.append((features, batch.labels))
+        return original(self, inputs, features, batch)
+
+    monkeypatch.setattr(brain, "embed_references", noting)
+    made = TermSettings(mask=nn.Module())
+    made.mask.forward = mask
+    weights = train(data, tmp_path / "b", made)
+    plain = train(data, tmp_path / "plain", TermSettings())
+    assert not all(torch.equal(plain[k], v) for k, v in weights.items())
+    assert len(hidden) == 6 and len(asked) == 12
+    for one, other in zip(hidden, asked[:6], strict=True):
+        assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])

@@ -27,8 +27,10 @@ def plan(tree, wanted: list[tuple[str, int, str]]) -> dict[Job, set[Job]]:
         job = (str(seed), name, "train")
         if job not in jobs:
             spec, needs = tree["members"][name.partition("@")[0]], set()
-            if "@" not in name and spec.get("objective"):
-                needs = {train(other, seed) for other in spec["references"]}
+            if "@" not in name:
+                needs = {train(other, seed) for other in spec.get("references", [])}
+                if "within" in spec:
+                    needs.add(train(spec["within"], seed))
                 if spec.get("honest"):
                     folds = range(tree["settings"]["folds"])
                     needs |= {train(f"{o}@{f}", seed) for o in spec["references"] for f in folds}

@@ -10,7 +10,9 @@ already is not done again; training goes on from its last checkpoint.
 
 from __future__ import annotations
 
+import copy
 import functools
+import json
 import logging
 import sys
 from pathlib import Path
@@ -30,10 +32,11 @@ from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.data.trials import TrialList
 from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldReferences
 from acorl_sb.encoders.extraction import embed_utterances
-from acorl_sb.encoders.member_folder import load_member, read_record
+from acorl_sb.encoders.member_folder import load_member, load_start, read_record
 from acorl_sb.scoring.backends.cosine import cosine_eer
 from acorl_sb.training.augment import FolderNoise, FolderReverb
 from acorl_sb.training.heads import AAMHead
+from acorl_sb.training.masking import AttributionMask
 from acorl_sb.training.one_member import train_member
 from acorl_sb.training.settings import TermSettings
 from acorl_sb.training.speech import SpeechSettings, TrainingSet
@@ -81,12 +84,17 @@ def train(tree, folder: Path, seed: int, name: str) -> None:
         "objective": None,
     }
     references, term = FrozenEnsemble(), TermSettings()
-    if not fold and spec.get("objective"):
-        member["objective"] = objective(tree, spec)
-        for other in spec["references"]:
+    if not fold:
+        for other in spec.get("references", []):
             references.add(other, load_member(folder / f"seed{seed}" / other))
+        if "mask" in spec:
+            term.mask = mask(folder / f"seed{seed}" / spec["references"][0], heard, spec["mask"])
+    if not fold and spec.get("objective"):
+        member["objective"] = objective(tree, spec, curve(folder / f"seed{seed}", spec))
         term.data, size, term.each = own_batches(heard, spec)
         term.batch_size = size
+        if spec.get("own", {}).get("views"):
+            term.second_view = noise_and_rooms(data, 1)
         if spec.get("honest"):
             repeats = len((term.data or heard).speeds)
             term.copies = OutOfFoldReferences(
@@ -111,9 +119,12 @@ def train(tree, folder: Path, seed: int, name: str) -> None:
     )
 
 
-def objective(tree, spec):
-    """The objective's YAML, wrapped where its schedule is bounded."""
+def objective(tree, spec, without: list[float] | None = None):
+    """The objective's YAML, wrapped where its schedule is bounded; ``without`` as its curve."""
     wanted = tree["objectives"][spec["objective"]]
+    if without is not None:
+        wanted = copy.deepcopy(wanted)
+        wanted["schedule"]["curve"] = without
     if "limit" not in spec:
         return wanted
     # In block style: a flow mapping would swallow the tags of what is put into it.
@@ -123,6 +134,14 @@ def objective(tree, spec):
     return bounded
 
 
+def curve(trained: Path, spec) -> list[float] | None:
+    """Task loss by epoch of the member in ``within``, the run without the term."""
+    if "within" not in spec:
+        return None
+    log = trained / spec["within"] / "train_log.jsonl"
+    return [json.loads(line)["task_loss"] for line in log.read_text(encoding="utf-8").splitlines()]
+
+
 def own_batches(heard: TrainingSet, spec):
     """The term's own training set (None: the task's batch), batch size, crops of a speaker."""
     if "own" not in spec:
@@ -130,6 +149,14 @@ def own_batches(heard: TrainingSet, spec):
     own = spec["own"]
     data = TrainingSet(heard.utterances, heard.dev_error, own["speeds"])
     return data, own["size"], own["each"]
+
+
+def mask(reference: Path, heard: TrainingSet, spec) -> AttributionMask:
+    """Of a finished member, its classifier's rows in the order of the training classes."""
+    encoder = load_member(reference)
+    head = AAMHead(encoder.embedding_dim, len(heard.classes))
+    load_start(reference, encoder, head.classifier, heard.classes)
+    return AttributionMask(encoder, head.classifier.weight, spec["share"], spec["of"])
 
 
 def copies(folder: Path, references: list[str], fold: int) -> FrozenEnsemble:
@@ -142,15 +169,6 @@ def copies(folder: Path, references: list[str], fold: int) -> FrozenEnsemble:
 def how(settings, data: Path, seed: int) -> SpeechSettings:
     """The same for every member: batch, steps, rate, noise and rooms."""
     steps, epochs = settings["steps"], settings["epochs"]
-    augment = Augmenter(
-        min_augmentations=0,
-        max_augmentations=2,
-        shuffle_augmentations=True,
-        augmentations=[
-            FolderReverb(str(data / "rooms" / "train")),
-            FolderNoise(str(data / "noise" / "train"), 0, 20),
-        ],
-    )
     rate = settings["lr"]
     return SpeechSettings(
         seed=seed,
@@ -162,12 +180,25 @@ def how(settings, data: Path, seed: int) -> SpeechSettings:
         adversary_optimizer=functools.partial(torch.optim.Adam, lr=0.005),
         lr_schedule=WarmCoolDecayLRSchedule(rate, 30, steps // 2, steps),
         head=functools.partial(AAMHead, margin=0.2, scale=30.0),
-        augment=augment,
+        augment=noise_and_rooms(data, 0),
         view="crop",
         cache_mb=1500,
         workers=0,
         plain={},
         speeds=settings["speeds"],
+    )
+
+
+def noise_and_rooms(data: Path, fewest: int) -> Augmenter:
+    """``fewest`` to 2 of reverberation and noise at 0 to 20 dB, for a whole batch."""
+    return Augmenter(
+        min_augmentations=fewest,
+        max_augmentations=2,
+        shuffle_augmentations=True,
+        augmentations=[
+            FolderReverb(str(data / "rooms" / "train")),
+            FolderNoise(str(data / "noise" / "train"), 0, 20),
+        ],
     )
 
 

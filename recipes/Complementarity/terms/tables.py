@@ -32,6 +32,9 @@ def page(folder: Path, tree) -> str:
             share = weights(folder / "data", part)
             parts.append(f"## {'Development' if part == 'dev' else 'Test'} trials, clean, 2 s")
             parts.append(main_table(tree, rows, share, part))
+            if tree.get("by_number"):
+                parts.append("### Fused EER %, clean, by number of members")
+                parts.append(number_table(tree, rows, share))
             parts.append("### Fused EER against the row's reference, by condition")
             parts.append(condition_table(tree, rows, share, part))
             parts.append("### Fused EER %, clean, by set")
@@ -151,6 +154,28 @@ def set_table(rows: dict[str, Row], part: str) -> str:
         means = [np.mean([f[key]["fused"] for f in row.figures.values()]) for key in keys]
         lines.append([name, *(f"{100 * mean:.2f}" for mean in means)])
     return markdown(["row", *SETS[part]], lines)
+
+
+def number_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str:
+    """Fused EER of each kind of ensemble by its number of members, over the seeds that all have."""
+    kinds = tree["by_number"]
+    numbers = range(max(len(names) for names in kinds.values()))
+    have = [rows[n].figures.keys() for names in kinds.values() for n in names if n in rows]
+    seeds = set.intersection(*map(set, have)) if have else set()
+    lines = []
+    for kind, names in kinds.items():
+        made = [
+            Row({s: rows[n].figures[s] for s in seeds}, {}) if n in rows else None for n in names
+        ]
+        lines.append(
+            [
+                kind,
+                *(f"{100 * mean_eer(r, share, 'fused'):.2f}" if r and seeds else "" for r in made),
+            ]
+        )
+    return markdown(["ensemble", *(f"K = {k + 1}" for k in numbers)], lines) + (
+        f"\n\nMeans over {len(seeds)} seeds, those that all of these rows have."
+    )
 
 
 def mean_eer(row: Row, share: dict[str, float], what: str) -> float:
