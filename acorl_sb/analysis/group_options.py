@@ -28,7 +28,7 @@ class GroupOptions(Options):
     )
     trials: Text | None = Field(None, description="trial list with the labels of the test trials")
     dev_trials: Text | None = Field(None, description="the same of the development trials")
-    groups: Several[Text] = Field(
+    groups: Annotated[Several[Text], Field(min_length=1)] = Field(
         description="columns to group by, such as gender or gender,age; gender+age: combinations"
     )
     attributes: Several[Text] = Field(

@@ -28,7 +28,8 @@ from acorl_sb.training.provenance import (
     reference_weights,
     run_settings,
 )
-from acorl_sb.training.settings import Settings, TermSettings, check_accumulation
+from acorl_sb.training.settings import Settings, check_accumulation
+from acorl_sb.training.term_settings import TermSettings
 from acorl_sb.training.train_loggers import LOGS, EpochTeller
 from acorl_sb.training.training_data import TrainingData
 from acorl_sb.utils.checkpoint import AtomicCheckpointer

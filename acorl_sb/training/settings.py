@@ -1,4 +1,4 @@
-"""How a member is trained: settings of a run, of one member, and of its complementarity term."""
+"""How a member is trained: settings of a run and of one member."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ import torch
 from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 
-from acorl_sb.encoders.ensemble import OutOfFoldReferences
-from acorl_sb.training.dataset import SpeakerSampler, StepBatches, StepSampler
-from acorl_sb.training.masking import AttributionMask
 from acorl_sb.training.train_options import LearningKeys
-from acorl_sb.training.training_data import TrainingData
-from acorl_sb.utils.distributed import rank_and_world
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import build
 from acorl_sb.utils.options import Options, validate
@@ -78,48 +73,6 @@ class Settings:
     def total_steps(self) -> int:
         """Steps of a member's training."""
         return self.epochs * self.epoch_steps
-
-
-@dataclass
-class TermSettings:
-    """What the complementarity term looks at, where that is not the task's batch and references.
-
-    Arguments
-    ---------
-    copies : OutOfFoldReferences or None
-        Asked in place of the references, each about classes that it was not trained on.
-    data : TrainingData or None
-        Makes batches of the term's own; the term's classes are then its classes.
-    batch_size : int
-        Items of such a batch, on each rank.
-    each : int
-        Items of every class in such a batch; 1: drawn evenly over items.
-    second_view : callable(inputs, relative lengths) -> the same, or None
-        Such a batch is seen as it is and, below it, once more under this (``views.two_views``);
-        None: once, augmented as the task's batch is.
-    mask : AttributionMask or None
-        Hides bins of the task's batch from the member, with or without an objective.
-    """
-
-    copies: OutOfFoldReferences | None = None
-    data: TrainingData | None = None
-    batch_size: int = 48
-    each: int = 1
-    second_view: Callable[..., Any] | None = None
-    mask: AttributionMask | None = None
-
-    def batches(self, settings: Settings, seed: int) -> StepBatches | None:
-        """The term's batches by step; None for those of the task."""
-        if self.data is None:
-            return None
-        rank, world = rank_and_world()
-        seed += 500  # inputs that are not those of the task
-        rest = (self.batch_size, settings.epoch_steps, seed, rank, world)
-        if self.each > 1:
-            sampler = SpeakerSampler(self.data.labels, self.each, *rest)
-        else:
-            sampler = StepSampler(len(self.data.labels), *rest)
-        return StepBatches(self.data.dataset(settings, seed), sampler)
 
 
 def own_settings(spec: Any, where: str, settings: Settings) -> Settings:

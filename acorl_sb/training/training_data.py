@@ -5,16 +5,14 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from acorl_sb.training.settings import Settings
 from acorl_sb.utils.errors import UserError
-
-if TYPE_CHECKING:
-    from acorl_sb.training.settings import Settings
 
 
 class MemberKind(abc.ABC):

@@ -15,8 +15,8 @@ from acorl_sb.encoders.member_folder import build_encoder
 from acorl_sb.training import one_member
 from acorl_sb.training.batchnorm import fixed_batch_statistics
 from acorl_sb.training.one_member import train_member
-from acorl_sb.training.settings import TermSettings
 from acorl_sb.training.speech import TrainingSet
+from acorl_sb.training.term_settings import TermSettings
 from tests import tiny
 
 OBJECTIVE = """

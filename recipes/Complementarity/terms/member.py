@@ -38,8 +38,8 @@ from acorl_sb.training.augment import FolderNoise, FolderReverb
 from acorl_sb.training.heads import AAMHead
 from acorl_sb.training.masking import AttributionMask
 from acorl_sb.training.one_member import train_member
-from acorl_sb.training.settings import TermSettings
 from acorl_sb.training.speech import SpeechSettings, TrainingSet
+from acorl_sb.training.term_settings import TermSettings
 from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.files import atomic_path, write_text
 from terms import figures, sets
