@@ -72,8 +72,16 @@ class _Own(Options):
             raise UserError("the key 'dev_audio' needs the key 'dev_trials'")
         if self.attributes and not self.groups:
             raise UserError("the key 'attributes' needs the key 'groups'")
-        if "cohort" in self.quality and not self.cohort:  # type: ignore[attr-defined]
+        quality = self.quality  # type: ignore[attr-defined]
+        if "cohort" in quality and not self.cohort:
             raise UserError("the quality measure 'cohort' needs the key 'cohort'")
+        if "duration" in quality and not self.speakers:  # type: ignore[attr-defined]
+            raise UserError("the quality measure 'duration' needs manifests: the key 'speakers'")
+        if "uncertainty" in quality:
+            raise UserError(
+                "the quality measure 'uncertainty' needs score files with standard deviations, "
+                "which acorl evaluate does not write; use acorl fuse"
+            )
 
 
 def _as_in_fuse() -> dict[str, Any]:

@@ -201,12 +201,12 @@ def prepare(options: dict[str, Any]) -> Evaluation:
     fusing = _keys_of_fusion(options, sides)
     speaker_of = _known_speakers(options, sides)
     _check_protocol(fusing, sides, speaker_of)
-    cohort = None if options["cohort"] is None else _read_cohort(options["cohort"])
+    cohort = None if options["cohort"] is None else _read_cohort(options)
     encoders = {
         name: load_named(source, trust=options["trust"])
         for name, source in zip(names, options["encoders"], strict=True)
     }
-    caution = _shared_speakers(options, set(speaker_of.values()), cohort)
+    caution = _shared_speakers(options, _tested(options, sides, speaker_of), cohort)
     return Evaluation(options, fusing, encoders, sides, cohort, speaker_of, caution)
 
 
@@ -260,8 +260,27 @@ def _check_protocol(
     protocol_of(sets, find_settings(fusing))
 
 
-def _read_cohort(path: str) -> list[Utterance]:
-    return read_inputs([path]) if is_table(path) else folder_corpus.collect(Path(path)).train
+def _read_cohort(options: dict[str, Any]) -> list[Utterance]:
+    path = options["cohort"]
+    found = read_inputs([path]) if is_table(path) else folder_corpus.collect(Path(path)).train
+    names = [u.spk_id for u in found]
+    with in_words(f"{path}, the cohort"):
+        AdaptiveSNorm(options["top_k"]).check(len(set(names)) if all(names) else len(names))
+    return found
+
+
+def _tested(
+    options: dict[str, Any], sides: dict[str, Side], speaker_of: dict[str, str]
+) -> set[str]:
+    """Names of the speakers of the trials; empty where nothing tells them."""
+    names = list(speaker_of.values())
+    ids = [name for side in sides.values() for name in side.trials.ids]
+    if options["speakers"]:
+        table = speakers.read_speaker_files(options["speakers"])
+        names = speakers.by_table(ids, table, " and ".join(options["speakers"]))
+    elif options["speaker_pattern"]:
+        names = speakers.by_pattern(ids, options["speaker_pattern"])
+    return {"_".join(name.split()) for name in names}
 
 
 def _shared_speakers(

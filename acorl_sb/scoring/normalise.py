@@ -51,6 +51,12 @@ class Normalisation:
         """How many of the ``cohort`` scores of an utterance are looked at: all."""
         return cohort
 
+    def check(self, cohort: int) -> None:
+        """Raise ``ValueError`` for a cohort of so few."""
+        if cohort < 2:
+            raise ValueError(f"a cohort of {cohort} is too small for a standard deviation")
+        self.count(cohort)
+
     def __call__(
         self,
         scores: torch.Tensor,
@@ -68,9 +74,7 @@ class Normalisation:
         what the back end prepared. Raises ``ValueError`` when the cohort has fewer than
         2 (or a whole ``top_k``) members, or gives an utterance the same score throughout.
         """
-        if len(cohort) < 2:
-            raise ValueError(f"a cohort of {len(cohort)} is too small for a standard deviation")
-        self.count(len(cohort))  # refuses a cohort that is too small
+        self.check(len(cohort))
         parts = []
         if models is None and enrol_vectors is test_vectors:
             # Single sessions score the same on either side: one pass serves both.

@@ -41,6 +41,7 @@ def world(tmp_path_factory):
     }  # fmt: skip
     for part, text in lines.items():
         (root / f"{part}.txt").write_text("\n".join(text) + "\n")
+    (root / "utt2spk").write_text("".join(f"{name} {name[:-3]}\n" for name in names))
     write_manifest(root / "cohort.csv", [u for u in speech if int(u.spk_id[1:]) > 11])
     return root
 
@@ -158,8 +159,12 @@ def test_calibration_that_does_not_carry_over_is_warned_of(world, tmp_path, caps
         ({"dev_trials": "cohort.csv"}, "cohort.csv"),
         ({"cohort": "ecapa"}, "ecapa"),
         ({"cohort": "speech"}, "cohort"),
+        ({"cohort": "speech", "speaker_pattern": "s[0-9]+"}, "cohort"),
+        ({"cohort": "speech", "speakers": "utt2spk"}, "cohort"),
+        ({"cohort": "cohort.csv", "top_k": "4"}, "cohort.csv"),  # it has 3 speakers
         ({"folds": "9"}, "9"),
         ({"quality": "duration"}, "duration"),
+        ({"quality": "uncertainty"}, "uncertainty"),
     ],
 )
 def test_what_does_not_fit_is_refused(world, tmp_path, monkeypatch, change, named):
@@ -170,7 +175,7 @@ def test_what_does_not_fit_is_refused(world, tmp_path, monkeypatch, change, name
     with pytest.raises(UserError, match=named):
         main([*words, "--output_folder", str(tmp_path / "out")])
     assert checksums(world) == before
-    assert not (tmp_path / "out" / "results.json").exists()
+    assert not (tmp_path / "out" / "embeddings").exists()
 
 
 @pytest.fixture(scope="module")
