@@ -1,5 +1,4 @@
-"""Manifests of Lhotse's (https://github.com/lhotse-speech/lhotse): cuts, or recordings and
-supervisions.
+"""Lhotse's manifests (https://github.com/lhotse-speech/lhotse): cuts, or recordings with segments.
 
 The folder holds ``cuts.jsonl.gz``, or ``recordings.jsonl.gz`` and ``supervisions.jsonl.gz``; names
 may have a prefix and a part, as ``librispeech_cuts_train-clean-100.jsonl.gz``, and ``.gz`` may be
@@ -11,6 +10,7 @@ address or an augmentation makes is refused.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import zlib
 from collections import defaultdict
@@ -28,7 +28,10 @@ from acorl_sb.utils.reading import shown
 _NAME = re.compile(r"(?:.*[_.-])?(cuts|recordings|supervisions)(?:[_.-](.+))?\.jsonl(?:\.gz)?")
 _SPLITS = {"train": "train", "dev": "dev", "valid": "dev", "test": "test", "eval": "test"}
 _GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f"}
-_DAMAGED = (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, zlib.error)
+_DAMAGED = (
+    *(ValueError, TypeError, KeyError, AttributeError, AssertionError, RecursionError),
+    *(OSError, EOFError, zlib.error),
+)
 
 
 class _Part(NamedTuple):
@@ -91,8 +94,10 @@ def _cuts(part: _Part) -> Iterator[Row]:
         if not cut.supervisions:
             raise UserError(f"{where}: the cut has no supervision, so its speaker is not known")
         for spoken in cut.supervisions:
-            start, end = max(spoken.start, 0.0), min(spoken.end, cut.duration)
-            yield _row(where, path, cut.recording, spoken, cut.start + start, cut.start + end)
+            with _legible(where):
+                start, end = max(spoken.start, 0.0), min(spoken.end, cut.duration)
+                row = _row(where, path, cut.recording, spoken, cut.start + start, cut.start + end)
+            yield row
 
 
 def _joined(part: _Part) -> Iterator[Row]:
@@ -103,7 +108,19 @@ def _joined(part: _Part) -> Iterator[Row]:
             name = spoken.recording_id
             raise UserError(f"{where}: the recording {name!r} is not in {shown(path)}")
         recording = recordings[spoken.recording_id]
-        yield _row(where, path, recording, spoken, spoken.start, spoken.end)
+        with _legible(where):
+            row = _row(where, path, recording, spoken, spoken.start, spoken.end)
+        yield row
+
+
+@contextlib.contextmanager
+def _legible(where: str) -> Iterator[None]:
+    """``UserError`` for what Lhotse, or its objects of wrong kinds, fail with."""
+    try:
+        yield
+    except _DAMAGED as error:
+        reason = " ".join(f"{type(error).__name__} {error}".split())[:120]
+        raise UserError(f"{where}: no manifest of Lhotse's ({reason})") from None
 
 
 def _read(path: Path, kind: str | None = None) -> Iterator[tuple[str, Any]]:
@@ -117,12 +134,9 @@ def _read(path: Path, kind: str | None = None) -> Iterator[tuple[str, Any]]:
     number, lines = 0, load_jsonl(path.resolve())
     while True:
         where = f"{shown(path)} line {number + 1}"
-        try:
+        with _legible(where):
             item = next(lines, None)
             made = None if item is None else deserialize_item(item)
-        except (*_DAMAGED, AssertionError, RecursionError) as error:
-            reason = " ".join(f"{type(error).__name__} {error}".split())[:120]
-            raise UserError(f"{where}: no manifest of Lhotse's ({reason})") from None
         if item is None:
             break
         if kind is not None and type(made).__name__ != kind:

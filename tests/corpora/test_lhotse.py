@@ -87,6 +87,9 @@ SPOILED = {
     "no speaker": lambda rows: rows[0]["supervisions"][0].pop("speaker"),
     "no supervision": lambda rows: rows[0].pop("supervisions"),
     "features only": lambda rows: rows[0].pop("recording"),
+    "a start that is no number": lambda rows: rows[0]["supervisions"][0].update(start="x"),
+    "no channels": source(channels=None),
+    "a list for custom": lambda rows: rows[0]["supervisions"][0].update(custom=[1]),
     "another kind": lambda rows: rows[0].update(type="Mixture"),
     "twice": lambda rows: rows.append(rows[0]),
 }
