@@ -17,6 +17,7 @@ from acorl_sb.data.waves import read_wave
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.wave_batches import embed_waves
 from acorl_sb.fusion import models as fusion
+from acorl_sb.fusion.disagreement import Disagreement
 from acorl_sb.fusion.finished_run import FinishedRun, check_seconds, load_run
 from acorl_sb.fusion.saved_run import save_run
 from acorl_sb.metrics import bayes_threshold
@@ -30,17 +31,22 @@ if TYPE_CHECKING:
 
 
 class Decision(NamedTuple):
-    """``llr`` (natural log) of same against different speaker; accepted at or above threshold."""
+    """``llr`` (natural log) of same against different speaker; accepted at or above threshold.
+
+    ``std`` is the standard deviation of the members' own LLRs, where the verifier has a ``spread``.
+    """
 
     llr: float
     threshold: float
     accepted: bool
+    std: float | None = None
 
 
 class Comparison(NamedTuple):
     """A decision on two waves and what it is made of.
 
-    ``cosines`` and ``weights`` are by member; ``llr`` is ``bias`` plus the sum of their products.
+    ``cosines`` and ``weights`` are by member; ``llr`` is ``bias`` plus the sum of their products,
+    ``std`` as in ``Decision``.
     """
 
     llr: float
@@ -49,6 +55,12 @@ class Comparison(NamedTuple):
     cosines: dict[str, float]
     weights: dict[str, float]
     bias: float
+    std: float | None = None
+
+    @property
+    def decision(self) -> Decision:
+        """The decision alone."""
+        return Decision(self.llr, self.threshold, self.accepted, self.std)
 
 
 class Verifier:
@@ -79,6 +91,8 @@ class Verifier:
         Leave out what is no speech before the centre is taken, see ``acorl_sb.data.vad``.
     calibrated_on : RecordingRange or None
         What the fusion was fitted on; a recording out of it gives an ``OutOfRangeWarning``.
+    spread : fitted ``Disagreement`` of the members, in their order, or None
+        What gives each LLR its standard deviation.
 
     Example
     -------
@@ -108,6 +122,7 @@ class Verifier:
         sample_rate: int | None = None,
         vad: bool = False,
         calibrated_on: RecordingRange | None = None,
+        spread: Disagreement | None = None,
     ):
         self.ensemble = ensemble.to(device)
         self.model = model
@@ -116,6 +131,7 @@ class Verifier:
         self.score_seconds = check_seconds(score_seconds, "score_seconds")
         self.sample_rate = sample_rate
         self.calibrated_on = calibrated_on
+        self.spread = spread
         self.keep = keep_speech if vad else None
         if vad:
             require_detector()
@@ -158,12 +174,14 @@ class Verifier:
         folder: str | os.PathLike,
         trust: bool = False,
         members: Sequence[str] | None = None,
+        uncertainty: bool = False,
         **options,
     ) -> Verifier:
         """Load the output folder of ``train.py``, or what ``save`` wrote.
 
         ``options`` are the constructor's. With ``members`` these encoders alone, one or several,
-        with a fusion fitted on their development scores.
+        with a fusion fitted on their development scores. With ``uncertainty`` every LLR has a
+        standard deviation, docs/uncertainty.md (1), by calibrations fitted on the same scores.
 
         ``score_seconds`` and ``calibrated_on`` are what ``results.json`` says unless they are
         given. No code of the run's folders, nor of the references that it names, is run, unless
@@ -171,9 +189,10 @@ class Verifier:
 
         Raises ``UserError`` for a run that is not finished, damaged, of one member, or not trusted.
         """
-        run = load_run(folder, trust, members)
+        run = load_run(folder, trust, members, uncertainty)
         options.setdefault("score_seconds", run.score_seconds)
         options.setdefault("calibrated_on", run.calibrated_on)
+        options.setdefault("spread", run.spread)
         return cls(run.ensemble, run.model, **options)
 
     def save(self, folder: str | os.PathLike) -> None:
@@ -182,9 +201,8 @@ class Verifier:
         Enrolled speakers stay in their store, and prior and costs are said anew at loading. Raises
         ``UserError`` as ``acorl_sb.fusion.saved_run.save_run`` does.
         """
-        save_run(
-            folder, FinishedRun(self.ensemble, self.model, self.score_seconds, self.calibrated_on)
-        )
+        scoring = self.score_seconds, self.calibrated_on, self.spread
+        save_run(folder, FinishedRun(self.ensemble, self.model, *scoring))
 
     load = from_run
 
@@ -239,7 +257,7 @@ class Verifier:
 
     def verify(self, name: str, wave: Wave) -> Decision:
         """Whether ``wave`` is the enrolled speaker ``name``; UserError for an unknown name."""
-        return Decision(*self.compare_enrolled(name, wave)[:3])
+        return self.compare_enrolled(name, wave).decision
 
     def verify_many(
         self, trials: Sequence[tuple[str, Wave]], batch_size: int = 32
@@ -248,7 +266,7 @@ class Verifier:
         enrolled = {name: self.store.model.split(self.store.vector(name)) for name, _ in trials}
         tests = zip(*self.embed_many((wave for _, wave in trials), batch_size), strict=True)
         return [
-            Decision(*self._compared(enrolled[name], list(test))[:3])
+            self._compared(enrolled[name], list(test)).decision
             for (name, _), test in zip(trials, tests, strict=True)
         ]
 
@@ -268,7 +286,8 @@ class Verifier:
         llr = bias + float(weights @ np.array(cosines))
         columns = cosines, weights.tolist()
         parts = [dict(zip(self.ensemble.names, column, strict=True)) for column in columns]
-        return Comparison(llr, self.threshold, llr >= self.threshold, *parts, bias)
+        std = None if self.spread is None else float(self.spread(np.array(cosines)[:, None])[0])
+        return Comparison(llr, self.threshold, llr >= self.threshold, *parts, bias, std)
 
     def identify(self, wave: Wave, top: int | None = None) -> list[tuple[str, float]]:
         """The ``top`` enrolled speakers (None: all) with their LLRs, best first."""

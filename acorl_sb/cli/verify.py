@@ -6,7 +6,8 @@
 
 Prints the LLR (natural log, calibrated on the run's development trials), the decision by the Bayes
 threshold of prior and costs, and each member's cosine, weight and part of the LLR. With ``store``
-the first argument is an enrolled speaker's name. docs/store.md says more.
+the first argument is an enrolled speaker's name; with ``uncertainty`` the LLR has a standard
+deviation. docs/store.md and docs/uncertainty.md say more.
 """
 
 from __future__ import annotations
@@ -31,9 +32,8 @@ from acorl_sb.utils.tables import markdown
 def main(argv: list[str] | None = None) -> int:
     """Run the command; ``argv`` is what follows its name, None: the process's own."""
     options = read(VerifyOptions, sys.argv[1:] if argv is None else argv, __doc__).hparams
-    verifier = Verifier.from_run(
-        options["run_folder"], options["trust"], **{key: options[key] for key in VERIFIER_KEYS}
-    )
+    keys = {key: options[key] for key in (*VERIFIER_KEYS, "uncertainty")}
+    verifier = Verifier.from_run(options["run_folder"], options["trust"], **keys)
     with out_of_range() as concerns:
         if options["store"] is None:
             made = verifier.compare(options["first"], options["second"])
@@ -60,8 +60,9 @@ def text(made: Comparison, point: dict[str, Any]) -> str:
     ]
     rows.append(["bias", "", "", f"{made.bias:+.2f}"])
     parts = markdown(["member", "cosine", "weight", "part of the LLR"], rows).rstrip()
+    std = "" if made.std is None else f" (standard deviation {made.std:.2f})"
     return (
-        f"LLR {made.llr:+.2f}, threshold {made.threshold:+.2f} for P(target) "
+        f"LLR {made.llr:+.2f}{std}, threshold {made.threshold:+.2f} for P(target) "
         f"{point['p_target']:g}, C(miss) {point['c_miss']:g}, C(false alarm) {point['c_fa']:g}\n"
         f"{verdict}\n\n{parts}"
     )

@@ -19,30 +19,40 @@ from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.member_folder import load_member, load_reference
 from acorl_sb.encoders.trusted import read_yaml
 from acorl_sb.fusion import models as fusion
+from acorl_sb.fusion.disagreement import Disagreement
+from acorl_sb.fusion.saved_model import read_disagreement
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.names import check_name
+
+SPREAD = Path("fusion", "disagreement.json")
 
 
 class FinishedRun(NamedTuple):
     """The ensemble, the fusion of its members' cosines, and how the run was scored.
 
-    ``score_seconds`` is the centre crop; ``calibrated_on`` is None where the run has not noted it.
+    ``score_seconds`` is the centre crop; ``calibrated_on`` is None where the run has not noted it,
+    ``spread`` where no standard deviation of LLRs is asked for.
     """
 
     ensemble: FrozenEnsemble
     model: fusion.LogisticFusion
     score_seconds: float | None
     calibrated_on: RecordingRange | None
+    spread: Disagreement | None = None
 
 
 def load_run(
-    folder: str | os.PathLike, trust: bool = False, members: Sequence[str] | None = None
+    folder: str | os.PathLike,
+    trust: bool = False,
+    members: Sequence[str] | None = None,
+    uncertainty: bool = False,
 ) -> FinishedRun:
     """Load the output folder of ``train.py``; no code of it is run unless ``trust`` allows it.
 
     ``members`` are names of encoders, references among them, to load alone, one or several: the
     fusion is then fitted anew on their scores of the run's development trials, as train.py fits
-    that of all of them.
+    that of all of them. With ``uncertainty``, ``spread`` is read where ``save_run`` has written it,
+    else fitted on these scores.
 
     Raises ``UserError`` for a run that is not finished, damaged, or has a single member that is
     not asked for by name, and for one that needs ``trust``.
@@ -85,7 +95,9 @@ def load_run(
         if name not in names:
             raise UserError(f"{folder}: no member {name!r}, only {', '.join(sorted(names))}")
     if members:
-        return FinishedRun(ensemble, _fitted(folder, ensemble.names), seconds, calibrated_on)
+        spread = _spread(folder, ensemble.names) if uncertainty else None
+        alone = fusion.LogisticFusion().fit(*_development(folder, ensemble.names))
+        return FinishedRun(ensemble, alone, seconds, calibrated_on, spread)
     model = fusion.load(model_path)
     k = len(ensemble)
     if (
@@ -94,11 +106,23 @@ def load_run(
         or not np.isfinite([*model.weights, model.bias]).all()
     ):
         raise UserError(f"{model_path}: no logistic fusion of the run's {k} members")
-    return FinishedRun(ensemble, model, seconds, calibrated_on)
+    spread = _spread(folder, ensemble.names) if uncertainty else None
+    return FinishedRun(ensemble, model, seconds, calibrated_on, spread)
 
 
-def _fitted(folder: Path, names: Sequence[str]) -> fusion.LogisticFusion:
-    """The fusion of some members, fitted on the run's development scores."""
+def _spread(folder: Path, names: Sequence[str]) -> Disagreement:
+    """What tells how much members disagree: saved, or fitted on the run's development scores."""
+    if len(names) < 2:
+        raise UserError(f"{folder}: one member cannot disagree with itself; load two or more")
+    saved = folder / SPREAD
+    listed = read_yaml(folder / "hyperparams.yaml").get("members") or []
+    if saved.is_file() and [member["name"] for member in listed] == list(names):
+        return read_disagreement(saved, len(names))
+    return Disagreement().fit(*_development(folder, names), names)
+
+
+def _development(folder: Path, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Scores (K, N) of some members on the run's development trials, and the labels (N,)."""
     paths = [folder / "scores" / name / "dev.txt" for name in names]
     files = [read_scores(path) for path in paths]
     rows = []
@@ -108,7 +132,7 @@ def _fitted(folder: Path, names: Sequence[str]) -> fusion.LogisticFusion:
     labels = files[0].trials.labels
     if labels is None:
         raise UserError(f"{paths[0]}: its trials have no labels; run train.py again")
-    return fusion.LogisticFusion().fit(np.stack(rows), labels)
+    return np.stack(rows), labels
 
 
 def _read_scoring(path: Path) -> tuple[float | None, RecordingRange | None]:

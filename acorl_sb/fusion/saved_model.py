@@ -106,11 +106,10 @@ class FusionModel(_Checked):
                 return "fusion.n_quality: not the number of quality columns"
         if sizes != {systems}:
             return f"{at}: one is needed for each of the {systems} systems"
-        spread = self.uncertainty
-        if spread is not None and (len(spread) != systems or len(spread) < 2):
-            return f"uncertainty: one is needed for each of the {systems} systems, two at least"
-        if any(len(fitted.weights) != 1 or fitted.n_systems != 1 for fitted in spread or ()):
-            return "uncertainty.weights: one is needed"
+        if self.uncertainty is not None:
+            fault = _spread_fault(self.uncertainty, systems)
+            if fault:
+                return f"uncertainty: {fault}"
         if isinstance(calibration, _Linear) and len(calibration.fusion.weights) != 1:
             return "calibration.fusion.weights: one is needed"
         if isinstance(calibration, _Pav):
@@ -118,6 +117,34 @@ class FusionModel(_Checked):
             if len(knots) != len(levels) or sorted(set(knots)) != knots or sorted(levels) != levels:
                 return "calibration: knots and levels must be as many, and rise"
         return None
+
+
+class _SavedDisagreement(_Checked):
+    calibrations: list[_Logistic]
+
+
+def _spread_fault(spread: list[_Logistic], systems: int) -> str | None:
+    if len(spread) != systems or len(spread) < 2:
+        return f"one is needed for each of the {systems} systems, two at least"
+    if any(len(fitted.weights) != 1 or fitted.n_systems != 1 for fitted in spread):
+        return "one weight each is needed"
+    return None
+
+
+def read_disagreement(path: str | os.PathLike, systems: int) -> Disagreement:
+    """Read the calibrations of ``systems`` members that ``save_run`` has written.
+
+    Raises ``UserError`` as ``read_model`` does.
+    """
+    try:
+        saved = _SavedDisagreement.model_validate(read_json(path, "calibrations of the members"))
+        fault = _spread_fault(saved.calibrations, systems)
+    except ValidationError as error:
+        first = error.errors()[0]
+        fault = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    if fault:
+        raise UserError(f"{shown(path)}: no calibrations of the members ({fault}); save it again")
+    return Disagreement.from_state([fitted.model_dump() for fitted in saved.calibrations])
 
 
 def read_model(path: str | os.PathLike) -> FusionModel:

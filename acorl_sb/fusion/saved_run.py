@@ -13,7 +13,7 @@ import torch
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.member_folder import WEIGHTS
 from acorl_sb.fusion import models as fusion
-from acorl_sb.fusion.finished_run import FinishedRun
+from acorl_sb.fusion.finished_run import SPREAD, FinishedRun
 from acorl_sb.utils.errors import UserError, cannot_write
 from acorl_sb.utils.files import output_path, write_json, write_text
 from acorl_sb.utils.hparams import dump
@@ -55,6 +55,8 @@ def _write(folder: Path, run: FinishedRun, texts: dict[str, str]) -> None:
         torch.save(state, place / WEIGHTS)
     write_text(folder / "hyperparams.yaml", dump({"members": [{"name": name} for name in texts]}))
     fusion.save(folder / "fusion" / "score-logistic.json", run.model)
+    if run.spread is not None:
+        write_json(folder / SPREAD, {"calibrations": run.spread.state()})
     seen = run.calibrated_on and run.calibrated_on._asdict()
     scoring = {"score_seconds": run.score_seconds, "calibrated_on": seen}
     write_json(folder / "results.json", scoring)

@@ -49,6 +49,9 @@ class VerifyOptions(VerifierKeys):
     first: Text = Field(description="a recording, or with store the name of a speaker")
     second: Text = Field(description="a recording")
     store: Text | None = Field(None, description="file of enrolled speakers")
+    uncertainty: bool = Field(
+        False, description="give the LLR a standard deviation: how much the members disagree"
+    )
 
 
 class EnrolOptions(VerifierKeys):

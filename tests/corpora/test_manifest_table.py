@@ -52,6 +52,7 @@ def test_columns_mean_the_same_in_every_form(root, name):
     assert (first.spk_id, first.gender, first.start, first.stop) == ("ann", "f", 8000, 12000)
     assert (tail.id, tail.start, tail.stop, tail.gender) == ("tail", 8000, 16000, "")
     assert (other.session, other.wav) == ("day1", str(root / "b/1.wav"))
+    assert (dict(tail.attributes), dict(other.attributes)) == ({"mood": "glad"}, {})
     if name != "object.json":
         assert (first.id, other.id) == ("a/1", "b/1")
 

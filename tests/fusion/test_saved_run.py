@@ -75,6 +75,34 @@ def test_members_alone_have_a_fusion_of_their_own(run, tmp_path, members):
     assert Verifier.load(tmp_path / "saved").ensemble.names == members
 
 
+def test_an_llr_has_the_standard_deviation_of_the_members_own(run, tmp_path):
+    folder, scores, labels = run
+    verifier = Verifier.from_run(folder, uncertainty=True, sample_rate=16000)
+    made = verifier.compare(WAVES[0], WAVES[1])
+    own = []
+    for name, row in zip(("first", "second"), scores, strict=True):
+        fitted = fusion.LogisticFusion(prior=0.05).fit(row[None], labels)
+        own.append(fitted.weights[0] * made.cosines[name] + fitted.bias)
+    assert made.std == pytest.approx(abs(own[0] - own[1]) / np.sqrt(2), rel=1e-5)
+    verifier.enrol("ann", [WAVES[0]])
+    many = verifier.verify_many([("ann", WAVES[1])])
+    for decision in (verifier.verify("ann", WAVES[1]), *many):
+        assert decision.std == pytest.approx(made.std, rel=1e-4)
+    verifier.save(tmp_path / "saved")
+    after = Verifier.load(tmp_path / "saved", uncertainty=True, sample_rate=16000)
+    assert after.compare(WAVES[0], WAVES[1]).std == pytest.approx(made.std, rel=1e-6)
+    assert Verifier.load(tmp_path / "saved", sample_rate=16000).compare(*WAVES[:2]).std is None
+    with pytest.raises(UserError):
+        Verifier.from_run(folder, members=["second"], uncertainty=True)
+    path = tmp_path / "saved" / "fusion" / "disagreement.json"
+    path.write_text('{"calibrations": []}')
+    with pytest.raises(UserError, match=r"disagreement\.json"):
+        Verifier.load(tmp_path / "saved", uncertainty=True)
+    path.unlink()  # and no development scores are there
+    with pytest.raises(UserError, match="saved"):
+        Verifier.load(tmp_path / "saved", uncertainty=True)
+
+
 def test_members_that_are_not_there_are_named(run):
     with pytest.raises(UserError, match="third"):
         Verifier.from_run(run[0], members=["first", "third"])
