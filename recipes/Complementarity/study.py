@@ -1,7 +1,7 @@
 """The study of the complementarity term: all members, all rows, one page of tables.
 
     python recipes/Complementarity/study.py recipes/Complementarity/study.yaml FOLDER DATA \
-        [--jobs 2] [--rows a,b] [--seeds 1,2] [--steps N] [--table] [--publish]
+        [--jobs 2] [--rows a,b] [--capacity] [--seeds 1,2] [--steps N] [--table] [--publish]
 
 Every member is a process of its own with one thread (``terms/member.py``); ``--jobs`` run side by
 side. What is finished is not done again and an interrupted training goes on from its last
@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
-from terms import figures, published, sets, tables
+from terms import capacity, figures, published, sets, tables
 from terms.jobs import Runner, plan
 
 from acorl_sb.utils.errors import UserError, run_cli
@@ -40,8 +40,13 @@ def main() -> int:
     sets.prepare(args.data, folder / "data")
     if args.steps is None:
         published.check(folder)
-    rows = args.rows.split(",") if args.rows else list(tree["rows"])
-    seeds = [int(s) for s in args.seeds.split(",")] if args.seeds else tree["screening_seeds"]
+    of_cells = capacity.rows(tree)
+    rows = of_cells if args.capacity else [name for name in tree["rows"] if name not in of_cells]
+    if args.rows:
+        rows = args.rows.split(",")
+    seeds = tree["capacity"]["seeds"] if args.capacity else tree["screening_seeds"]
+    if args.seeds:
+        seeds = [int(s) for s in args.seeds.split(",")]
     for name in [*rows, *tree["chosen"]]:
         if name not in tree["rows"]:
             raise UserError(f"{args.yaml}: no row {name!r}")
@@ -64,6 +69,7 @@ def arguments() -> argparse.Namespace:
         parser.add_argument(name, type=Path)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--rows", help="only these")
+    parser.add_argument("--capacity", action="store_true", help="the rows of the capacity map")
     parser.add_argument("--seeds", help="in place of the screening seeds")
     parser.add_argument("--steps", type=int, help="of every training; for a trial of the chain")
     parser.add_argument("--table", action="store_true", help="train nothing")
@@ -75,16 +81,23 @@ def settled(path: Path, folder: Path, steps: int | None):
     """The YAML with its includes, kept in the folder; refused where training would differ."""
     text = resolve_references(dump(read_tree(path))).getvalue()
     tree, kept = YAML().load(text), folder / "study.yaml"
+    capacity.expand(tree)
     if steps is not None:
         tree["settings"]["steps"] = steps
     if kept.is_file():
         before = YAML().load(kept.read_text(encoding="utf-8"))
         for key in ("settings", "encoders", "objectives", "members", "rows"):
             for name, value in before[key].items():
-                if name in tree[key] and dump({"": tree[key][name]}) != dump({"": value}):
+                if name in tree[key] and content(tree[key][name]) != content(value):
                     raise UserError(f"{key}.{name} is not what {kept} has; name another folder")
     write_text(kept, dump(tree))
     return tree
+
+
+def content(value) -> list[str]:
+    """A part of the YAML as lines, without the comments that stand between it and the next."""
+    lines = (line.strip() for line in dump({"": value}).splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import importlib.util
 import itertools
 import sys
 from pathlib import Path
@@ -23,7 +25,7 @@ from tests import tiny
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "Complementarity"
 sys.path.insert(0, str(RECIPE))
 
-from terms import jobs, member, published, sets, tables  # noqa: E402
+from terms import capacity, jobs, member, published, sets, tables  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +207,72 @@ def test_ensembles_by_number_of_members(tree):
         for line in tables.number_table(tree, rows, {"a": 0.5, "b": 0.5}).splitlines()
     ]
     assert [cell.strip() for cell in cells[4]] == ["9.00", "", "4.50", ""]  # seed 2 alone
+
+
+def test_cells_are_the_studys_rows_with_other_encoders_and_fewer_speakers(tree):
+    before = {key: list(tree[key]) for key in ("members", "rows")}
+    grown = copy.deepcopy(tree)
+    capacity.expand(grown)
+    assert all(grown[key][name] == tree[key][name] for key in before for name in before[key])
+    cells = capacity.cells(grown)
+    assert len(cells) == 12 and len(grown["rows"]) == len(tree["rows"]) + 24
+    for cell in cells:
+        assert grown["rows"][cell.term]["against"] == cell.without
+        for row in (cell.without, cell.term):
+            for name in grown["rows"][row]["members"]:
+                spec = dict(grown["members"][name])
+                old = dict(tree["members"][name.removesuffix(cell.without[len("heterogeneous") :])])
+                assert spec.pop("speakers", None) == cell.speakers
+                assert spec.pop("encoder") == f"{old.pop('encoder')}_{cell.size}"
+                references = [f"{r}{cell.without[13:]}" for r in old.pop("references", [])]
+                assert (spec.pop("references", []), spec) == (references, old)
+    made = jobs.plan(grown, [("oof_nontarget_bounded_0.05M_60", 1, "dev")])
+    assert ("1", "first_0.05M_60@1", "train") in made
+    assert not any(job[1].partition("@")[0] == "first" for job in made)
+
+
+def test_cells_have_their_sizes_and_nested_speakers(tree):
+    for size, encoders in tree["capacity"]["sizes"].items():
+        for name, spec in encoders.items():
+            made = build({"made": spec}, f"{size} {name}")["made"]["embedding_model"]
+            wanted = 1e6 * float(size.removesuffix("M"))
+            assert sum(p.numel() for p in made.parameters()) == pytest.approx(wanted, rel=0.15)
+            assert spec["n_mels"] == tree["encoders"][name]["n_mels"]
+    names = [f"s{i:03d}" for i in range(200)]
+    few, more, every = (capacity.some(names, n) for n in (60, 160, None))
+    assert len(few) == 60 and set(few) < set(more) < set(every) == set(names)
+    assert few == sorted(few) != names[:60]
+
+
+def test_the_map_has_the_terms_gain_by_cell(tree):
+    drawn = {k: np.full(1000, 0.1) for k in ("a, clean", "b, clean")}
+    lower = {k: 0.9 * v for k, v in drawn.items()}
+    same = [0.1, 0.1, [0.5, 0.5]]
+    rows = {
+        "heterogeneous_0.15M_160": tables.Row({1: figures(*same, 0.1)}, {1: drawn}),
+        "oof_nontarget_bounded_0.15M_160": tables.Row({1: figures(*same, 0.09)}, {1: lower}),
+        "heterogeneous_0.15M_all": tables.Row({1: figures(*same, 0.1)}, {1: drawn}),
+    }
+    table = tables.capacity_table(tree, rows, {"a": 0.5, "b": 0.5}).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    assert cells[0][1:] == ["60 speakers", "160 speakers", "all speakers"]
+    assert cells[3] == ["0.15M", "", "-10.0 % [-10.0, -10.0], 1 seeds", ""]
+    assert cells[2] == ["0.05M", "", "", ""]
+
+
+def test_a_folder_goes_on_with_more_rows_and_not_with_other_ones(tmp_path):
+    found = importlib.util.spec_from_file_location("study_of_terms", RECIPE / "study.py")
+    study = importlib.util.module_from_spec(found)
+    found.loader.exec_module(study)
+    path = tmp_path / "small.yaml"
+    small = "settings: {steps: 3}\nencoders: {}\nobjectives: {}\nmembers:\n    a: {seed: 1}\n"
+    path.write_text(f"{small}rows:\n    one: {{members: [a]}}\n")
+    study.settled(path, tmp_path, None)
+    path.write_text(f"{small}    # more\n    b: {{seed: 2}}\nrows:\n    one: {{members: [a]}}\n")
+    assert list(study.settled(path, tmp_path, None)["members"]) == ["a", "b"]
+    path.write_text(path.read_text().replace("seed: 1", "seed: 3"))
+    with pytest.raises(UserError, match=r"members\.a"):
+        study.settled(path, tmp_path, None)
 
 
 def test_a_room_delays_nothing_before_its_direct_sound_and_fades():

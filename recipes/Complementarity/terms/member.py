@@ -42,7 +42,7 @@ from acorl_sb.training.speech import SpeechSettings, TrainingSet
 from acorl_sb.training.term_settings import TermSettings
 from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.files import atomic_path, write_text
-from terms import figures, sets
+from terms import capacity, figures, sets
 
 # Of the check after an epoch, which chooses a checkpoint: utterances of a speaker, by set.
 CHECK = {"speechocean762": 5, "commonvoice_one": 2}
@@ -73,6 +73,9 @@ def train(tree, folder: Path, seed: int, name: str) -> None:
     folds = settings["folds"]
     utterances = read_manifest(data / "train.csv")
     speakers = sorted({u.spk_id for u in utterances})
+    if "speakers" in spec:
+        speakers = capacity.some(speakers, spec["speakers"])
+        utterances = [u for u in utterances if u.spk_id in set(speakers)]
     fold_of = dict(zip(speakers, deal_folds(len(speakers), folds).tolist(), strict=True))
     if fold:
         utterances = [u for u in utterances if fold_of[u.spk_id] != int(fold)]

@@ -10,9 +10,11 @@ import numpy as np
 
 from acorl_sb.metrics.intervals import interval
 from acorl_sb.utils.tables import markdown
+from terms import capacity
 from terms.figures import REPLICATES, strength, weights
 from terms.sets import CONDITIONS, SCREENED, SETS
 
+PARTS = {"dev": "Development", "test": "Test"}
 POWER = 2.8  # standard errors of an effect that a two-sided 5 % test sees in 80 of 100 cases
 
 
@@ -27,10 +29,12 @@ def page(folder: Path, tree) -> str:
     """All tables, as far as there are figures."""
     parts = []
     for part in ("dev", "test"):
-        rows = read_rows(folder, tree, part)
+        found = read_rows(folder, tree, part)
+        of_cells = capacity.rows(tree)
+        rows = {name: row for name, row in found.items() if name not in of_cells}
         if rows:
             share = weights(folder / "data", part)
-            parts.append(f"## {'Development' if part == 'dev' else 'Test'} trials, clean, 2 s")
+            parts.append(f"## {PARTS[part]} trials, clean, 2 s")
             parts.append(main_table(tree, rows, share, part))
             if tree.get("by_number"):
                 parts.append("### Fused EER %, clean, by number of members")
@@ -39,6 +43,9 @@ def page(folder: Path, tree) -> str:
             parts.append(condition_table(tree, rows, share, part))
             parts.append("### Fused EER %, clean, by set")
             parts.append(set_table(rows, part))
+        if any(name in found for name in of_cells):
+            parts.append(f"## {PARTS[part]} trials, clean, 2 s: what the term gains, by capacity")
+            parts.append(capacity_table(tree, found, weights(folder / "data", part)))
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
@@ -176,6 +183,19 @@ def number_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str:
     return markdown(["ensemble", *(f"K = {k + 1}" for k in numbers)], lines) + (
         f"\n\nMeans over {len(seeds)} seeds, those that all of these rows have."
     )
+
+
+def capacity_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str:
+    """Fused EER with the term against without, by size of the members and training speakers."""
+    lines: dict[str, list[str]] = {}
+    for cell in capacity.cells(tree):
+        pair = [rows.get(name) for name in (cell.term, cell.without)]
+        line = lines.setdefault(cell.size, [cell.size])
+        line.append("")
+        if all(pair) and (seeds := pair[0].figures.keys() & pair[1].figures.keys()):
+            line[-1] = f"{told(*change(*pair, share, 'clean')[:2])}, {len(seeds)} seeds"
+    counts = [f"{n or 'all'} speakers" for n in tree["capacity"]["speakers"]]
+    return markdown(["size", *counts], list(lines.values()))
 
 
 def mean_eer(row: Row, share: dict[str, float], what: str) -> float:
