@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     settings = Settings(**{key: options[key] for key in SETTINGS})
     embed_to_file(encoder, utterances, output, settings, device)
     if distributed.rank_and_world()[0] == 0:
-        print(f"{output}: {len(utterances)} embeddings of {encoder.embedding_dim} figures")
+        print(f"{output}: {len(utterances)} embeddings of {encoder.embedding_dim} dimensions")
     return 0
 
 

@@ -36,8 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         )
     else:
         print(
-            f"{made.name}: enrolled by {made.utterances} recording(s), {made.seconds:.1f} s; "
-            f"{options['store']} holds {held} speaker(s)"
+            f"{made.name}: enrolled by {made.utterances} recording{'s' * (made.utterances != 1)}, "
+            f"{made.seconds:.1f} s; {options['store']} holds {held} speaker{'s' * (held != 1)}"
         )
     for concern in concerns:
         print(f"warning: {concern}", file=sys.stderr)

@@ -1,6 +1,6 @@
 """Error rates by group of speakers: gender, age, language, any column of a manifest or a table.
 
-    acorl groups --run_folder results/my_run --groups gender,age
+    acorl groups --run_folder results/my_run --groups gender
     acorl groups test.txt --dev dev.txt --speakers dev.csv test.csv --groups gender
     acorl groups fused_test.txt --llr --speakers test.csv --attributes accents.csv --groups accent
 

@@ -53,7 +53,7 @@ COMMANDS = {
     ),
     "groups": Command(
         "error rates by group of speakers: gender, age, any column of a manifest",
-        "acorl groups --run_folder results/my_run --groups gender,age",
+        "acorl groups --run_folder results/my_run --groups gender",
     ),
     "distil": Command(
         "distil a finished run into one student encoder",

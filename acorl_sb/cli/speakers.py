@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
             [row.name, row.enrolled, str(row.utterances), f"{row.seconds:.1f}"] for row in rows
         ]
         print(
-            f"{len(rows)} speaker(s), enrolled with {', '.join(model.names)} "
+            f"{len(rows)} speaker{'s' * (len(rows) != 1)}, enrolled with {', '.join(model.names)} "
             f"({model.hash[:12]})\n\n"
             + markdown(["speaker", "enrolled", "recordings", "seconds"], cells).rstrip()
         )

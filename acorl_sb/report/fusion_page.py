@@ -145,7 +145,7 @@ def _made(results: dict[str, Any]) -> list[Block]:
     inputs = [[i["system"], i["part"], f"{i['trials']:,}", i["path"]] for i in results["inputs"]]
     return [
         Text(made["command"], "code"),
-        Text(f"{made['time']}, {made['seconds']:.1f} s", "soft"),
+        Text(f"{made['time']}, figures computed in {made['seconds']:.1f} s", "soft"),
         Table("Versions", ["what", "version"], [list(pair) for pair in made["versions"].items()]),
         Table("Files", ["system", "part", "trials", "file"], inputs),
     ]

@@ -137,7 +137,7 @@ def interval_note(results: dict[str, Any]) -> str:
     """What stands in brackets."""
     intervals = results["intervals"]
     if not intervals["replicates"]:
-        return f"Intervals: {intervals['method']}."
+        return f"No intervals: {intervals['method'].removeprefix('none: ')}."
     return f"In brackets: {100 * intervals['level']:g} % intervals, {intervals['method']}."
 
 
