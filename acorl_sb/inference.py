@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ import torch
 from acorl_sb.data.audio import SAMPLE_RATE
 from acorl_sb.data.recording_range import RecordingRange
 from acorl_sb.data.vad import keep_speech, require_detector
-from acorl_sb.data.waves import read_wave
+from acorl_sb.data.waves import Wave, read_wave
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.wave_batches import embed_waves
 from acorl_sb.fusion import models as fusion
@@ -25,9 +25,6 @@ from acorl_sb.store import Enrolment, SpeakerStore, StoreModel, check_speaker, o
 from acorl_sb.store.store_file import refuse_other_files
 from acorl_sb.store.store_model import join
 from acorl_sb.utils.errors import UserError
-
-if TYPE_CHECKING:
-    from acorl_sb.data.waves import Wave
 
 
 class Decision(NamedTuple):

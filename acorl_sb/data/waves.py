@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 
 from acorl_sb.data.audio import RATES, SAMPLE_RATE, SHORTEST, read_audio, read_header
 from acorl_sb.utils.errors import UserError
 
-if TYPE_CHECKING:
-    import torch
-
-    Samples = np.ndarray | torch.Tensor
-    Wave = Samples | tuple[Samples, int] | str | os.PathLike
+Samples = np.ndarray | torch.Tensor
+Wave = Samples | tuple[Samples, int] | str | os.PathLike
 
 
 def read_wave(

@@ -65,8 +65,7 @@ class Evaluation:
         The keys of ``acorl evaluate``.
     fusing : dict
         Those of ``fuse.py`` that follow from them.
-    encoders : dict
-        By name.
+    encoders : dict, by name
     sides : dict
         By part: ``dev`` and ``test``, or ``scores``, which is cross-validated.
     cohort : list of Utterance or None
