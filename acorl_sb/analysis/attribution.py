@@ -81,7 +81,7 @@ def integrated_gradients(
     Attribution
         Maps (N, F, M), whose sums are the change of the score, and how far they are off.
     """
-    captum = _captum()
+    captum = load_captum()
     # Captum differentiates by the input only; without this each step would also fill the weights'
     # gradients.
     learns = [p for p in encoder.parameters() if p.requires_grad]
@@ -133,7 +133,7 @@ def occlusion(
 
     A check on the gradients: it needs none. Blocks of ``window`` (frames, bands) lie side by side.
     """
-    captum = _captum()
+    captum = load_captum()
     method = captum.Occlusion(lambda x, v: score(encoder, x, v))
     maps = torch.zeros(features.shape)
     with torch.no_grad():
@@ -198,11 +198,12 @@ def mean_drop(whole: torch.Tensor, curves: torch.Tensor) -> np.ndarray:
     return (whole[:, None] - curves).mean(1).numpy()
 
 
-def _captum():
+def load_captum():
+    """The module ``captum.attr``; ``UserError`` where the package is missing."""
     try:
         import captum.attr
     except ImportError:
         raise UserError(
-            "attribution needs the package captum; install it with: pip install captum"
+            "attribution needs the package captum: pip install 'acorl_sb[attribution]'"
         ) from None
     return captum.attr

@@ -18,6 +18,7 @@ from speechbrain.utils.distributed import infer_device
 
 from acorl_sb.analysis.analyse_options import AnalyseOptions
 from acorl_sb.analysis.analysis_run import attribute_members, compare_members
+from acorl_sb.analysis.attribution import load_captum
 from acorl_sb.analysis.compare import (
     without_nan,
 )
@@ -40,6 +41,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; its exit code."""
     loaded = read(AnalyseOptions, sys.argv[1:] if argv is None else argv, __doc__, Device)
     options = loaded.hparams
+    load_captum()  # before minutes of work that a missing package would lose
     run_folder = Path(options["run_folder"])
     inputs = read_inputs(
         run_folder,
