@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,23 @@ def measure(options: dict[str, Any]) -> dict[str, Any]:
         found = group_errors(scores, test.trials.known_labels, *speakers["test"], groups, settings)
     except ValueError as error:
         raise UserError(f"{system.scores['test']}: {error}") from None
-    return {"scores": system.scores["test"], "threshold_source": source, **found, **maps}
+    path = str(Path(system.scores["test"]).absolute())
+    return {"scores": path, "threshold_source": source, **found, **maps}
+
+
+def refuse_other_scores(path: Path, scores: str) -> None:
+    """``UserError`` where ``path``, a finished ``groups.json``, is of other scores than these."""
+    if not path.exists():
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))["scores"]
+    except (OSError, ValueError, TypeError, KeyError):
+        before = "what is not known"
+    if before != scores:
+        raise UserError(
+            f"{path.parent}: holds results of other scores ({before}); name another folder with "
+            "--output_folder"
+        )
 
 
 def group_map(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 
 from acorl_sb.analysis.group_options import GroupOptions
-from acorl_sb.analysis.group_run import measure
+from acorl_sb.analysis.group_run import measure, refuse_other_scores
 from acorl_sb.report import write_pictures
 from acorl_sb.report.group_page import group_markdown, group_page
 from acorl_sb.report.page import as_html
@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     results = measure({key: options[key] for key in GroupOptions.model_fields})
     page = group_page(results)
     with locked(options["output_folder"]) as folder:
+        refuse_other_scores(folder / "groups.json", results["scores"])
         write_pictures(folder / "figures", page.pictures)
         write_json(folder / "groups.json", results)
         write_text(folder / "groups.md", f"# {page.title}\n\n{group_markdown(results)}")

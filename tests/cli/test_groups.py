@@ -14,6 +14,7 @@ from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.data.trials import TrialList
 from acorl_sb.fusion.calibration import LinearCalibration
 from acorl_sb.utils.errors import UserError
+from tests.commands import checksums
 
 
 def make_part(folder, part, seed):
@@ -63,6 +64,17 @@ def test_a_run_is_calibrated_and_decided_by_its_development_part(run_folder, cap
     }  # fmt: skip
     assert [g for g, r in rows.items() if r["figures"]] == ["m, 18 to 60"]
     assert "| m, 18 to 60 |" in capsys.readouterr().out
+
+
+def test_results_of_other_scores_stay(run_folder, tmp_path):
+    first = run("--run_folder", "run", "--groups", "gender")
+    assert run("--run_folder", "run", "--groups", "gender+age")["scores"] == first["scores"]
+    kept = checksums(tmp_path / "out")
+    make_part(tmp_path / "other", "test", 5)
+    with pytest.raises(UserError, match="out"):
+        run("other/scores/score-logistic/test.txt", "--speakers", "other/manifest/test.csv",
+            "--groups", "gender")  # fmt: skip
+    assert checksums(tmp_path / "out") == kept
 
 
 def test_the_page_and_its_pictures(run_folder, tmp_path):
