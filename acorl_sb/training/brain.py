@@ -21,9 +21,8 @@ from acorl_sb.complementarity import Objective, bounded_loss
 from acorl_sb.encoders.encoder import same_features
 from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFoldReferences
 from acorl_sb.training.batchnorm import fixed_batch_statistics
-from acorl_sb.training.dataset import Batch
+from acorl_sb.training.dataset import Batch, two_views
 from acorl_sb.training.epochs import EpochBrain
-from acorl_sb.training.views import augmented, two_views
 from acorl_sb.utils.distributed import average_gradients, unwrapped
 
 
@@ -47,9 +46,16 @@ class SpeakerBrain(EpochBrain):
         inputs = batch.inputs  # (B, T)
         mask = None
         if stage == sb.Stage.TRAIN:
-            inputs = augmented(inputs, self.hparams.augment)
+            inputs = self.augmented(inputs)
             mask = getattr(self.hparams, "mask", None)
         return self.embed(inputs, mask and functools.partial(mask, labels=batch.labels))
+
+    def augmented(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Inputs (B, T) as training sees them."""
+        if self.hparams.augment is None:
+            return inputs
+        whole = torch.ones(len(inputs), device=inputs.device)  # relative lengths (B,)
+        return self.hparams.augment(inputs, whole)[0]
 
     def embed(self, inputs: torch.Tensor, mask: Callable[..., torch.Tensor] | None = None):
         """What ``compute_forward`` returns, of inputs (B, T) as they are.
@@ -120,7 +126,7 @@ class ComplementaryBrain(SpeakerBrain):
             batch = self.term_batches(self.global_step).to(self.device)
             with fixed_batch_statistics(self.modules["encoder"]):
                 if self.second_view is None:
-                    predictions = self.embed(augmented(batch.inputs, self.hparams.augment))
+                    predictions = self.embed(self.augmented(batch.inputs))
                 else:
                     batch = two_views(batch, self.second_view)
                     predictions = self.embed(batch.inputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -31,6 +31,19 @@ def collate(rows: Sequence[tuple[torch.Tensor, int, int]]) -> Batch:
     """Rows of ``CropDataset`` -> one ``Batch``."""
     inputs, labels, items = zip(*rows, strict=True)
     return Batch(torch.stack(inputs), torch.tensor(labels), torch.tensor(items))
+
+
+def two_views(batch: Batch, augment: Callable) -> Batch:
+    """A batch of 2 B items: those of ``batch`` (B), then the same in the same order, augmented.
+
+    It is what ``acorl_sb.complementarity.Agreement`` asks for.
+    """
+    noisy, _ = augment(batch.inputs, torch.ones(len(batch.inputs), device=batch.inputs.device))
+    if noisy.shape != batch.inputs.shape:
+        raise ValueError(
+            f"the second view of inputs {tuple(batch.inputs.shape)} is {tuple(noisy.shape)}"
+        )
+    return Batch(torch.cat([batch.inputs, noisy]), batch.labels.repeat(2), batch.items.repeat(2))
 
 
 def change_speed(wave: torch.Tensor, speed: float | Fraction) -> torch.Tensor:

@@ -29,7 +29,7 @@ class TermSettings:
     each : int
         Items of every class in such a batch; 1: drawn evenly over items.
     second_view : callable(inputs, relative lengths) -> the same, or None
-        Such a batch is seen as it is and, below it, once more under this (``views.two_views``);
+        Such a batch is seen as it is and, below it, once more under this (``dataset.two_views``);
         None: once, augmented as the task's batch is.
     mask : AttributionMask or None
         Hides bins of the task's batch from the member, with or without an objective.
