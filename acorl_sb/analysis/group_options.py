@@ -6,6 +6,14 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from acorl_sb.metrics.judging_keys import (
+    CostPoints,
+    FalseAlarmCost,
+    Level,
+    MissCost,
+    Replicates,
+    check_replicates,
+)
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.options import Fraction, Options, Several, Text
 
@@ -51,15 +59,11 @@ class GroupOptions(Options):
     threshold: float | None = Field(
         None, description="of FMR and FNMR; null: EER threshold of dev, or of the trials themselves"
     )
-    points: Annotated[Several[Fraction], Field(min_length=1)] = Field(
-        [0.01, 0.05], description="priors of the cost points"
-    )
-    c_miss: float = Field(1.0, gt=0, description="cost of a miss")
-    c_fa: float = Field(1.0, gt=0, description="cost of a false alarm")
-    replicates: int = Field(
-        1000, ge=0, le=1_000_000, description="bootstrap draws of speakers; 0 for no intervals"
-    )
-    level: Fraction = Field(0.95, description="level of the intervals")
+    points: CostPoints = Field([0.01, 0.05])
+    c_miss: MissCost = 1.0
+    c_fa: FalseAlarmCost = 1.0
+    replicates: Replicates = 1000
+    level: Level = 0.95
     least_speakers: int = Field(5, ge=5, description="groups of fewer are not measured")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="of the bootstrap")
     output_folder: Text = Field("results/groups", description="where everything is written")
@@ -69,8 +73,7 @@ class GroupOptions(Options):
             raise UserError("give either a score file or --run_folder, and not both")
         if self.test and len(self.test) > 1:
             raise UserError(f"one score file is looked at, not {len(self.test)}; fuse them first")
-        if 0 < self.replicates < 20:
-            raise UserError("an interval needs at least 20 replicates; 0 switches intervals off")
+        check_replicates(self.replicates)
         if self.calibrate_by and not (self.dev or self.run_folder):
             raise UserError("--calibrate_by needs development scores: --dev")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +12,14 @@ from acorl_sb.fusion.judging import Settings
 from acorl_sb.fusion.models import LABELS
 from acorl_sb.fusion.systems import System, from_run_folder, name_systems
 from acorl_sb.fusion.validation import Recipe
+from acorl_sb.metrics.judging_keys import (
+    CostPoints,
+    FalseAlarmCost,
+    Level,
+    MissCost,
+    Replicates,
+    check_replicates,
+)
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.options import Fraction, Options, Several, Text, read
 
@@ -100,15 +108,11 @@ class FuseOptions(Options):
     cohort_top: int = Field(
         100, ge=1, description="nearest cohort members that a cohort mean is taken over"
     )
-    points: Annotated[Several[Fraction], Field(min_length=1)] = Field(
-        [0.01, 0.05], description="priors of the cost points"
-    )
-    c_miss: float = Field(1.0, gt=0, description="cost of a miss")
-    c_fa: float = Field(1.0, gt=0, description="cost of a false alarm")
-    replicates: int = Field(
-        1000, ge=0, le=1_000_000, description="bootstrap draws of speakers; 0 for no intervals"
-    )
-    level: Fraction = Field(0.95, description="level of the intervals")
+    points: CostPoints = Field([0.01, 0.05])
+    c_miss: MissCost = 1.0
+    c_fa: FalseAlarmCost = 1.0
+    replicates: Replicates = 1000
+    level: Level = 0.95
     folds: int = Field(5, ge=3, description="folds of speakers, where there is one set only")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="of folds and bootstrap")
     exhaustive: int = Field(
@@ -116,8 +120,7 @@ class FuseOptions(Options):
     )
 
     def check(self) -> None:
-        if 0 < self.replicates < 20:
-            raise UserError("an interval needs at least 20 replicates; 0 switches intervals off")
+        check_replicates(self.replicates)
         for key in ("points", "quality"):
             if len(set(getattr(self, key))) < len(getattr(self, key)):
                 raise UserError(f"the key {key!r} must list each once, not {getattr(self, key)}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from acorl_sb.metrics.judging_keys import FalseAlarmCost, Level, MissCost, Replicates
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.option_kinds import ABSENT
 from acorl_sb.utils.options import Fraction, Name, Options, Seconds, Text, built
@@ -86,12 +87,10 @@ class ScoreOptions(Options):
     points: Annotated[list[Fraction], Field(min_length=1)] = Field(
         [0.01, 0.05], description="priors of the cost points"
     )
-    c_miss: float = Field(1.0, gt=0, description="cost of a miss")
-    c_fa: float = Field(1.0, gt=0, description="cost of a false alarm")
-    replicates: int = Field(
-        1000, ge=0, le=1_000_000, description="bootstrap draws of speakers; 0 for no intervals"
-    )
-    level: Fraction = Field(0.95, description="level of the intervals")
+    c_miss: MissCost = 1.0
+    c_fa: FalseAlarmCost = 1.0
+    replicates: Replicates = 1000
+    level: Level = 0.95
     seed: int = Field(0, ge=0, le=2**32 - 1, description="of bootstrap draws and cohort")
     score_form: Literal["speechbrain", "wespeaker", "kaldi"] | None = Field(
         None, description="of the score files; null: speechbrain, or kaldi without labels"
