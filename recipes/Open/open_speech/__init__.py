@@ -1,1 +1,1 @@
-"""Stages of the recipe: who trains and tests, speech in one array, training, calibration, figures."""
+"""Stages of the recipe: data, speech in one array, training, calibration, figures, the card."""

@@ -1,4 +1,4 @@
-"""All training speech in one array, as it is and through a speech codec; batches are cut from it."""
+"""All training speech in one array, plain and through a codec; batches are cut from it."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def edges(utterances) -> np.ndarray:
 
 
 class Bank(NamedTuple):
-    """``speech`` (2, S) int16 at all speeds; item i is ``starts[i]`` to ``starts[i] + lengths[i]``."""
+    """``speech`` (2, S) int16 at all speeds; row i is ``lengths[i]`` long from ``starts[i]``."""
 
     speech: torch.Tensor
     starts: np.ndarray
@@ -157,8 +157,8 @@ def at_speed(speech: np.ndarray, speed: float, device) -> torch.Tensor:
 class Places(Dataset):
     """Where a training crop lies: ``[draw, item]`` -> ((start, length, offset), label, item)."""
 
-    def __init__(self, bank: Bank, labels, crop: int, seed: int):
-        self.starts, self.lengths, self.labels = bank.starts, bank.lengths, labels
+    def __init__(self, bank: Bank, rows: np.ndarray, labels, crop: int, seed: int):
+        self.starts, self.lengths, self.labels = bank.starts[rows], bank.lengths[rows], labels
         self.crop, self.seed = crop, seed
 
     def __len__(self) -> int:
@@ -237,21 +237,27 @@ class Heard(nn.Module):
 
 
 class OpenSpeech(TrainingData):
-    """The training pieces at all speeds, cut on the device; the EER across sessions as the check."""
+    """Training pieces at all speeds, cut on the device; the EER across sessions as the check."""
 
     kind = SpeakerMembers()
 
-    def __init__(self, bank: Bank, pieces, speeds, dev):
+    def __init__(self, bank: Bank, pieces, speeds, fewest: int, dev):
         self.bank, self.dev = bank, dev
         natural = sorted({u.spk_id for u in pieces})
         index = {speaker: i for i, speaker in enumerate(natural)}
         self.classes = [f"{name} x{s:g}" if s != 1 else name for s in speeds for name in natural]
-        self.labels = [
-            i * len(natural) + index[u.spk_id] for i in range(len(speeds)) for u in pieces
-        ]
+        speaker = np.array([index[u.spk_id] for u in pieces])
+        # A speaker of few pieces has each several times.
+        times = np.maximum(1, np.rint(fewest / np.bincount(speaker)[speaker]).astype(int))
+        once = np.repeat(np.arange(len(pieces)), times)
+        self.rows = np.concatenate([once + i * len(pieces) for i in range(len(speeds))])
+        label = np.concatenate([speaker + i * len(natural) for i in range(len(speeds))])
+        self.labels = label[self.rows].tolist()
 
     def dataset(self, settings, seed: int) -> Places:
-        return Places(self.bank, self.labels, round(settings.crop_seconds * SAMPLE_RATE), seed)
+        return Places(
+            self.bank, self.rows, self.labels, round(settings.crop_seconds * SAMPLE_RATE), seed
+        )
 
     @torch.no_grad()
     def check(self, encoder, head) -> float:
@@ -270,4 +276,4 @@ class OpenSpeech(TrainingData):
             part = part.to(device)
             clean = torch.zeros(len(part), dtype=torch.long, device=device)
             made.append(encoder(crops(self.bank, part, samples, clean)).float())
-        return torch.cat(made)
+        return torch.cat(made)[torch.from_numpy(self.rows).to(device)]

@@ -1,4 +1,4 @@
-"""Who trains, develops and tests; trials; noises and rooms. Paths of audio are below the data folder."""
+"""Who trains, develops and tests; trials; noises and rooms; paths are below the data folder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from acorl_sb.data.trials import read_trials, write_trials
 from acorl_sb.utils.files import atomic_path, write_json
 
 PIECE = 3.0  # s, the length that training utterances are cut to
-TARGETS_EACH = {"several": 12, "ocean": 60, "libri": 60}  # target trials of a speaker, about
+TARGETS_EACH = {"several": 12, "ocean": 60}  # target trials of a speaker, about
 NONTARGETS = 5.0  # non-target trials for each target trial, where there are so many
 ESC_FOLDS = {"train": "123", "test": "5"}  # ESC-10's own folds: no recording in two
 ROOMS = {"train": 120, "test": 40}
-DEV, TESTS = "several", ("several", "ocean", "libri")
+DEV, TESTS = "several", ("several", "ocean")
 
 
 def prepare(data: Path, folder: Path) -> None:
@@ -47,7 +47,6 @@ def prepare(data: Path, folder: Path) -> None:
         ("dev", "several"): [u for u in voice.dev if several(u)],
         ("test", "several"): [u for u in voice.test if several(u)],
         ("test", "ocean"): ocean.test,
-        ("test", "libri"): libri.test,
     }
     counts = {"train": {"speakers": len({u.spk_id for u in train}), "utterances": len(train)}}
     for (part, name), utterances in parts.items():
@@ -76,7 +75,7 @@ def several(utterance: Utterance) -> bool:
 
 
 def below(data: Path, utterances: Iterable[Utterance]) -> list[Utterance]:
-    """Paths relative to the data folder, so that what is prepared can be used on another machine."""
+    """Paths relative to the data folder, so that another machine can use what is prepared."""
     return [
         replace(u, wav=str(Path(u.wav).resolve().relative_to(data.resolve()))) for u in utterances
     ]
