@@ -106,7 +106,7 @@ class CropDataset(Dataset):
     def __getitems__(
         self, indices: Sequence[tuple[int, int]]
     ) -> list[tuple[torch.Tensor, int, int]]:
-        """A batch of items, which torch's loader asks for at once: one resampling for each speed."""
+        """A batch of items, as torch's loader asks for it: one resampling for each speed."""
         numbers = np.array([item // len(self.utterances) for _, item in indices])
         crops = torch.empty(len(indices), self.crop)
         for number in np.unique(numbers):
