@@ -202,6 +202,7 @@ def how(settings, data: Path, seed: int) -> SpeechSettings:
         workers=0,
         plain={},
         speeds=settings["speeds"],
+        cuda_graphs=True,
     )
 
 
