@@ -15,11 +15,13 @@ import torch
 from speechbrain.processing.features import STFT
 
 from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.utils.precision import full_precision
 
 _CLOSE = 1e-5  # of the largest entry of an embedding
 
 
 @torch.no_grad()
+@full_precision()
 def free_padding(encoder: SpeakerEncoder, device: torch.device | str = "cpu") -> int:
     """Lengths (samples) that agree after division by this number can share a batch.
 

@@ -15,10 +15,12 @@ from acorl_sb.encoders.batching import batches, free_padding, together_padded
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.utils.distributed import rank_and_world, sum_over_ranks
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.precision import full_precision
 from acorl_sb.utils.reading import shown
 
 
 @torch.no_grad()
+@full_precision()
 def embed_utterances(
     encoder: SpeakerEncoder,
     utterances: Sequence[Utterance],
@@ -85,6 +87,7 @@ def embed_utterances(
     return sum_over_ranks(z.to(device)).cpu() if world > 1 else z
 
 
+@full_precision()
 def embed_waves(
     encoder: SpeakerEncoder, waves: Sequence[np.ndarray], device: torch.device | str
 ) -> torch.Tensor:

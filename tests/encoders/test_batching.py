@@ -11,6 +11,7 @@ from acorl_sb.encoders.batching import batches, free_padding
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import embed_waves
 from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.utils.precision import full_precision
 from tests import tiny
 
 LENGTHS = [16000, 16001, 16080, 16159, 16160, 8000, 8159, 24000]
@@ -33,6 +34,7 @@ ENCODERS = {
 
 @pytest.mark.parametrize("name", ENCODERS)
 @torch.no_grad()
+@full_precision()
 def test_each_gets_in_its_batch_what_it_gets_alone(name, device):
     torch.manual_seed(0)
     make, quantum = ENCODERS[name]
