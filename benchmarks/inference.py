@@ -32,6 +32,7 @@ from acorl_sb.data.audio import SAMPLE_RATE, read_audio
 from acorl_sb.data.embeddings import read_embeddings
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.encoders.batching import batches, free_padding, together_padded
+from acorl_sb.encoders.extraction import embed_padded
 from acorl_sb.encoders.member_folder import build_encoder, load_member, save_member
 from acorl_sb.encoders.shards import Settings, embed_to_file
 from acorl_sb.encoders.trusted import read_yaml
@@ -132,8 +133,8 @@ def ready(folder: Path, utterances: Sequence[Utterance], device: str) -> Callabl
     made = []
     for rows in parts:
         waves = [torch.from_numpy(read_audio(utterances[row].wav)) for row in rows]
-        made.append(together_padded(waves).to(device))
-    return lambda: torch.cat([encoder(batch) for batch in made]).cpu().numpy()
+        made.append((together_padded(waves).to(device), [len(wave) for wave in waves]))
+    return lambda: torch.cat([embed_padded(encoder, *batch) for batch in made]).cpu().numpy()
 
 
 def speed(
