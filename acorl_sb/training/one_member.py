@@ -207,9 +207,8 @@ def make_teller(settings: Settings, folder: Path, dev_figure: str) -> EpochTelle
 def make_loader(data: TrainingData, settings: Settings, seed: int) -> DataLoader:
     """This rank's training batches, whatever is random in them following from ``seed``."""
     rank, world = rank_and_world()
-    sampler = StepSampler(
-        len(data.labels), settings.batch_size, settings.epoch_steps, seed, rank, world
-    )
+    count, size, steps = len(data.labels), settings.batch_size, settings.epoch_steps
+    sampler = StepSampler(count, size, steps, seed, rank, world, data.weights)
     return DataLoader(
         data.dataset(settings, seed),
         batch_sampler=sampler,
