@@ -103,15 +103,16 @@ def training(rows: Rows, device: torch.device, small: bool) -> None:
         times = -(-steps * batch // len(files))
         heard = [replace(u, id=f"{u.id}-{k}") for k in range(times) for u in files]
         for channels in (8,) if small else (128, 1024):
-            for precision in ("fp32", "bf16"):
+            for precision, workers in (("fp32", 0), ("fp32", 4), ("bf16", 4)):
                 args = argparse.Namespace(
-                    steps=steps, batch=batch, seconds=1.5, channels=channels, workers=0,
+                    steps=steps, batch=batch, seconds=1.5, channels=channels, workers=workers,
                     augment=True, cache_mb=1500, device=str(device), precision=precision,
                 )  # fmt: skip
-                folder = Path(name, f"{channels}-{precision}")
+                folder = Path(name, f"{channels}-{precision}-{workers}")
                 folder.mkdir()
                 of_recipe = "default recipe" if channels == 128 else f"{channels} channels"
-                against_loops(rows, f"{of_recipe}, {precision}", folder, heard, args, rounds)
+                title = f"{of_recipe}, {precision}, {workers} loader processes"
+                against_loops(rows, title, folder, heard, args, rounds)
 
 
 def against_loops(rows: Rows, name: str, folder: Path, heard, args, rounds: int) -> None:
@@ -180,10 +181,9 @@ def profile(rows: Rows, device: torch.device, small: bool) -> None:
 
 def count_waits(folder: Path, device: torch.device) -> None:
     """Prints how often a step makes the CPU wait for the GPU, and where."""
-    brain, dataset, sampler = step_profile.make(folder, device, step_profile.Parts(device))
-    batches = [step_profile.collate([dataset[i] for i in sampler.indices(s)]) for s in range(12)]
+    brain, batch_of = step_profile.make(folder, device, step_profile.Parts(device))
     found: Counter[str] = Counter()
-    for number, batch in enumerate(batches):
+    for number, batch in enumerate([batch_of(step) for step in range(12)]):
         if number == 2:
             torch.cuda.set_sync_debug_mode("warn")
         with warnings.catch_warnings(record=True) as caught:

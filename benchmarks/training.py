@@ -48,6 +48,7 @@ from acorl_sb.encoders.member_folder import build_encoder
 from acorl_sb.training.brain import SpeakerBrain
 from acorl_sb.training.dataset import CropDataset, StepSampler, collate
 from acorl_sb.training.heads import AAMHead
+from acorl_sb.training.loading import AugmentedBatches, as_it_is
 from acorl_sb.training.members import train_members
 from acorl_sb.training.speech import SpeechSettings, TrainingSet
 from acorl_sb.utils.memory import keep_freed_memory
@@ -161,19 +162,24 @@ def our_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespace
     encoder = make_encoder(args.channels)
     sampler = StepSampler(len(utterances), args.batch, args.steps, seed=0)
     labels = [int(u.spk_id[1:]) for u in utterances]
+    dataset = CropDataset(utterances, labels, args.seconds, seed=0, cache_mb=args.cache_mb)
+    augment = make_augmenter() if args.augment else None
+    early = augment is not None and args.device != "cpu"  # as train_member has it
     loader = DataLoader(
-        CropDataset(utterances, labels, args.seconds, seed=0, cache_mb=args.cache_mb),
+        AugmentedBatches(dataset, augment, sampler, 0) if early else dataset,
         batch_sampler=sampler,
-        collate_fn=collate,
+        collate_fn=as_it_is if early else collate,
         num_workers=args.workers,
         pin_memory=torch.cuda.is_available(),
+        persistent_workers=args.workers > 0,
     )
     hparams = {
         "name": "ours",
         "seed": 0,
         "total_steps": 10**6,
         "lr_schedule": WarmCoolDecayLRSchedule(0.001, 100, 100, 10**6),
-        "augment": make_augmenter() if args.augment else None,
+        "augment": augment,
+        "augmented": early,
         "dev_error": lambda encoder: 0.0,
         "sampler": sampler,
         "log_file": folder / "log.jsonl",
