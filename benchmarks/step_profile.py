@@ -182,7 +182,7 @@ def make(folder: Path, device: torch.device, parts: Parts, precision: str = "fp3
 
     def batch_of(step: int) -> Batch:
         if not early:
-            return collate([dataset[i] for i in sampler.indices(step)])
+            return collate(dataset.__getitems__(sampler.indices(step)))
         return Batch(*(t.pin_memory() for t in augmented.__getitems__(sampler.indices(step))))
 
     hparams = {

@@ -53,7 +53,8 @@ class AugmentedBatches(Dataset):
 
     def __getitems__(self, indices: Sequence[tuple[int, int]]) -> Batch:
         """The batch of one step, from ``StepSampler.indices``."""
-        batch = collate([self.dataset[index] for index in indices])
+        read = getattr(self.dataset, "__getitems__", None)  # which torch's loader prefers too
+        batch = collate(read(indices) if read else [self.dataset[index] for index in indices])
         step = indices[0][0] // self.draws + 1
         seed_step(self.seed, step, self.rank, stream=1)
         inputs, _ = self.augment(batch.inputs, torch.ones(len(batch.inputs)))

@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 from acorl_sb.complementarity import Independent, Objective, out_of_fold
 from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFoldReferences
 from acorl_sb.training.brain import ComplementaryBrain, SpeakerBrain
+from acorl_sb.training.graphs import replay_network
 from acorl_sb.training.loading import make_loader
 from acorl_sb.training.provenance import (
     member_settings,
@@ -28,7 +29,7 @@ from acorl_sb.training.provenance import (
     reference_weights,
     run_settings,
 )
-from acorl_sb.training.settings import Settings, check_accumulation
+from acorl_sb.training.settings import Settings, check_accumulation, check_graphs
 from acorl_sb.training.term_settings import TermSettings
 from acorl_sb.training.train_loggers import LOGS, EpochTeller
 from acorl_sb.training.training_data import TrainingData
@@ -136,6 +137,9 @@ def train_member(
     parameters = sum(p.numel() for p in encoder.parameters())
     size, count = parameters / 1e6, len(data.classes)
     logger.info("%s: training %.2f M parameters, %d classes, seed %d", name, size, count, seed)
+    if check_graphs(settings, run_opts, objective):
+        waves = kind.noise(settings.batch_size, settings)
+        replay_network(brain.modules["encoder"], waves.to(brain.device))
     fit(brain, counter, loader)
     if hparams["teller"] is not None:
         hparams["teller"].close()

@@ -123,6 +123,9 @@ class TrainingKeys(LearningKeys):
     crop_seconds: Seconds = Field(description="length of a training example, s")
     speeds: Speeds = Field([1.0], description="each speed of a voice is a speaker of its own")
     cache_mb: float = Field(0.0, ge=0, description="decoded audio kept in memory, MB")
+    cuda_graphs: bool = Field(
+        False, description="on one GPU, replay the network as a CUDA graph; docs/training.md"
+    )
 
     def check(self) -> None:
         LearningKeys.check(self)
@@ -277,5 +280,5 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 # What decides a member's weights; the others of TrainingKeys do not.
-FAST = ("cache_mb", "workers", "train_logger")
+FAST = ("cache_mb", "workers", "train_logger", "cuda_graphs")
 DECISIVE = tuple(key for key in TrainingKeys.model_fields if key not in FAST)
