@@ -28,8 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.training.brain import SpeakerBrain
-from acorl_sb.training.dataset import CropDataset, StepSampler, collate
+from acorl_sb.training.dataset import Batch, CropDataset, StepSampler, collate
 from acorl_sb.training.heads import AAMHead
+from acorl_sb.training.loading import AugmentedBatches
 from acorl_sb.utils.memory import keep_freed_memory
 from benchmarks.step_time import BATCH, SECONDS, SPEAKERS, encoder
 from benchmarks.targets import Rows
@@ -123,14 +124,14 @@ def measure(folder: Path, device: torch.device, steps: int, precision: str = "fp
 
 
 def _measure(parts: Parts, folder: Path, device: torch.device, steps: int, precision: str):
-    brain, dataset, sampler = make(folder, device, parts, precision)
+    brain, batch_of = make(folder, device, parts, precision)
     whole, least = [], []
     bare = encoder().to(device).train()
     head = AAMHead(bare.embedding_dim, SPEAKERS).to(device)
     adam = torch.optim.Adam([*bare.parameters(), *head.parameters()], lr=0.001)
     ready = torch.randn(BATCH, 1 + int(100 * SECONDS), 40, device=device)
     labels = torch.arange(BATCH, device=device) % SPEAKERS
-    load = parts.timed("loader", lambda s: collate([dataset[i] for i in sampler.indices(s)]))
+    load = parts.timed("loader", batch_of)
     step_of = parts.timed("the rest", brain.fit_batch)
 
     def step(number: int) -> None:
@@ -164,7 +165,7 @@ def _measure(parts: Parts, folder: Path, device: torch.device, steps: int, preci
 
 
 def make(folder: Path, device: torch.device, parts: Parts, precision: str = "fp32"):
-    """A Brain as train.py makes it, its parts timed, with data and sampler."""
+    """A Brain as train.py makes it, its parts timed, and what makes the batch of a step."""
     member = encoder()
     generator = np.random.default_rng(0)
     n, utterances = int((SECONDS + 1) * RATE), []
@@ -175,12 +176,22 @@ def make(folder: Path, device: torch.device, parts: Parts, precision: str = "fp3
     labels = [i % SPEAKERS for i in range(len(utterances))]
     dataset = CropDataset(utterances, labels, SECONDS, seed=0, cache_mb=1500)
     sampler = StepSampler(len(utterances), BATCH, 10**6, seed=0)
+    early = device.type != "cpu"  # as train_member has it
+    augment = parts.timed("augmentation", make_augmenter())
+    augmented = AugmentedBatches(dataset, augment, sampler, 0)
+
+    def batch_of(step: int) -> Batch:
+        if not early:
+            return collate(dataset.__getitems__(sampler.indices(step)))
+        return Batch(*(t.pin_memory() for t in augmented.__getitems__(sampler.indices(step))))
+
     hparams = {
         "name": "member",
         "seed": 0,
         "total_steps": 10**6,
         "lr_schedule": lambda optimizer, step: None,
-        "augment": parts.timed("augmentation", make_augmenter().to(device)),
+        "augment": augment,
+        "augmented": early,
         "dev_error": lambda encoder: 0.0,
         "sampler": sampler,
         "log_file": folder / "log.jsonl",
@@ -198,7 +209,7 @@ def make(folder: Path, device: torch.device, parts: Parts, precision: str = "fp3
     brain.modules.head.forward = parts.timed("loss", brain.modules.head.forward)
     brain.optimizers_step = parts.timed("optimizer", brain.optimizers_step)
     brain.on_fit_batch_end = parts.timed("logging", brain.on_fit_batch_end)
-    return brain, dataset, sampler
+    return brain, batch_of
 
 
 if __name__ == "__main__":
