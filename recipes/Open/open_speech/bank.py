@@ -157,8 +157,8 @@ def at_speed(speech: np.ndarray, speed: float, device) -> torch.Tensor:
 class Places(Dataset):
     """Where a training crop lies: ``[draw, item]`` -> ((start, length, offset), label, item)."""
 
-    def __init__(self, bank: Bank, rows: np.ndarray, labels, crop: int, seed: int):
-        self.starts, self.lengths, self.labels = bank.starts[rows], bank.lengths[rows], labels
+    def __init__(self, bank: Bank, labels, crop: int, seed: int):
+        self.starts, self.lengths, self.labels = bank.starts, bank.lengths, labels
         self.crop, self.seed = crop, seed
 
     def __len__(self) -> int:
@@ -196,6 +196,8 @@ class Heard(nn.Module):
         Of crops that are ``coded``, in a ``room``, with ``noise``, of a ``band``.
     snr : (float, float), dB
     """
+
+    on_device = True
 
     def __init__(self, bank: Bank, samples: int, share, snr):
         super().__init__()
@@ -247,17 +249,14 @@ class OpenSpeech(TrainingData):
         index = {speaker: i for i, speaker in enumerate(natural)}
         self.classes = [f"{name} x{s:g}" if s != 1 else name for s in speeds for name in natural]
         speaker = np.array([index[u.spk_id] for u in pieces])
-        # A speaker of few pieces has each several times.
-        times = np.maximum(1, np.rint(fewest / np.bincount(speaker)[speaker]).astype(int))
-        once = np.repeat(np.arange(len(pieces)), times)
-        self.rows = np.concatenate([once + i * len(pieces) for i in range(len(speeds))])
-        label = np.concatenate([speaker + i * len(natural) for i in range(len(speeds))])
-        self.labels = label[self.rows].tolist()
+        labels = [speaker + i * len(natural) for i in range(len(speeds))]
+        self.labels = np.concatenate(labels).tolist()
+        # A speaker of few pieces is drawn as often as one of ``fewest``.
+        often = np.tile(np.maximum(1, fewest / np.bincount(speaker)[speaker]), len(speeds))
+        self.weights = often / often.mean()
 
     def dataset(self, settings, seed: int) -> Places:
-        return Places(
-            self.bank, self.rows, self.labels, round(settings.crop_seconds * SAMPLE_RATE), seed
-        )
+        return Places(self.bank, self.labels, round(settings.crop_seconds * SAMPLE_RATE), seed)
 
     @torch.no_grad()
     def check(self, encoder, head) -> float:
@@ -276,4 +275,4 @@ class OpenSpeech(TrainingData):
             part = part.to(device)
             clean = torch.zeros(len(part), dtype=torch.long, device=device)
             made.append(encoder(crops(self.bank, part, samples, clean)).float())
-        return torch.cat(made)[torch.from_numpy(self.rows).to(device)]
+        return torch.cat(made)

@@ -121,7 +121,7 @@ def how(tree, spec, bank: Bank, device: torch.device) -> SpeechSettings:
         augment=Heard(bank, samples, tree["share"], tree["snr"]),
         view="utterance",
         cache_mb=0,
-        workers=2 if device.type == "cuda" else 0,
+        workers=3 if device.type == "cuda" else 0,
         plain={},
     )
 
