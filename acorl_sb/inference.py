@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from acorl_sb.data.waves import Wave, read_wave
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.wave_batches import embed_waves
 from acorl_sb.fusion import models as fusion
+from acorl_sb.fusion.answers import Comparison, Decision
+from acorl_sb.fusion.default_run import load_default
 from acorl_sb.fusion.disagreement import Disagreement
 from acorl_sb.fusion.finished_run import FinishedRun, check_seconds, load_run
 from acorl_sb.fusion.saved_run import save_run
@@ -24,40 +26,8 @@ from acorl_sb.metrics import bayes_threshold
 from acorl_sb.store import Enrolment, SpeakerStore, StoreModel, check_speaker, open_store
 from acorl_sb.store.store_file import refuse_other_files
 from acorl_sb.store.store_model import join
+from acorl_sb.store.store_options import VERIFIER_KEYS
 from acorl_sb.utils.errors import UserError
-
-
-class Decision(NamedTuple):
-    """``llr`` (natural log) of same against different speaker; accepted at or above threshold.
-
-    ``std`` is the standard deviation of the members' own LLRs, where the verifier has a ``spread``.
-    """
-
-    llr: float
-    threshold: float
-    accepted: bool
-    std: float | None = None
-
-
-class Comparison(NamedTuple):
-    """A decision on two waves and what it is made of.
-
-    ``cosines`` and ``weights`` are by member; ``llr`` is ``bias`` plus the sum of their products,
-    ``std`` as in ``Decision``.
-    """
-
-    llr: float
-    threshold: float
-    accepted: bool
-    cosines: dict[str, float]
-    weights: dict[str, float]
-    bias: float
-    std: float | None = None
-
-    @property
-    def decision(self) -> Decision:
-        """The decision alone."""
-        return Decision(self.llr, self.threshold, self.accepted, self.std)
 
 
 class Verifier:
@@ -186,7 +156,35 @@ class Verifier:
 
         Raises ``UserError`` for a run that is not finished, damaged, of one member, or not trusted.
         """
-        run = load_run(folder, trust, members, uncertainty)
+        return cls._of(load_run(folder, trust, members, uncertainty), options)
+
+    @classmethod
+    def default(cls, **options) -> Verifier:
+        """The encoder that the package brings, calibrated across sessions; docs/open.md.
+
+        ``options`` are the constructor's; nothing is downloaded. Raises ``UserError`` where its
+        files are missing or damaged.
+        """
+        return cls._of(load_default(), options)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], **more) -> Verifier:
+        """By a command's options, those of ``RunKeys``; ``more`` are the constructor's.
+
+        Without ``run_folder`` it is the default. Raises ``UserError`` as these do, and for the
+        ``uncertainty`` of the default, which is one encoder.
+        """
+        more |= {key: options[key] for key in VERIFIER_KEYS}
+        uncertainty = options.get("uncertainty", False)
+        if options["run_folder"] is not None:
+            folder, trust = options["run_folder"], options["trust"]
+            return cls.from_run(folder, trust, uncertainty=uncertainty, **more)
+        if uncertainty:
+            raise UserError("uncertainty: one encoder cannot disagree with itself; name run_folder")
+        return cls.default(**more)
+
+    @classmethod
+    def _of(cls, run: FinishedRun, options: dict[str, Any]) -> Verifier:
         options.setdefault("score_seconds", run.score_seconds)
         options.setdefault("calibrated_on", run.calibrated_on)
         options.setdefault("spread", run.spread)

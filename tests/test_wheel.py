@@ -12,8 +12,11 @@ import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
+from tests import spoken
 from tests.cli.test_train import TINY
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,6 +78,7 @@ def acorl(wheel, tmp_path_factory):
 def test_the_wheel_holds_every_file_of_the_package(wheel):
     held = set(zipfile.ZipFile(wheel).namelist())
     files = [path for path in (ROOT / "acorl_sb").rglob("*") if path.suffix not in ("", ".pyc")]
+    assert {path.name for path in files} >= {"embedding_model.safetensors", "model.json"}
     files += (ROOT / "hparams").rglob("*.yaml")
     names = {path.relative_to(ROOT).as_posix() for path in files if path.is_file()}
     wanted = {n if n.startswith("acorl_sb/") else f"acorl_sb/{n}" for n in names}
@@ -94,3 +98,14 @@ def test_a_run_from_an_empty_folder(acorl):
     results = json.loads((empty / "fused" / "results.json").read_text())
     assert results["table"] and (empty / "fused" / "report.html").stat().st_size > 10_000
     assert {path.name for path in empty.iterdir()} == {"voices", "run", "fused"}
+
+
+def test_two_recordings_are_compared_without_any_run(acorl):
+    call_acorl, empty = acorl
+    voice = spoken.sentence()
+    for name, wave in (("one", voice[:32000]), ("two", voice[32000:64000])):
+        soundfile.write(empty / f"{name}.wav", wave, 16000)
+    made = json.loads(call_acorl("verify", "one.wav", "two.wav", "--format", "json"))
+    assert set(made["cosines"]) == {"open"} and np.isfinite(made["llr"])
+    for name in ("one", "two"):
+        (empty / f"{name}.wav").unlink()

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from acorl_sb.demo import build, launch
 from acorl_sb.inference import Verifier
-from acorl_sb.store.store_options import VERIFIER_KEYS, RunKeys
+from acorl_sb.store.store_options import RunKeys
 from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.options import Text, read
 
@@ -32,12 +32,7 @@ class DemoOptions(RunKeys):
 def main(argv: list[str] | None = None) -> int:
     """Run the command; ``argv`` is what follows its name, None: the process's own."""
     options = read(DemoOptions, sys.argv[1:] if argv is None else argv, __doc__).hparams
-    verifier = Verifier.from_run(
-        options["run_folder"],
-        options["trust"],
-        store=options["store"],
-        **{key: options[key] for key in VERIFIER_KEYS},
-    )
+    verifier = Verifier.from_options(options, store=options["store"])
     page = build(verifier, **{key: options[key] for key in ("p_target", "c_miss", "c_fa")})
     print(f"http://127.0.0.1:{options['port']} until Ctrl+C", flush=True)
     launch(page, options["port"], options["browser"])

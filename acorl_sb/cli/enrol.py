@@ -13,7 +13,7 @@ import sys
 
 from acorl_sb.data.recording_range import out_of_range
 from acorl_sb.inference import Verifier
-from acorl_sb.store.store_options import VERIFIER_KEYS, EnrolOptions
+from acorl_sb.store.store_options import EnrolOptions
 from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.options import read
 
@@ -21,9 +21,7 @@ from acorl_sb.utils.options import read
 def main(argv: list[str] | None = None) -> int:
     """Run the command; ``argv`` is what follows its name, None: the process's own."""
     options = read(EnrolOptions, sys.argv[1:] if argv is None else argv, __doc__).hparams
-    verifier = Verifier.from_run(
-        options["run_folder"], options["trust"], **{key: options[key] for key in VERIFIER_KEYS}
-    )
+    verifier = Verifier.from_options(options)
     verifier.open(options["store"])
     with out_of_range() as concerns:
         made = verifier.enrol(options["name"], options["files"], options["replace"])

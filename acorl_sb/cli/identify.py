@@ -14,7 +14,7 @@ import sys
 
 from acorl_sb.data.recording_range import out_of_range
 from acorl_sb.inference import Verifier
-from acorl_sb.store.store_options import VERIFIER_KEYS, IdentifyOptions
+from acorl_sb.store.store_options import IdentifyOptions
 from acorl_sb.utils.errors import UserError, run_cli
 from acorl_sb.utils.options import read
 from acorl_sb.utils.tables import markdown
@@ -23,9 +23,7 @@ from acorl_sb.utils.tables import markdown
 def main(argv: list[str] | None = None) -> int:
     """Run the command; ``argv`` is what follows its name, None: the process's own."""
     options = read(IdentifyOptions, sys.argv[1:] if argv is None else argv, __doc__).hparams
-    verifier = Verifier.from_run(
-        options["run_folder"], options["trust"], **{key: options[key] for key in VERIFIER_KEYS}
-    )
+    verifier = Verifier.from_options(options)
     verifier.open(options["store"], create=False)
     if not len(verifier.store):
         raise UserError(f"{options['store']}: nobody is enrolled; acorl enrol does that")

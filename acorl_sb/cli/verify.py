@@ -1,10 +1,12 @@
 """Say whether two recordings are of one speaker, and what the answer is made of.
 
+    acorl verify one.wav other.wav
     acorl verify one.wav other.wav --run_folder results/my_run
     acorl verify ann who.wav --store speakers.db --run_folder results/my_run --p_target 0.01
     acorl verify one.wav other.wav --run_folder results/my_run --format json
 
-Prints the LLR (natural log, calibrated on the run's development trials), the decision by the Bayes
+Without ``run_folder`` the encoder of the package answers, docs/open.md. Prints the LLR (natural
+log, calibrated on development trials), the decision by the Bayes
 threshold of prior and costs, and each member's cosine, weight and part of the LLR. With ``store``
 the first argument is an enrolled speaker's name; with ``uncertainty`` the LLR has a standard
 deviation. docs/store.md and docs/uncertainty.md say more.
@@ -23,7 +25,7 @@ from typing import Any
 
 from acorl_sb.data.recording_range import out_of_range
 from acorl_sb.inference import Comparison, Verifier
-from acorl_sb.store.store_options import VERIFIER_KEYS, VerifyOptions
+from acorl_sb.store.store_options import VerifyOptions
 from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.options import read
 from acorl_sb.utils.tables import markdown
@@ -32,8 +34,7 @@ from acorl_sb.utils.tables import markdown
 def main(argv: list[str] | None = None) -> int:
     """Run the command; ``argv`` is what follows its name, None: the process's own."""
     options = read(VerifyOptions, sys.argv[1:] if argv is None else argv, __doc__).hparams
-    keys = {key: options[key] for key in (*VERIFIER_KEYS, "uncertainty")}
-    verifier = Verifier.from_run(options["run_folder"], options["trust"], **keys)
+    verifier = Verifier.from_options(options)
     with out_of_range() as concerns:
         if options["store"] is None:
             made = verifier.compare(options["first"], options["second"])

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from acorl_sb.encoders.shipped import OPEN
 from acorl_sb.utils.options import Options, Seconds, Text
 
 Count = Annotated[int, Field(ge=1)]
@@ -22,8 +23,10 @@ class EmbedOptions(Options):
         "Kaldi's data folders"
     )
     encoder: Text = Field(
-        description="folder of a member or of SpeechBrain's, an id of the Hugging Face hub, a file "
-        ".onnx, a YAML as in hparams/encoders, or ge2e"
+        OPEN,
+        description="open, the encoder of the package (docs/open.md), folder of a member or of "
+        "SpeechBrain's, an id of the Hugging Face hub, a file .onnx, a YAML as in "
+        "hparams/encoders, or ge2e",
     )
     output: Text = Field(description="file.npz, .safetensors, .scp or .ark, or a folder's name")
     seconds: Seconds | None = Field(

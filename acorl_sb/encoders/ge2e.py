@@ -37,7 +37,8 @@ class GE2E(nn.Module):
     Arguments
     ---------
     weights : path or None
-        A checkpoint of resemblyzer; None takes the one inside the installed package.
+        A checkpoint of resemblyzer; None takes the one inside the installed package, "" leaves
+        random ones, to be loaded from elsewhere.
     rate : float
         Windows per second.
     min_coverage : float
@@ -63,7 +64,8 @@ class GE2E(nn.Module):
         )  # (frequencies, N_MELS)
         self.register_buffer("mels", mels, persistent=False)
         self.register_buffer("window", torch.hann_window(WINDOW), persistent=False)
-        self._load(Path(weights) if weights is not None else shipped_weights())
+        if weights != "":
+            self._load(Path(weights) if weights is not None else shipped_weights())
 
     def forward(self, waves: torch.Tensor) -> torch.Tensor:
         waves = amplified(waves)

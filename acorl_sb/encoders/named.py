@@ -7,6 +7,7 @@ from pathlib import Path
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.member_folder import load_reference
 from acorl_sb.encoders.onnx_encoder import load_onnx
+from acorl_sb.encoders.shipped import OPEN, load_shipped
 from acorl_sb.encoders.trusted import read_yaml
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.packaged import find_yaml
@@ -23,10 +24,11 @@ def load_named(
 
     Arguments
     ---------
-    name : a member's folder, or one that SpeechBrain's ``EncoderClassifier.from_hparams`` reads;
-        the id of such a folder on the Hugging Face hub; an ``.onnx`` file that takes waves; the
-        YAML of an encoder, of one's own or of the package (``encoders/onnx_fbank.yaml``); or
-        ``ge2e``, the package's YAML of that encoder
+    name : ``open``, the encoder that the package brings; a member's folder, or one that
+        SpeechBrain's ``EncoderClassifier.from_hparams`` reads; the id of such a folder on the
+        Hugging Face hub; an ``.onnx`` file that takes waves; the YAML of an encoder, of one's own
+        or of the package (``encoders/onnx_fbank.yaml``); or ``ge2e``, the package's YAML of that
+        encoder
     weights : a plain state dict, for a YAML whose network does not load its own
     revision : commit, tag or branch on the hub
     trust : whether a folder or YAML may name any code, see docs/trust.md
@@ -41,6 +43,8 @@ def load_named(
         For an encoder that is not there, does not fit its weights or names other code, and for a
         YAML whose network would be left with random weights.
     """
+    if name == OPEN and weights is None and not Path(name).exists():
+        return load_shipped()
     if name == GE2E and not Path(name).exists():
         name = "encoders/ge2e.yaml"
     if not name.endswith((".yaml", ".yml")):
@@ -51,7 +55,7 @@ def load_named(
         if not Path(name).is_dir() and not _is_hub_id(name):
             raise UserError(
                 f"{name}: no such encoder; name a member's folder, an id of the Hugging Face hub "
-                f"(owner/name), a file .onnx, a .yaml with an encoder's keys, or {GE2E}"
+                f"(owner/name), a file .onnx, a .yaml with an encoder's keys, {OPEN} or {GE2E}"
             )
         key = "folder" if Path(name).is_dir() else "source"
         return load_reference({key: name, "revision": revision}, name, trust)

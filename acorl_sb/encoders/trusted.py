@@ -28,6 +28,7 @@ from acorl_sb.utils.hparams import build
 HOMES = (
     "acorl_sb.encoders.encoder",
     "acorl_sb.encoders.ge2e",
+    "acorl_sb.encoders.joined",
     "acorl_sb.encoders.kaldi_fbank",
     "acorl_sb.encoders.onnx_encoder",
     "acorl_sb.encoders.wavlm",

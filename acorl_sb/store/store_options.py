@@ -10,7 +10,7 @@ from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.options import DeviceName, Fraction, Options, Several, Text
 
 VERIFIER_KEYS = ("p_target", "c_miss", "c_fa", "device", "vad")
-"""The keys that are arguments of ``Verifier.from_run``, beside folder and trust."""
+"""The keys that are arguments of ``Verifier``, beside run_folder and trust."""
 
 _Cost = Annotated[float, Field(gt=0)]
 
@@ -28,7 +28,10 @@ class RunKeys(Options):
 
     yaml: ClassVar[Literal["none"]] = "none"
 
-    run_folder: Text = Field(description="output folder of train.py")
+    run_folder: Text | None = Field(
+        None,
+        description="output folder of train.py; null: the encoder of the package, docs/open.md",
+    )
     p_target: Fraction = Field(0.05, description="prior of a target, for the threshold")
     c_miss: _Cost = Field(1.0, description="cost of a miss, for the threshold")
     c_fa: _Cost = Field(1.0, description="cost of a false alarm, for the threshold")

@@ -61,6 +61,16 @@ class AugmentedBatches(Dataset):
         return batch._replace(inputs=inputs)
 
 
+def augments_early(augment: Any, device: torch.device) -> bool:
+    """Whether batches for a device are augmented where they are made.
+
+    A GPU would wait for each of the many small draws of an augmentation that ran on it. One that is
+    made for it has an attribute ``on_device`` that is true, and runs in the step.
+    """
+    needed = augment is not None and device.type == "cuda"
+    return needed and not getattr(augment, "on_device", False)
+
+
 def make_loader(
     data: TrainingData, settings: Settings, seed: int, augmented: bool = False
 ) -> DataLoader:

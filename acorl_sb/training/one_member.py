@@ -22,7 +22,7 @@ from acorl_sb.complementarity import Independent, Objective, out_of_fold
 from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFoldReferences
 from acorl_sb.training.brain import ComplementaryBrain, SpeakerBrain
 from acorl_sb.training.graphs import replay_network
-from acorl_sb.training.loading import make_loader
+from acorl_sb.training.loading import augments_early, make_loader
 from acorl_sb.training.provenance import (
     member_settings,
     note_start,
@@ -87,9 +87,7 @@ def train_member(
     if spec.get("start") is not None:
         kind.load_start(spec["start"], encoder, head, data.classes)
     modules = {"encoder": encoder, "head": head}
-    # A GPU would wait for each of the many small draws of an augmentation that ran on it.
-    early = device.type == "cuda" and settings.augment is not None
-    early = early and not getattr(settings.augment, "on_device", False)
+    early = augments_early(settings.augment, device)
     loader = make_loader(data, settings, seed, augmented=early)
     counter = EpochCounter(settings.epochs)
     checkpointer = AtomicCheckpointer(folder / "save", {"counter": counter})

@@ -1,7 +1,7 @@
 """Build the encoder that ships: prepare, train teachers, distil, calibrate, judge.
 
     python recipes/Open/build.py recipes/Open/open.yaml FOLDER DATA [--device cuda] [--jobs 2]
-        [--until speech|members] [--only NAME,NAME] [--steps N] [--ge2e FILE]
+        [--until speech|members] [--only NAME,NAME] [--steps N] [--ge2e FILE] [--ship]
 
 Each stage writes files below ``FOLDER`` and is left out where they are there, so the command can be
 stopped and started at any point; README.md says what it costs. ``--steps`` trains every member for
@@ -14,18 +14,21 @@ import argparse
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 RECIPE = Path(__file__).resolve().parent
 sys.path[:0] = [str(RECIPE.parent / "Complementarity"), str(RECIPE.parents[1])]
 
 from hyperpyyaml import resolve_references  # noqa: E402
-from open_speech import bank, sets  # noqa: E402
+from open_speech import bank, card, evaluation, sets, shipping  # noqa: E402
+from open_speech.training import load_teacher  # noqa: E402
 from ruamel.yaml import YAML  # noqa: E402
 
 from acorl_sb.encoders.member_folder import read_record  # noqa: E402
+from acorl_sb.encoders.shipped import OPEN, SHIPPED  # noqa: E402
 from acorl_sb.utils.errors import UserError, run_cli  # noqa: E402
-from acorl_sb.utils.files import write_text  # noqa: E402
+from acorl_sb.utils.files import write_json, write_text  # noqa: E402
 from acorl_sb.utils.hparams import dump, read_tree  # noqa: E402
 
 
@@ -39,7 +42,29 @@ def main() -> int:
         return 0
     wanted = args.only.split(",") if args.only else list(tree["members"])
     train(tree, folder, args, wanted)
+    if args.until == "members" or args.only:
+        return 0
+    place = folder / OPEN
+    judge(tree, folder, args, place)
+    print(card.tables(shipping.read_figures(place), OPEN))
+    if args.ship:
+        shipping.ship(place, SHIPPED, RECIPE)
     return 0
+
+
+def judge(tree, folder: Path, args, place: Path) -> None:
+    """The encoder that ships, its calibration, and its figures on the test speakers."""
+    if (place / "figures.json").is_file():
+        return
+    load = partial(load_teacher, folder, ge2e=args.ge2e)
+    systems = evaluation.Systems(folder, args.data, load)
+    shares = shipping.fitted_shares(systems, list(tree["ships"]))
+    systems.joined[OPEN] = shares
+    shipping.write_encoder(systems, shares, place)
+    fusion = shipping.calibrate(systems, OPEN, place)
+    made = {"shares": shares, "half_precision": shipping.rounding(systems, OPEN, place)}
+    made |= evaluation.figures(systems, list(tree["judged"]), OPEN, fusion)
+    write_json(place / "figures.json", made)
 
 
 def arguments() -> argparse.Namespace:
@@ -52,6 +77,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--until", choices=["speech", "members"], help="the last stage")
     parser.add_argument("--only", help="members to train, by name")
     parser.add_argument("--steps", type=int, help="of every member: a trial")
+    parser.add_argument("--ship", action="store_true", help="into the package and the cards")
     parser.add_argument("--ge2e", default="", help="Resemblyzer's weights; else its package's")
     return parser.parse_args()
 

@@ -11,7 +11,7 @@ import torch
 from acorl_sb.training.brain import SpeakerBrain
 from acorl_sb.training.dataset import StepSampler, collate
 from acorl_sb.training.epochs import seed_step
-from acorl_sb.training.loading import AugmentedBatches, make_loader
+from acorl_sb.training.loading import AugmentedBatches, augments_early, make_loader
 from acorl_sb.training.speech import TrainingSet
 from tests import tiny
 
@@ -76,3 +76,12 @@ def test_what_the_loader_augmented_the_step_leaves_alone(data):
     assert torch.equal(found, batch.inputs + 1)
     brain.hparams.augmented = True
     assert torch.equal(SpeakerBrain.compute_forward(brain, batch, sb.Stage.TRAIN), batch.inputs)
+
+
+def test_an_augmentation_made_for_the_device_runs_in_the_step():
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    plain, own = torch.nn.Identity(), torch.nn.Identity()
+    own.on_device = True
+    assert augments_early(plain, gpu) and not augments_early(own, gpu)
+    assert not any(augments_early(made, cpu) for made in (plain, own, None))
+    assert not augments_early(None, gpu)

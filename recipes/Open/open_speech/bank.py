@@ -243,7 +243,7 @@ class OpenSpeech(TrainingData):
 
     kind = SpeakerMembers()
 
-    def __init__(self, bank: Bank, pieces, speeds, fewest: int, dev):
+    def __init__(self, bank: Bank, pieces, speeds, dev):
         self.bank, self.dev = bank, dev
         natural = sorted({u.spk_id for u in pieces})
         index = {speaker: i for i, speaker in enumerate(natural)}
@@ -251,9 +251,6 @@ class OpenSpeech(TrainingData):
         speaker = np.array([index[u.spk_id] for u in pieces])
         labels = [speaker + i * len(natural) for i in range(len(speeds))]
         self.labels = np.concatenate(labels).tolist()
-        # A speaker of few pieces is drawn as often as one of ``fewest``.
-        often = np.tile(np.maximum(1, fewest / np.bincount(speaker)[speaker]), len(speeds))
-        self.weights = often / often.mean()
 
     def dataset(self, settings, seed: int) -> Places:
         return Places(self.bank, self.labels, round(settings.crop_seconds * SAMPLE_RATE), seed)

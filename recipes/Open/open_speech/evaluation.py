@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from scipy.signal import butter, fftconvolve, resample_poly, sosfilt
 
 from acorl_sb import metrics
@@ -18,6 +18,7 @@ from acorl_sb.data.manifest import Utterance
 from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.fusion.logistic import LogisticFusion
 from acorl_sb.metrics.bootstrap import Measure, SpeakerBootstrap
 from acorl_sb.metrics.intervals import interval
 from acorl_sb.scoring.backends.cosine import cosine_trial_scores
@@ -59,7 +60,6 @@ def hearing(folder: Path, data: Path, part: str, condition: Condition) -> Hear |
         return eight_kilohertz if condition.band == "8 kHz" else telephone
     if condition.snr is None and not condition.room:
         return None
-    part = "test" if part == "test" else "train"
     names = json.loads((folder / part / "noise.json").read_text())
     lengths = [
         n
@@ -104,25 +104,47 @@ def telephone(wave: np.ndarray, utterance: Utterance) -> np.ndarray:
     return resample_poly(narrow, 2, 1)[: len(wave)].astype(np.float32)
 
 
-def embedded(
-    encoder: Callable[[], SpeakerEncoder],
-    own: Path,
-    folder: Path,
-    data: Path,
-    part: str,
-    name: str,
-    condition: str,
-) -> np.ndarray:
-    """Embeddings (N, D) of a set under a condition, kept below ``own``."""
-    path = own / part / f"{name}, {condition}.npy"
-    if not path.is_file():
-        how = CONDITIONS[condition]
-        side = sets.read_set(folder, data, part, name)
-        hear = hearing(folder, data, part, how)
-        z = embed_utterances(encoder(), side.utterances, how.seconds, hear=hear).numpy()
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, z.astype(np.float32))
-    return np.load(path)
+class Systems:
+    """Encoders by name, with what they make of the sets, kept below the recipe's folder.
+
+    Arguments
+    ---------
+    folder, data : paths of the recipe and of the speech
+    load : callable(name) -> SpeakerEncoder, asked for when something is to be embedded
+    """
+
+    def __init__(self, folder: Path, data: Path, load: Callable[[str], SpeakerEncoder]):
+        self.folder, self.data, self.load = folder, data, functools.lru_cache(None)(load)
+        self.joined: dict[str, dict[str, float]] = {}
+
+    def side(self, part: str, name: str) -> TrialSet:
+        return sets.read_set(self.folder / "data", self.data, part, name)
+
+    def scores(self, system: str, part: str, name: str, condition: str) -> np.ndarray:
+        """Cosines (N,) of a set's trials."""
+        return cosine_trial_scores(
+            self.side(part, name), self.embedded(system, part, name, condition)
+        )
+
+    def embedded(self, system: str, part: str, name: str, condition: str) -> np.ndarray:
+        """Embeddings (M, D) of unit length of a set's utterances under a condition.
+
+        Those of an encoder in ``joined`` come from its branches, by their shares.
+        """
+        if system in self.joined:
+            branches = self.joined[system].items()
+            parts = [s**0.5 * self.embedded(b, part, name, condition) for b, s in branches]
+            return np.concatenate(parts, 1)
+        path = self.folder / "embeddings" / system / part / f"{name}, {condition}.npy"
+        if not path.is_file():
+            how = CONDITIONS[condition]
+            hear = hearing(self.folder / "data", self.data, part, how)
+            utterances = self.side(part, name).utterances
+            z = embed_utterances(self.load(system), utterances, how.seconds, hear=hear).numpy()
+            with atomic_path(path) as temporary, open(temporary, "wb") as file:
+                np.save(file, z.astype(np.float32))
+        z = np.load(path)
+        return z / np.linalg.norm(z, axis=1, keepdims=True)
 
 
 def compared(scores: Mapping[str, np.ndarray], side: TrialSet, kept=None) -> dict[str, Any]:
@@ -202,31 +224,28 @@ FAMILIES = {
 
 
 def figures(
-    systems: Mapping[str, Callable[[], SpeakerEncoder]],
-    folder: Path,
-    names: Sequence[str],
-    shipped: str,
-    data: Path,
+    systems: Systems, names: Sequence[str], shipped: str, fusion: LogisticFusion
 ) -> dict[str, Any]:
-    """All figures of the test sets; ``names`` are the systems of the main conditions."""
-    prepared, made = folder / "data", {}
+    """All figures of the test sets: of ``names`` under the ``MAIN`` conditions, else of two.
+
+    ``fusion`` makes the shipped encoder's cosines LLRs.
+    """
+    made: dict[str, Any] = {}
     for name in sets.TESTS:
-        side = sets.read_set(prepared, data, "test", name)
+        side = systems.side("test", name)
         for condition in CONDITIONS:
-            scores = {}
-            for system in names if condition in MAIN else (BASE, shipped):
-                own = folder / "embeddings" / system
-                z = embedded(systems[system], own, prepared, data, "test", name, condition)
-                scores[system] = cosine_trial_scores(side, z)
+            judged = [*names, shipped] if condition in MAIN else [BASE, shipped]
+            scores = {n: systems.scores(n, "test", name, condition) for n in judged}
             key = f"{name}, {condition}"
             made[key] = compared(scores, side)
+            llrs, labels = fusion(scores[shipped][None]), side.trials.labels
+            made[key][shipped] |= {
+                "cllr": float(metrics.cllr(llrs, labels)),
+                "min_cllr": float(metrics.min_cllr(llrs, labels)),
+            }
             if condition in MAIN:
                 two = {n: scores[n] for n in (BASE, shipped)}
                 made[f"{key}, groups"] = {
                     group: compared(two, side, kept) for group, kept in groups(side).items()
                 }
     return made
-
-
-def unit(z: np.ndarray) -> np.ndarray:
-    return torch.nn.functional.normalize(torch.from_numpy(z), dim=1).numpy()

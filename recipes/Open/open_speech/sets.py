@@ -21,8 +21,8 @@ from acorl_sb.utils.files import atomic_path, write_json
 PIECE = 3.0  # s, the length that training utterances are cut to
 TARGETS_EACH = {"several": 12, "ocean": 60}  # target trials of a speaker, about
 NONTARGETS = 5.0  # non-target trials for each target trial, where there are so many
-ESC_FOLDS = {"train": "123", "test": "5"}  # ESC-10's own folds: no recording in two
-ROOMS = {"train": 120, "test": 40}
+ESC_FOLDS = {"train": "123", "dev": "4", "test": "5"}  # ESC-10's own folds: no recording in two
+ROOMS = {"test": 40, "train": 120, "dev": 40}
 DEV, TESTS = "several", ("several", "ocean")
 
 
@@ -62,7 +62,7 @@ def prepare(data: Path, folder: Path) -> None:
     for part, folds in ESC_FOLDS.items():
         chosen = [str(path) for path in noises if path.name[0] in folds]
         write_json(folder / part / "noise.json", chosen)
-        rng = np.random.default_rng(sorted(ROOMS).index(part))
+        rng = np.random.default_rng(list(ROOMS).index(part))
         for number in range(ROOMS[part]):
             with atomic_path(folder / part / "rooms" / f"{number:03d}.wav") as temporary:
                 soundfile.write(temporary, room_response(rng), SAMPLE_RATE)

@@ -66,7 +66,7 @@ def train(tree, folder: Path, data: Path, name: str, device: torch.device, ge2e:
     pieces = sets.read(prepared / "train.csv", data)
     dev = sets.read_set(prepared, data, "dev", sets.DEV)
     bank = Bank.load(folder, edges(pieces), tree["speeds"], device)
-    speech = OpenSpeech(bank, pieces, tree["speeds"], int(tree["fewest"]), dev)
+    speech = OpenSpeech(bank, pieces, tree["speeds"], dev)
     references = FrozenEnsemble()
     for teacher in spec.get("teachers", []):
         references.add(teacher, load_teacher(folder, teacher, ge2e))
