@@ -34,9 +34,11 @@ def main(argv: list[str] | None = None) -> int:
         ]
         print(
             f"{len(rows)} speaker{'s' * (len(rows) != 1)}, enrolled with {', '.join(model.names)} "
-            f"({model.hash[:12]})\n\n"
-            + markdown(["speaker", "enrolled", "recordings", "seconds"], cells).rstrip()
+            f"({model.hash[:12]})"
         )
+        if cells:
+            header = ["speaker", "enrolled", "recordings", "seconds"]
+            print("\n" + markdown(header, cells).rstrip())
     return 0
 
 
