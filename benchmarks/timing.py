@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +36,20 @@ def ratio(
 
 
 def shortest(
-    works: dict[str, Callable[[], object]], device: torch.device, repeats: int = 7
+    works: dict[str, Callable[[], object]],
+    device: torch.device,
+    repeats: int = 7,
+    slow: Collection[str] = (),
 ) -> dict[str, float]:
-    """The shortest time of each of several works that take turns, by name, seconds."""
+    """The shortest time of each of several works that take turns, by name, seconds.
+
+    Those of ``slow`` are run once.
+    """
     best = dict.fromkeys(works, math.inf)
-    for _ in range(repeats):
+    for number in range(repeats):
         for name, work in works.items():
-            best[name] = min(best[name], seconds(work, device, 1))
+            if number == 0 or name not in slow:
+                best[name] = min(best[name], seconds(work, device, 1))
     return best
 
 

@@ -99,7 +99,7 @@ def find_groups(evaluation: Evaluation) -> EvaluatedGroups | None:
             f"{trials.name(wrong[0])}; give --speakers MANIFEST or --speaker_pattern"
         )
     tables = [name for name in files if name.lower().endswith(".csv")]
-    heard = [(of[row], utterance) for row, utterance in enumerate(side.utterances)]
+    heard = side.spoken([of[row] for row in range(len(trials.ids))])
     known = read_attributes([*tables, *options["attributes"]], heard)
     groups = group_map(known, options["groups"], sorted(set(of.values())), {})
     return EvaluatedGroups(trials, both, groups, options)

@@ -95,7 +95,8 @@ def write_trials(path: str | os.PathLike, trials: TrialList, form: str = "voxcel
 def read_enrolment(path: str | os.PathLike) -> dict[str, list[str]]:
     """Read enrolled models, ``model utterance [utterance ...]`` a line (Kaldi's spk2utt).
 
-    Raises ``UserError`` for a model without utterance and one that is listed twice.
+    Raises ``UserError`` for a model without utterance, one that is listed twice, and one that lists
+    an utterance twice.
     """
     models: dict[str, list[str]] = {}
     for block in read_blocks(path):
@@ -106,6 +107,9 @@ def read_enrolment(path: str | os.PathLike) -> dict[str, list[str]]:
                 raise UserError(f"{where}: the model '{model}' has no utterance")
             if model in models:
                 raise UserError(f"{where}: the model '{model}' is listed twice")
+            if len(set(utterances)) < len(utterances):
+                twice = next(u for u in utterances if utterances.count(u) > 1)
+                raise UserError(f"{where}: the model '{model}' lists '{twice}' twice")
             models[model] = utterances
     if not models:
         raise UserError(f"{path}: no models, only blank lines")

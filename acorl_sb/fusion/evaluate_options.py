@@ -38,10 +38,16 @@ class _Own(Options):
         description="with the trials' audio: a folder, a table (.csv, .json, .scp), a data folder "
         "of Kaldi's; null: their ids are paths",
     )
+    enrolment: Text | None = Field(
+        None, description="lines 'model utterance utterance ...'; the trials then name models"
+    )
     dev_trials: Text | None = Field(
         None, description="development trials, that calibrate and fuse; null: cross-validation"
     )
     dev_audio: Text | None = Field(None, description="their audio; null: the same as audio")
+    dev_enrolment: Text | None = Field(
+        None, description="their models; null: the same as enrolment"
+    )
     cohort: Text | None = Field(
         None, description="a table, or a folder speaker/[session/]file: adaptive S-norm with it"
     )
@@ -68,11 +74,14 @@ class _Own(Options):
     def check(self) -> None:
         FuseOptions.check(self)  # type: ignore[arg-type]
         encoder_names(self.encoders, self.names)
-        if self.dev_audio and not self.dev_trials:
-            raise UserError("the key 'dev_audio' needs the key 'dev_trials'")
+        for key in ("dev_audio", "dev_enrolment"):
+            if getattr(self, key) and not self.dev_trials:
+                raise UserError(f"the key {key!r} needs the key 'dev_trials'")
         if self.attributes and not self.groups:
             raise UserError("the key 'attributes' needs the key 'groups'")
         quality = self.quality  # type: ignore[attr-defined]
+        if quality and (self.enrolment or self.dev_enrolment):
+            raise UserError("the key 'quality' measures single utterances; leave out 'enrolment'")
         if "cohort" in quality and not self.cohort:
             raise UserError("the quality measure 'cohort' needs the key 'cohort'")
         if "duration" in quality and not self.speakers:  # type: ignore[attr-defined]

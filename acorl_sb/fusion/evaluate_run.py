@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +16,37 @@ import torch
 
 from acorl_sb.corpora import folder as folder_corpus
 from acorl_sb.corpora.audio_inputs import read_inputs
-from acorl_sb.corpora.trial_audio import find_audio, is_table
-from acorl_sb.data import speakers
-from acorl_sb.data.embeddings import Embeddings
-from acorl_sb.data.lines import some
+from acorl_sb.corpora.trial_audio import is_table
+from acorl_sb.data.embeddings import Embeddings, write_embeddings
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.data.protocols import check_training
 from acorl_sb.data.scorefiles import write_scores
-from acorl_sb.data.trials import TrialList, read_trials
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.named import load_named
 from acorl_sb.fusion.embed_once import embed_once
 from acorl_sb.fusion.evaluate_options import encoder_names
-from acorl_sb.fusion.evaluation import Evaluated, protocol_of
-from acorl_sb.fusion.fuse_options import FuseOptions, find_settings
+from acorl_sb.fusion.evaluated_sides import (
+    Side,
+    check_protocol,
+    heard_before,
+    known_speakers,
+    read_sides,
+    tested_speakers,
+)
+from acorl_sb.fusion.evaluation import Evaluated
+from acorl_sb.fusion.fuse_options import FuseOptions
 from acorl_sb.fusion.fuse_run import fit
 from acorl_sb.fusion.record import record_of
-from acorl_sb.fusion.score_inputs import with_speakers
 from acorl_sb.fusion.systems import System
-from acorl_sb.fusion.validation import ScoreSet
 from acorl_sb.scoring import stage
 from acorl_sb.scoring.backends.cosine import Cosine
 from acorl_sb.scoring.normalise import AdaptiveSNorm
 from acorl_sb.scoring.score_run import in_words
 from acorl_sb.scoring.sources import Source
-from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import write_json, write_text
 
 logger = logging.getLogger(__name__)
 SPEAKERS = "utt2spk"
-
-
-@dataclass(frozen=True)
-class Side:
-    """One part, ``dev``, ``test`` or ``scores``: its trials, and the audio of their ids."""
-
-    trials: TrialList
-    utterances: list[Utterance]
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ class Evaluation:
         By part: ``dev`` and ``test``, or ``scores``, which is cross-validated.
     cohort : list of Utterance or None
     speaker_of : dict
-        Speaker of each utterance of the trials; empty where not known, or given as files.
+        Speaker of each id of the trials; empty where not known, or given as files.
     caution : list of str
         What a reader of the results must know.
     """
@@ -158,6 +152,9 @@ class Evaluation:
         scores, embeddings = {}, {}
         for part, side in self.sides.items():
             made, embeddings[part] = embed(part, side.utterances)
+            if side.models:
+                made, embeddings[part] = side.enrolled(made), f"{embeddings[part]}_enrolled"
+                write_embeddings(embeddings[part], made)
             lineup = stage.Lineup.of(side.trials, None, "")
             vectors = stage.Vectors.of(lineup, made, name, device)
             with in_words(f"{name}, {part} trials"):
@@ -187,25 +184,17 @@ def prepare(options: dict[str, Any]) -> Evaluation:
         labels.
     """
     names = encoder_names(options["encoders"], options["names"])
-    audio = options["audio"]
-    lists = {"test" if options["dev_trials"] else "scores": (options["trials"], audio)}
-    if options["dev_trials"]:
-        lists = {"dev": (options["dev_trials"], options["dev_audio"] or audio), **lists}
-    sides = {}
-    for part, (path, where) in lists.items():
-        trials = read_trials(path)
-        if trials.labels is None and part != "test":
-            raise UserError(f"{path}: these trials have no labels, and calibration needs them")
-        sides[part] = Side(trials, find_audio(trials.ids, where, path))
+    sides = read_sides(options)
     fusing = _keys_of_fusion(options, sides)
-    speaker_of = _known_speakers(options, sides)
-    _check_protocol(fusing, sides, speaker_of)
+    speaker_of = known_speakers(options, sides)
+    check_protocol(fusing, sides, speaker_of)
     cohort = None if options["cohort"] is None else _read_cohort(options)
     encoders = {
         name: load_named(source, trust=options["trust"])
         for name, source in zip(names, options["encoders"], strict=True)
     }
-    caution = _shared_speakers(options, _tested(options, sides, speaker_of), cohort)
+    caution = _shared_speakers(options, tested_speakers(options, sides, speaker_of), cohort)
+    caution += heard_before(options, sides)
     return Evaluation(options, fusing, encoders, sides, cohort, speaker_of, caution)
 
 
@@ -221,44 +210,6 @@ def _keys_of_fusion(options: dict[str, Any], sides: dict[str, Side]) -> dict[str
     return keys
 
 
-def _known_speakers(options: dict[str, Any], sides: dict[str, Side]) -> dict[str, str]:
-    """Speaker of each utterance; empty where they are given otherwise, or not known.
-
-    Raises ``UserError`` for speakers of a table that contradict the labels.
-    """
-    if options["speakers"] or options["speaker_pattern"]:
-        return {}
-    table: dict[str, str] = {}
-    for part, side in sides.items():
-        names = ["_".join(u.spk_id.split()) for u in side.utterances]
-        audio = (part == "dev" and options["dev_audio"]) or options["audio"]
-        (numbers,) = speakers.number(names)
-        wrong = speakers.contradictions(side.trials, numbers)
-        if all(names) and len(wrong) and audio and is_table(audio):
-            raise UserError(
-                f"{audio}: its speakers contradict the labels of {len(wrong)} trials: "
-                f"{some(side.trials.name(trial) for trial in wrong)}"
-            )
-        if len(wrong) or not all(names):
-            return {}  # what stands before the first slash is no speaker
-        table |= dict(zip(side.trials.ids, names, strict=True))
-    return table
-
-
-def _check_protocol(
-    fusing: dict[str, Any], sides: dict[str, Side], speaker_of: dict[str, str]
-) -> None:
-    """Refuse, before anything is embedded, trials that cannot be judged."""
-    sets = {part: ScoreSet(s.trials, np.zeros((1, len(s.trials)))) for part, s in sides.items()}
-    if speaker_of:
-        found = [[speaker_of[name] for name in side.trials.ids] for side in sides.values()]
-        numbers = dict(zip(sides, speakers.number(*found), strict=True))
-        sets = {part: replace(made, speaker=numbers[part]) for part, made in sets.items()}
-    else:
-        sets, *_ = with_speakers(sets, fusing["speakers"] or (), fusing["speaker_pattern"])
-    protocol_of(sets, find_settings(fusing))
-
-
 def _read_cohort(options: dict[str, Any]) -> list[Utterance]:
     path = options["cohort"]
     found = read_inputs([path]) if is_table(path) else folder_corpus.collect(Path(path)).train
@@ -266,20 +217,6 @@ def _read_cohort(options: dict[str, Any]) -> list[Utterance]:
     with in_words(f"{path}, the cohort"):
         AdaptiveSNorm(options["top_k"]).check(len(set(names)) if all(names) else len(names))
     return found
-
-
-def _tested(
-    options: dict[str, Any], sides: dict[str, Side], speaker_of: dict[str, str]
-) -> set[str]:
-    """Names of the speakers of the trials; empty where nothing tells them."""
-    names = list(speaker_of.values())
-    ids = [name for side in sides.values() for name in side.trials.ids]
-    if options["speakers"]:
-        table = speakers.read_speaker_files(options["speakers"])
-        names = speakers.by_table(ids, table, " and ".join(options["speakers"]))
-    elif options["speaker_pattern"]:
-        names = speakers.by_pattern(ids, options["speaker_pattern"])
-    return {"_".join(name.split()) for name in names}
 
 
 def _shared_speakers(

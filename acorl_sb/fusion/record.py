@@ -16,7 +16,7 @@ RECORD = "inputs.json"
 _PATHS = {
     *("systems", "run_folder", "apply", "dev", "test", "scores", "speakers", "cohorts"),
     *("dev_trials", "test_trials", "trials", *EMBEDDING_KEYS.values()),
-    *("audio", "dev_audio", "cohort"),
+    *("audio", "dev_audio", "cohort", "enrolment", "dev_enrolment"),
 }
 _HOW_IT_IS_SHOWN = {"output_folder", "report", "groups", "attributes"}
 

@@ -46,7 +46,8 @@ class SpeakerBrain(EpochBrain):
         inputs = batch.inputs  # (B, T)
         mask = None
         if stage == sb.Stage.TRAIN:
-            inputs = self.augmented(inputs)
+            if not getattr(self.hparams, "augmented", False):
+                inputs = self.augmented(inputs)
             mask = getattr(self.hparams, "mask", None)
         return self.embed(inputs, mask and functools.partial(mask, labels=batch.labels))
 

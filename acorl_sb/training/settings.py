@@ -11,6 +11,7 @@ from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 
 from acorl_sb.training.train_options import LearningKeys
+from acorl_sb.utils.distributed import rank_and_world
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import build
 from acorl_sb.utils.options import Options, validate
@@ -90,6 +91,24 @@ def own_settings(spec: Any, where: str, settings: Settings) -> Settings:
         return replace(settings, **changes)
     except UserError as error:
         raise UserError(f"{where}.training: {error}") from None
+
+
+def check_graphs(settings: Settings, run_opts: RunOptions, objective: Any) -> bool:
+    """Whether the network is to be replayed as a CUDA graph.
+
+    Raises ``UserError`` where the key ``cuda_graphs`` asks for it and it would be wrong.
+    """
+    if not getattr(settings, "cuda_graphs", False) or "cuda" not in str(run_opts.device):
+        return False
+    told = "the key 'cuda_graphs' cannot be true"
+    if rank_and_world()[1] > 1:
+        raise UserError(f"{told} on several GPUs; set it to false")
+    if run_opts.precision != "fp32" or run_opts.compile or run_opts.compile_module_keys:
+        raise UserError(f"{told} with --precision or --compile; set it to false")
+    if run_opts.grad_accumulation_factor > 1:
+        raise UserError(f"{told} with --grad_accumulation_factor; set it to false")
+    # A bounded term goes backward through the network twice, which a replay cannot.
+    return getattr(objective, "limit", None) is None
 
 
 def check_accumulation(settings: Settings, run_opts: RunOptions) -> None:

@@ -47,6 +47,8 @@ class SpeechSettings(Settings):
         Decoded audio kept in memory, MB.
     speeds : sequence of float
         Every utterance is trained on at each of these; a voice at another speed is another speaker.
+    cuda_graphs : bool
+        Launch the network's kernels together; see ``replay_network``. Nothing on a CPU.
     balance : mapping or None
         Column of the manifest -> strength; see ``acorl_sb.training.balance.balance_weights``.
     """
@@ -56,6 +58,7 @@ class SpeechSettings(Settings):
     crop_seconds: float
     cache_mb: float
     speeds: Sequence[float] = (1.0,)
+    cuda_graphs: bool = False
     balance: Mapping[str, float] | None = None
 
 

@@ -130,6 +130,9 @@ class TrainingKeys(LearningKeys):
         None, description="{gender: 1}: its groups are drawn equally often; 0: as they are"
     )
     cache_mb: float = Field(0.0, ge=0, description="decoded audio kept in memory, MB")
+    cuda_graphs: bool = Field(
+        False, description="on one GPU, replay the network as a CUDA graph; docs/training.md"
+    )
 
     def check(self) -> None:
         LearningKeys.check(self)
@@ -284,5 +287,5 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 # What decides a member's weights; the others of TrainingKeys do not.
-FAST = ("cache_mb", "workers", "train_logger")
+FAST = ("cache_mb", "workers", "train_logger", "cuda_graphs")
 DECISIVE = tuple(key for key in TrainingKeys.model_fields if key not in FAST)

@@ -48,7 +48,7 @@ def world(tmp_path_factory):
 
 def evaluate(world, out, *args):
     encoders = [world / "ecapa", world / "xvector"]
-    common = ["--trials", world / "test.txt"]
+    common = [] if "--trials" in args else ["--trials", world / "test.txt"]
     common += [] if "--audio" in args else ["--audio", world / "speech"]
     draws = [] if "--replicates" in args else ["--replicates", "60"]
     words = [*encoders, *common, *QUICK, *draws, "--output_folder", out, *args]
@@ -299,3 +299,84 @@ def test_a_data_folder_of_kaldis_tells_audio_and_speakers(world, tmp_path):
     (kaldi / "utt2spk").write_text("".join(f"{u} s{k % 2}\n" for k, u in enumerate(short.values())))
     with pytest.raises(UserError, match="kaldi"):
         main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Trial lists of models, each of two utterances of a speaker, tested with the third."""
+    root = tmp_path_factory.mktemp("models")
+    for part, speakers in (("test", range(6)), ("dev", range(6, 12))):
+        rows = [f"{int(s == t)} m{s} s{t}/u2" for s in speakers for t in speakers]
+        (root / f"{part}.txt").write_text("\n".join(rows) + "\n")
+    lines = [f"m{s} s{s}/u0 s{s}/u1" for s in range(12)]
+    (root / "spk2utt").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_models_of_several_utterances_are_means_of_unit_vectors(world, models, table, tmp_path):
+    words = ["--trials", models / "test.txt", "--dev_trials", models / "dev.txt"]
+    words += ["--enrolment", models / "spk2utt", "--audio", table, "--groups", "gender"]
+    results = evaluate(world, tmp_path, *words, "--cohort", world / "cohort.csv", "--top_k", 3)
+
+    def unit_mean(ids):
+        mean = cosines(world, "ecapa", ids).mean(0)
+        return mean / np.linalg.norm(mean)
+
+    file = read_scores(tmp_path / "scores" / "ecapa" / "test.txt")
+    spoken = {f"m{s}": [f"s{s}/u0", f"s{s}/u1"] for s in range(6)}
+    z = np.stack([unit_mean(spoken.get(name, [name])) for name in file.trials.ids])
+    cohort = [unit_mean([f"s{s}/u{u}" for u in range(3)]) for s in range(12, 15)]
+    near = z @ np.stack(cohort).T
+    mean, std = near.mean(1), near.std(1, ddof=1)
+    raw = (z[file.trials.enrol] * z[file.trials.test]).sum(1)
+    sides = [(raw - mean[side]) / std[side] for side in (file.trials.enrol, file.trials.test)]
+    np.testing.assert_allclose(file.scores, np.mean(sides, 0), rtol=1e-3, atol=1e-2)
+    assert "embedding concatenation, cosine" in {row["name"] for row in results["table"]}
+    of = dict(map(str.split, (tmp_path / "utt2spk").read_text().splitlines()))
+    assert of["m3"] == of["s3/u2"] == "s3"
+    assert not any("spk2utt" in said or "test.txt" in said for said in results["warnings"])
+    rows = results["groups"]["attributes"]["gender"]["groups"]
+    assert {row["group"]: (row["speakers"], row["target"]) for row in rows}["f"] == (5, 5)
+
+
+@pytest.mark.parametrize("known", [["--speakers", "utt2spk"], ["--speaker_pattern", "^s[0-9]+"]])
+def test_a_models_speaker_is_its_utterances(world, models, tmp_path, monkeypatch, known):
+    monkeypatch.chdir(world)
+    words = ["ecapa", "--trials", models / "test.txt", "--enrolment", models / "spk2utt"]
+    words += [*known, "--audio", "speech", "--folds", "3", "--replicates", "0", "--no-report"]
+    own = tmp_path / "own.txt"  # a model that is tested with its own utterance
+    own.write_text((models / "test.txt").read_text() + "1 m0 s0/u1\n")
+    words[2] = own
+    assert main([str(word) for word in [*words, *QUICK, "--output_folder", tmp_path]]) == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["protocol"]["parts"]["scores"]["speakers"] == 6
+    assert any(str(own) in said for said in results["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "named"),
+    [
+        ("", [], "'m0'"),
+        ("m0 s0/u0 s1/u0", ["--speakers", "utt2spk"], "'m0'"),
+        ("m0 s1/u0", ["--speakers", "utt2spk"], "'m0 s0/u2'"),
+        ("m0 s0/u9", [], "'s0/u9'"),
+        ("m0 s0/u0 s0/u0", [], "'m0'"),
+        ("m0 s0/u0", ["--quality", "magnitude"], "'quality'"),
+        ("m0 s0/u0", ["--dev_enrolment", "enrolled"], "'dev_enrolment'"),
+        ("m0 s0/u0", ["--trials", "named.txt"], "'s1/u2'"),
+    ],
+)
+def test_models_that_do_not_fit_are_told_of_first(
+    world, models, tmp_path, monkeypatch, line, words, named
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "utt2spk").write_bytes((world / "utt2spk").read_bytes())
+    (tmp_path / "named.txt").write_text("1 m0 s0/u2\n0 s1/u2 s0/u2\n0 m0 s1/u2\n")
+    others = (models / "spk2utt").read_text().splitlines()[1:]
+    lines = [line, *others, "s1/u2 s1/u0 s1/u1"]
+    (tmp_path / "enrolled").write_text("\n".join(lines) + "\n")
+    given = ["--trials", models / "test.txt"] * ("--trials" not in words)
+    given += [world / "ecapa", "--enrolment", "enrolled", "--audio", world / "speech"]
+    with pytest.raises(UserError, match=named):
+        main([str(word) for word in [*given, *words, *QUICK, "--output_folder", "out"]])
+    assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import subprocess
@@ -50,3 +51,11 @@ def test_every_command_takes_arguments_and_explains_its_keys(name):
 def test_a_sub_commands_bad_input_is_refused():
     line = commands.refused(commands.run(["-m", "acorl_sb", "export", "nowhere", "--onnx", "x"]))
     assert "nowhere" in line
+
+
+def test_garbage_is_collected_again_once_a_command_is_imported(monkeypatch):
+    seen = []
+    monkeypatch.setattr(importlib, "import_module", lambda name: seen.append(gc.isenabled()) or gc)
+    with pytest.raises(AttributeError):  # what was imported is no command
+        main(["report"])
+    assert seen == [False] and gc.isenabled()

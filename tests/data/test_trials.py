@@ -154,3 +154,6 @@ def test_enrolled_models(tmp_path):
     path.write_text("m1 a\nm1 b\n")
     with pytest.raises(UserError, match=r"line 2.*'m1'"):
         trials.read_enrolment(path)
+    path.write_text("m1 a b\nm2 c d c\n")
+    with pytest.raises(UserError, match=r"line 2.*'m2'.*'c'"):
+        trials.read_enrolment(path)

@@ -10,7 +10,7 @@ import pytest
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.training.balance import balance_weights
 from acorl_sb.training.dataset import StepSampler
-from acorl_sb.training.one_member import make_loader
+from acorl_sb.training.loading import make_loader
 from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
 from tests import tiny
