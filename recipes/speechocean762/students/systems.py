@@ -40,8 +40,9 @@ class Systems:
     folder : the study's
     tree : its YAML
 
-    ``seeds`` are those of which all runs are finished, but for runs that no seed has. ``sides`` are the trials by part, ``cost``
-    of each member its parameters and the mean of its seconds of training.
+    ``seeds`` are those of which all runs are finished, but for runs that no seed has. ``sides`` are
+    the trials by part, ``cost`` of each member its parameters and the mean of its seconds of
+    training.
     """
 
     def __init__(self, folder: Path, tree: Mapping[str, Any]) -> None:
