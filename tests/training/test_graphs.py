@@ -96,5 +96,5 @@ def test_a_bounded_term_goes_backward_twice_and_is_not_recorded():
     settings, gpu = tiny.settings(cuda_graphs=True), replace(tiny.CPU, device="cuda")
     assert check_graphs(settings, gpu, plain)
     assert not check_graphs(settings, gpu, bounded(12, [12], 6))
-    honest = out_of_fold(bounded, 12, [12], 6, deal_folds(6, 2))  # a part of another objective
+    honest = out_of_fold(bounded, 12, [12, 12], 6, deal_folds(6, 2))  # a part of another objective
     assert not check_graphs(settings, gpu, honest)
