@@ -1,7 +1,6 @@
 """The command ``acorl``: one sub-command a stage, each a module of this package.
 
-Nothing but the standard library is imported before the sub-command is known, so that help is
-instant.
+Nothing but the standard library is imported before the sub-command is known: help is instant.
 """
 
 from __future__ import annotations
@@ -129,17 +128,14 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        meant = "".join(f"; did you mean {word!r}?" for word in near)
         raise UserError(f"acorl has no command {name!r}, only {', '.join(COMMANDS)}{meant}")
     return _imported(name).main(rest)
 
 
 def _imported(name: str) -> ModuleType:
-    """A sub-command's module, imported without looking for garbage in between.
-
-    What torch, SciPy and SpeechBrain make while they are imported stays; collecting it time and
-    again, and once more at the end, takes a fifth of the time of a short command.
-    """
+    """A sub-command's module. Looking for garbage in what is made meanwhile, all of which stays,
+    takes a fifth of a short command's time."""
     gc.disable()
     try:
         return importlib.import_module(f"acorl_sb.cli.{name}")

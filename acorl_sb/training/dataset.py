@@ -153,6 +153,9 @@ class StepSampler(Sampler):
     steps_per_epoch : int
     seed : int
     rank, world_size : int
+    weights : (n_items,) array or None
+        How often an item comes in a pass, on average; their mean is 1. In a pass of ``n_items``
+        draws it comes that often rounded down or up. None: once each.
     """
 
     def __init__(
@@ -163,7 +166,11 @@ class StepSampler(Sampler):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        weights: np.ndarray | None = None,
     ):
+        if weights is not None and (len(weights) != n_items or abs(np.mean(weights) - 1) > 1e-6):
+            raise ValueError(f"weights must be {n_items} of mean 1")
+        self.weights = weights
         self.n_items = n_items
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
@@ -194,7 +201,13 @@ class StepSampler(Sampler):
         number, place = divmod(draw, self.n_items)
         if self._order[0] != number:
             generator = np.random.default_rng((self.seed, number))
-            self._order = (number, generator.permutation(self.n_items))
+            order = generator.permutation(self.n_items)
+            if self.weights is not None:
+                # Systematic sampling: weights laid end to end, a comb of points on them.
+                ends = np.cumsum(self.weights[order])[:-1]
+                points = np.arange(self.n_items) + generator.random()
+                order = generator.permutation(order[np.searchsorted(ends, points)])
+            self._order = (number, order)
         return int(self._order[1][place])
 
 

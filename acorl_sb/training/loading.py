@@ -69,9 +69,8 @@ def make_loader(
     ``augmented``: they are augmented as they are made, by the loader's processes if there are any.
     """
     rank, world = rank_and_world()
-    sampler = StepSampler(
-        len(data.labels), settings.batch_size, settings.epoch_steps, seed, rank, world
-    )
+    count, size, steps = len(data.labels), settings.batch_size, settings.epoch_steps
+    sampler = StepSampler(count, size, steps, seed, rank, world, data.weights)
     dataset, put_together = data.dataset(settings, seed), collate
     if augmented:
         dataset = AugmentedBatches(dataset, settings.augment, sampler, seed)

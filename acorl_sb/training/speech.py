@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +24,7 @@ from acorl_sb.encoders.member_folder import (
     rebuild_member,
     save_member,
 )
+from acorl_sb.training.balance import balance_weights
 from acorl_sb.training.dataset import CropDataset
 from acorl_sb.training.settings import Settings
 from acorl_sb.training.train_options import TrainingKeys
@@ -48,6 +49,8 @@ class SpeechSettings(Settings):
         Every utterance is trained on at each of these; a voice at another speed is another speaker.
     cuda_graphs : bool
         Launch the network's kernels together; see ``replay_network``. Nothing on a CPU.
+    balance : mapping or None
+        Column of the manifest -> strength; see ``acorl_sb.training.balance.balance_weights``.
     """
 
     keys: ClassVar[type[Options]] = TrainingKeys
@@ -56,6 +59,7 @@ class SpeechSettings(Settings):
     cache_mb: float
     speeds: Sequence[float] = (1.0,)
     cuda_graphs: bool = False
+    balance: Mapping[str, float] | None = None
 
 
 class SpeakerMembers(MemberKind):
@@ -109,11 +113,13 @@ class TrainingSet(TrainingData):
     dev_error : callable(encoder) -> float
         Development EER, a fraction; see ``dev_error_function``.
     speeds : sequence of float
+    balance : mapping or None
+        As in ``SpeechSettings``.
 
     Raises
     ------
     UserError
-        For fewer than two speakers.
+        For fewer than two speakers, and a ``balance`` of groups that are not known.
 
     Example
     -------
@@ -131,6 +137,7 @@ class TrainingSet(TrainingData):
     utterances: Sequence[Utterance]
     dev_error: Callable[[SpeakerEncoder], float]
     speeds: Sequence[float] = (1.0,)
+    balance: Mapping[str, float] | None = None
     classes: list[str] = field(init=False)
     labels: list[int] = field(init=False)
 
@@ -151,6 +158,8 @@ class TrainingSet(TrainingData):
         self.labels = [
             len(natural) * i + label for i in range(len(self.speeds)) for label in of_utterance
         ]
+        if self.balance:
+            self.weights = np.tile(balance_weights(self.utterances, self.balance), len(self.speeds))
 
     def dataset(self, settings: SpeechSettings, seed: int) -> CropDataset:
         return CropDataset(
@@ -172,8 +181,9 @@ class TrainingSet(TrainingData):
         )
 
     def adapted(self, settings: SpeechSettings) -> TrainingSet:
-        same = list(settings.speeds) == list(self.speeds)
-        return self if same else replace(self, speeds=settings.speeds)
+        speeds, balance = list(settings.speeds), settings.balance
+        same = speeds == list(self.speeds) and balance == self.balance
+        return self if same else replace(self, speeds=speeds, balance=balance)
 
 
 def dev_error_function(

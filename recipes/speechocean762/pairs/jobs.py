@@ -22,12 +22,14 @@ class Job(NamedTuple):
     """One run: its folder, what it changes of the base YAML, and folders that must be done first.
 
     ``after`` is called once it is done, in the same worker, and again in every later study.
+    ``options`` are further arguments of train.py, which its results do not depend on.
     """
 
     folder: Path
     changes: dict[str, Any]
     needs: tuple[Path, ...] = ()
     after: Callable[[], object] = lambda: None
+    options: tuple[str, ...] = ()
 
 
 def run_all(jobs: Sequence[Job], base: Path, workers: int) -> Iterator[Job]:
@@ -70,7 +72,7 @@ def run(job: Job, base: Path, children: _Children) -> None:
     if not (job.folder / "results.json").is_file():
         write_text(yaml, text)
         with open(log, "a", encoding="utf-8") as output:
-            code = children.run([sys.executable, ROOT / "train.py", yaml], output)
+            code = children.run([sys.executable, ROOT / "train.py", yaml, *job.options], output)
         if code:
             tail = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
             raise UserError(f"{log}: train.py ended with code {code}: {' '.join(tail)}")
