@@ -37,6 +37,7 @@ class Settings:
     head : callable(dim, n_classes) -> module
         See ``acorl_sb.training.heads``.
     augment : callable(inputs, relative lengths) -> the same, or None
+        On a GPU it runs in the loader, unless it has an attribute ``on_device`` that is true.
     view : str
         ``crop``: references see the training inputs; ``utterance``: each training item is embedded
         once by each reference.
