@@ -32,10 +32,7 @@ class WeightSchedule:
         return self.weight
 
     def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
-        """Take note of the task loss of a step, or of the development error after an epoch.
-
-        On a GPU the task loss is a scalar tensor there: a schedule that wants its value waits.
-        """
+        """Take note of the task loss of a step, or of the development error after an epoch."""
 
     def set_baseline(self, dev_error: float) -> None:
         """Take note of the best reference's development error, a fraction, before training."""
@@ -103,7 +100,6 @@ class TaskGatedRamp(Ramp):
     def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
         if task_loss is None:
             return
-        task_loss = float(task_loss)
         past = task_loss if self.task_loss is None else self.task_loss
         self.task_loss = self.smoothing * past + (1 - self.smoothing) * task_loss
 

@@ -31,7 +31,7 @@ class SpeakerBrain(EpochBrain):
 
     ``modules`` holds ``encoder`` (inputs -> (B, D)) and ``head`` (embeddings, labels -> scalar
     loss); ``hparams`` is described in ``EpochBrain``, and may give ``mask``, an
-    ``AttributionMask``.
+    ``AttributionMask``, and ``unlabelled``, whether there are items of the label -1.
     """
 
     def compute_forward(self, batch: Batch, stage: sb.Stage):
@@ -73,9 +73,11 @@ class SpeakerBrain(EpochBrain):
         return z, inputs, seen
 
     def compute_objectives(self, predictions, batch: Batch, stage: sb.Stage) -> torch.Tensor:
-        """L_task (1), a scalar."""
-        z, *_ = predictions
-        task_loss = self.modules.head(z, batch.labels)  # (1)
+        """L_task (1), a scalar, of the items that have a label."""
+        z, labels = predictions[0], batch.labels
+        if getattr(self.hparams, "unlabelled", False):
+            z, labels = z[labels >= 0], labels[labels >= 0]
+        task_loss = self.modules.head(z, labels) if len(z) else predictions[0].sum() * 0  # (1)
         self.told = {"task_loss": task_loss}
         return task_loss
 

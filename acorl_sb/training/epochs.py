@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import random
 
 import numpy as np
@@ -12,8 +11,7 @@ import torch
 
 from acorl_sb.training.batchnorm import share_batch_statistics
 from acorl_sb.training.epoch_log import RunningMeans, log_epoch
-from acorl_sb.training.late_figures import LateFigures
-from acorl_sb.utils.distributed import means_over_ranks, rank_and_world, unwrapped
+from acorl_sb.utils.distributed import mean_over_ranks, rank_and_world, unwrapped
 from acorl_sb.utils.errors import UserError
 
 
@@ -35,9 +33,6 @@ class EpochBrain(sb.Brain):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.means = RunningMeans()
-        self.late = LateFigures()
-        self.lag = 1 if self.device_type == "cuda" else 0  # steps that figures are behind
-        self.known_loss = torch.tensor(0.0)
         self.told: dict[str, torch.Tensor | float] = {}
         self.dev_figure = getattr(self.hparams, "dev_figure", "dev_eer")
         self.checkpoint_intervals = (self.ckpt_interval_minutes, self.ckpt_interval_steps)
@@ -68,68 +63,34 @@ class EpochBrain(sb.Brain):
     def fit_batch(self, batch):
         seed_step(self.hparams.seed, self.global_step, rank_and_world()[0])
         self.hparams.lr_schedule(self.optimizer, self.global_step)
-        return self._fit_batch(batch.to(self.device))
-
-    def _fit_batch(self, batch) -> torch.Tensor:
-        """SpeechBrain's, without waiting for a GPU's loss: returns the last one that is known."""
-        should_step = self.step % self.grad_accumulation_factor == 0
-        self.on_fit_batch_start(batch, should_step)
-        with self.no_sync(not should_step):
-            with self.training_ctx:
-                outputs = self.compute_forward(batch, sb.Stage.TRAIN)
-                loss = self.compute_objectives(outputs, batch, sb.Stage.TRAIN)
-            scaled = self.scaler.scale(loss / self.grad_accumulation_factor)
-            self.check_loss_isfinite(scaled)
-            scaled.backward()
-        if should_step:
-            self.optimizers_step()
-        self.on_fit_batch_end(batch, outputs, loss, should_step)
-        return self.known_loss
+        return super().fit_batch(batch.to(self.device))
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        names, values = means_over_ranks({**self.told, "loss": loss}, self.device)
-        figures = values.unbind() if self.lag else values.tolist()
-        self.step_ended(dict(zip(names, figures, strict=True)))
-        self.late.put(self.global_step, names, values)
-        self.take_figures(self.lag)
+        figures = mean_over_ranks({**self.told, "loss": loss}, self.device)
+        self.means.add(**figures)
+        self.step_ended(figures)
         # Gradients that are still being gathered are not part of a checkpoint: SpeechBrain, which
         # looks at these after every batch, is to save one after an optimizer's step only.
         self.ckpt_interval_minutes, self.ckpt_interval_steps = (
             self.checkpoint_intervals if should_step else (0, 0)
         )
 
-    def step_ended(self, figures: dict[str, float | torch.Tensor]) -> None:
-        """Called after each step with what it told, means over ranks; tensors are on a GPU."""
-
-    def take_figures(self, keep: int = 0) -> None:
-        """Count in the figures of all steps but the ``keep`` last ones; a loss must be finite."""
-        for step, figures in self.late.take(keep):
-            self._require_finite(figures["loss"], step)
-            self.means.add(**figures)
-            self.known_loss = torch.tensor(figures["loss"])
+    def step_ended(self, figures: dict[str, float]) -> None:
+        """Called after each step with what it told, means over ranks."""
 
     def check_loss_isfinite(self, loss):
-        if not self.lag:  # a GPU's is looked at once it is there, and before a checkpoint
-            self._require_finite(loss.item(), self.global_step)
-
-    def _require_finite(self, loss: float, step: int) -> None:
-        if not math.isfinite(loss):
+        if not torch.isfinite(loss):
             raise UserError(
-                f"member {self.hparams.name!r}: the loss is {loss} at step {step}; "
-                "the last good checkpoint is kept in "
+                f"member {self.hparams.name!r}: the loss is {loss.item()} at step "
+                f"{self.global_step}; the last good checkpoint is kept in "
                 f"{self.checkpointer.checkpoints_dir if self.checkpointer else 'memory'}; "
                 "lower the learning rate or the weight of the complementarity loss and train in "
                 "another output_folder"
             )
 
-    def _save_intra_epoch_ckpt(self):
-        self.take_figures()
-        super()._save_intra_epoch_ckpt()
-
     def on_stage_end(self, stage, stage_loss, epoch=None):
         if stage != sb.Stage.TRAIN:
             return
-        self.take_figures()
         encoder = unwrapped(self.modules["encoder"])
         encoder.eval()
         error = float(self.hparams.dev_error(encoder))

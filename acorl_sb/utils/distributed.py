@@ -72,20 +72,21 @@ def sum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
     return tensor
 
 
-def means_over_ranks(
+def mean_over_ranks(
     values: Mapping[str, torch.Tensor | float], device: torch.device | str = "cpu"
-) -> tuple[list[str], torch.Tensor]:
-    """Names in order, and for each the mean over ranks of its scalar: (names,) float64.
+) -> dict[str, float]:
+    """Scalars as floats, each its mean over ranks; every rank must bring the same names.
 
-    Every rank must bring the same names. ``device`` is where the ranks exchange tensors, and where
-    the result is. All values cross over together, since each crossing makes a GPU wait.
+    ``device`` is where the ranks exchange tensors. All values cross over together, since each
+    crossing makes a GPU wait.
     """
+    if not values:
+        return {}
     names = sorted(values)
-    stacked = torch.empty(len(names), dtype=torch.float64, device=device)
-    for place, name in enumerate(names):
-        scalar = torch.as_tensor(values[name], dtype=torch.float64).detach()
-        stacked[place].copy_(scalar, non_blocking=True)
-    return names, sum_over_ranks(stacked).div_(rank_and_world()[1])
+    scalars = [torch.as_tensor(values[n], dtype=torch.float64).detach() for n in names]
+    stacked = torch.stack([s.to(device) for s in scalars])  # (names,)
+    means = sum_over_ranks(stacked) / rank_and_world()[1]
+    return dict(zip(names, means.tolist(), strict=True))
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
