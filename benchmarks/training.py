@@ -208,7 +208,9 @@ class RecipeBrain(sb.Brain):
         batch = batch.to(self.device)
         waves, lengths = batch.sig
         if self.hparams.wav_augment is not None:
-            waves, lengths = self.hparams.wav_augment(waves, lengths)
+            # In full precision: its resampler, on the CPU beside a GPU, fails on bf16.
+            with torch.autocast(self.device_type, enabled=False):
+                waves, lengths = self.hparams.wav_augment(waves, lengths)
         features = self.modules.compute_features(waves)
         features = self.modules.mean_var_norm(features, lengths)
         z = self.modules.embedding_model(features)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 
-from acorl_sb.store.speaker_store import open_store
+from acorl_sb.store import open_store
 from acorl_sb.store.store_options import SpeakersOptions
 from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.options import read

@@ -89,6 +89,7 @@ def train_member(
     modules = {"encoder": encoder, "head": head}
     # A GPU would wait for each of the many small draws of an augmentation that ran on it.
     early = device.type == "cuda" and settings.augment is not None
+    early = early and not getattr(settings.augment, "on_device", False)
     loader = make_loader(data, settings, seed, augmented=early)
     counter = EpochCounter(settings.epochs)
     checkpointer = AtomicCheckpointer(folder / "save", {"counter": counter})

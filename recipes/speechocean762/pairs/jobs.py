@@ -22,8 +22,8 @@ class Job(NamedTuple):
     """One run: its folder, what it changes of the base YAML, and folders that must be done first.
 
     ``after`` is called once it is done, in the same worker, and again in every later study.
-    ``program``, by default train.py, takes the YAML, trains, and writes ``results.json`` last; ``options`` are its
-    further arguments, which its results do not depend on.
+    ``program``, by default train.py, takes the YAML and writes ``results.json`` last; ``options``
+    are its further arguments, which its results do not depend on.
     """
 
     folder: Path
