@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -11,19 +10,23 @@ import pytest
 from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
 
+from acorl_sb import corpora
 from acorl_sb.corpora.splits import make_trials
 from acorl_sb.data.manifest import Utterance, write_manifest
-from acorl_sb.data.trial_set import TrialSet
+from acorl_sb.data.trial_set import TrialSet, read_trial_set
 from acorl_sb.data.trials import write_trials
-from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.encoders.extraction import embed_utterances
+from acorl_sb.encoders.member_folder import build_encoder, load_member
+from acorl_sb.scoring.backends.cosine import cosine_trial_scores
 from acorl_sb.scoring.dropout_scores import dropout_on
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import build, dump, read_tree
+from tests import tiny
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "speechocean762"
 sys.path.insert(0, str(RECIPE))
 
-from students import pages, runs, systems  # noqa: E402
+from students import pages, runs, systems, train_run  # noqa: E402
 
 MEMBERS = {
     "pair": ["first", "second"],
@@ -50,7 +53,7 @@ def test_every_run_once_a_seed_and_students_after_their_teachers(tree, tmp_path)
     assert [r["name"] for r in student.changes["references"]] == MEMBERS["pair"]
     # It starts as the single does, and nothing else of the single's depends on the run.
     assert student.changes["members"][0]["seed"] == single.changes["members"][0]["seed"] == 3007
-    assert student.options == ("--device=cuda",) and "draws" not in single.changes
+    assert student.options[2:] == ("0", "cuda") and "draws" not in single.changes
 
 
 def test_encoders_are_of_the_sizes_that_the_page_speaks_of(tree):
@@ -153,16 +156,23 @@ def test_scores_of_other_trials_are_refused(tree, folder):
         systems.Systems(folder, {**tree, "seeds": [9]})
 
 
-def test_members_scores_are_kept_once_a_run_is_done(folder, tmp_path):
-    own = runs.run_folder(folder, "pair", 7)
-    for name in MEMBERS["pair"]:
-        (own / "members" / name).mkdir(parents=True)
-        record = {"settings": {}, "parameters": 12, "seconds": 3.5}
-        (own / "members" / name / "member.json").write_text(json.dumps(record))
-        for part in runs.PARTS:
-            (own / "scores" / name).mkdir(parents=True, exist_ok=True)
-            (own / "scores" / name / f"{part}.txt").write_text("a b 1 0.25\na c 0 -0.5\n")
-    runs.after(folder, own, "pair", 7, 0, "cpu")()
-    found = runs.kept(folder, "pair", 7)
-    assert found["second/test"].tolist() == [0.25, -0.5]
-    assert found["first/cost"].tolist() == [12, 3.5]
+def test_a_run_trains_its_members_and_keeps_their_scores(tmp_path, monkeypatch):
+    tiny.hums(tmp_path / "data")
+    manifest, out, folder = tmp_path / "manifest", tmp_path / "kept.npz", tmp_path / "run"
+    splits = corpora.prepare("folder", tmp_path / "data", manifest, dev_speakers=2, test_speakers=2)
+    job = {"inherit": str(RECIPE.parents[1] / "hparams" / "acorl_ecapa.yaml"), "augment": None}
+    job |= {"output_folder": str(folder), "corpus": "folder", "data_folder": str(tmp_path / "data")}
+    job |= {"channels": 8, "embedding_dim": 12, "batch_size": 4, "epochs": 1, "epoch_steps": 2}
+    job |= {"crop_seconds": 0.4, "dev_seconds": 0.4, "score_seconds": 0.4}
+    (tmp_path / "job.yaml").write_text(dump(job))
+    words = [tmp_path / "job.yaml", manifest, out, 0, "cpu"]
+    monkeypatch.setattr(sys, "argv", ["train_run.py", *map(str, words)])
+    assert train_run.main() == 0
+    kept = dict(np.load(out))
+    test = read_trial_set(corpora.read_manifest(splits.test), splits.test_trials)
+    encoder = load_member(folder / "members" / "second")
+    z = embed_utterances(encoder, test.utterances, 0.4).numpy()
+    assert kept["second/test"] == pytest.approx(cosine_trial_scores(test, z), abs=1e-5)
+    assert kept["first/dev"].shape == kept["second/dev"].shape
+    assert kept["second/cost"][0] == sum(p.numel() for p in encoder.parameters())
+    assert (folder / "results.json").is_file()

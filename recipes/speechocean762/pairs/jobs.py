@@ -22,7 +22,8 @@ class Job(NamedTuple):
     """One run: its folder, what it changes of the base YAML, and folders that must be done first.
 
     ``after`` is called once it is done, in the same worker, and again in every later study.
-    ``options`` are further arguments of train.py, which its results do not depend on.
+    ``program`` takes the YAML, trains, and writes ``results.json`` last; ``options`` are its
+    further arguments, which its results do not depend on.
     """
 
     folder: Path
@@ -30,6 +31,7 @@ class Job(NamedTuple):
     needs: tuple[Path, ...] = ()
     after: Callable[[], object] = lambda: None
     options: tuple[str, ...] = ()
+    program: Path = ROOT / "train.py"
 
 
 def run_all(jobs: Sequence[Job], base: Path, workers: int) -> Iterator[Job]:
@@ -72,10 +74,10 @@ def run(job: Job, base: Path, children: _Children) -> None:
     if not (job.folder / "results.json").is_file():
         write_text(yaml, text)
         with open(log, "a", encoding="utf-8") as output:
-            code = children.run([sys.executable, ROOT / "train.py", yaml, *job.options], output)
+            code = children.run([sys.executable, job.program, yaml, *job.options], output)
         if code:
             tail = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
-            raise UserError(f"{log}: train.py ended with code {code}: {' '.join(tail)}")
+            raise UserError(f"{log}: {job.program.name} ended with code {code}: {' '.join(tail)}")
     elif yaml.read_text(encoding="utf-8") != text:
         raise UserError(
             f"{yaml}: this run was finished with other settings than the study's now; "

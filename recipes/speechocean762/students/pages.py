@@ -154,6 +154,8 @@ def mitigation_table(systems: Systems) -> tuple[str, Picture]:
     ]
     lines, points = [], []
     for means, strength, name, own in ways:
+        if name not in systems.scores:
+            continue
         llrs = by_group.calibrated(systems, name, "age", own)
         found = by_group.figures(systems, "age", llrs)
         overall = over_seeds(systems.eers(lambda s, llrs=llrs: llrs(s)[0]))
