@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
 from speechbrain.utils.run_opts import RunOptions
 from targets import Rows
+from timing import clock
 
 from acorl_sb.complementarity import Adversarial, Ramp
 from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble
@@ -33,28 +33,31 @@ from acorl_sb.utils.memory import keep_freed_memory
 
 HPARAMS = Path(__file__).resolve().parents[1] / "hparams"
 BATCH, SECONDS, SPEAKERS, ITEMS = 48, 1.5, 100, 1000
+CPU = torch.device("cpu")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--steps", type=int, default=30, help="steps of each kind")
     parser.add_argument("--threads", type=int, default=1, help="more make CPU seconds vague")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", help="also write the rows here")
     args = parser.parse_args()
     keep_freed_memory()  # as train.py does
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
+    device = torch.device(args.device)
     reference = encoder()
     ensemble = FrozenEnsemble()
     ensemble.add("reference", reference)
     table = EmbeddingTable([torch.randn(ITEMS, reference.embedding_dim)])
     with tempfile.TemporaryDirectory() as folder:
         brains = {
-            "plain": brain(folder, None),
-            "crop": brain(folder, ensemble),
-            "utterance": brain(folder, table),
+            "plain": brain(folder, None, device=device),
+            "crop": brain(folder, ensemble, device=device),
+            "utterance": brain(folder, table, device=device),
         }
-        times = measure(brains, args.steps)
+        times = measure(brains, args.steps, device)
     for name, values in times.items():
         print(f"{name}: median {np.median(values):.4f} CPU s over {len(values)} steps")
     plain = np.median(times["plain"])
@@ -72,7 +75,9 @@ def encoder():
         return build_encoder(YAML().load(resolve_references(file).getvalue()), "ecapa.yaml")
 
 
-def brain(folder: str, references, objective=None, count: int = 1) -> SpeakerBrain:
+def brain(
+    folder: str | Path, references, objective=None, count: int = 1, device: torch.device = CPU
+) -> SpeakerBrain:
     """A Brain as the default recipe makes it, without augmentation.
 
     ``objective`` (by default the adversarial one) is held against ``count`` references.
@@ -91,7 +96,8 @@ def brain(folder: str, references, objective=None, count: int = 1) -> SpeakerBra
     }
     modules = {"encoder": member, "head": AAMHead(member.embedding_dim, SPEAKERS)}
     adam = partial(torch.optim.Adam, lr=0.001)
-    options = RunOptions(device="cpu", overridden_args={"device"})
+    given = {"device": str(device), "distributed_backend": "gloo" if device == CPU else "nccl"}
+    options = RunOptions(**given, overridden_args=set(given))
     if references is None:
         made = SpeakerBrain(modules, adam, hparams, options)
     else:
@@ -107,8 +113,13 @@ def brain(folder: str, references, objective=None, count: int = 1) -> SpeakerBra
     return made
 
 
-def measure(brains: dict[str, SpeakerBrain], steps: int) -> dict[str, list[float]]:
-    """CPU seconds of each step of each kind, in turns; the first round warms up and is dropped."""
+def measure(
+    brains: dict[str, SpeakerBrain], steps: int, device: torch.device = CPU, block: int = 1
+) -> dict[str, list[float]]:
+    """Seconds of each step of each kind, in turns, as ``clock`` counts them.
+
+    The first round warms up and is dropped. On a GPU ``block`` steps in a row are timed together.
+    """
     times: dict[str, list[float]] = {name: [] for name in brains}
     for step in range(steps + 1):
         batch = Batch(
@@ -117,11 +128,12 @@ def measure(brains: dict[str, SpeakerBrain], steps: int) -> dict[str, list[float
             torch.randint(ITEMS, (BATCH,)),
         )
         for name, made in brains.items():
-            made.step += 1
-            started = time.process_time()
-            made.fit_batch(batch)
+            started = clock(device)
+            for _ in range(block):
+                made.step += 1
+                made.fit_batch(batch)
             if step:
-                times[name].append(time.process_time() - started)
+                times[name].append((clock(device) - started) / block)
     return times
 
 

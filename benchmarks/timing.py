@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -36,22 +36,33 @@ def ratio(
 
 
 def shortest(
-    works: dict[str, Callable[[], object]], device: torch.device, repeats: int = 7
+    works: dict[str, Callable[[], object]],
+    device: torch.device,
+    repeats: int = 7,
+    slow: Collection[str] = (),
 ) -> dict[str, float]:
-    """The shortest time of each of several works that take turns, by name, seconds."""
+    """The shortest time of each of several works that take turns, by name, seconds.
+
+    Those of ``slow`` are run once.
+    """
     best = dict.fromkeys(works, math.inf)
-    for _ in range(repeats):
+    for number in range(repeats):
         for name, work in works.items():
-            best[name] = min(best[name], seconds(work, device, 1))
+            if number == 0 or name not in slow:
+                best[name] = min(best[name], seconds(work, device, 1))
     return best
 
 
 def clock(device: torch.device) -> float:
-    """Seconds: of this process on the CPU, which others on the machine disturb least; else true."""
+    """Seconds: of this process on one thread, which others on the machine disturb least; else true.
+
+    On a GPU it is waited for.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
+    elif torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()
 
 
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int | None:

@@ -47,7 +47,9 @@ from acorl_sb.data.manifest import Utterance
 from acorl_sb.encoders.member_folder import build_encoder
 from acorl_sb.training.brain import SpeakerBrain
 from acorl_sb.training.dataset import CropDataset, StepSampler, collate
+from acorl_sb.training.graphs import replay_network
 from acorl_sb.training.heads import AAMHead
+from acorl_sb.training.loading import AugmentedBatches, as_it_is
 from acorl_sb.training.members import train_members
 from acorl_sb.training.speech import SpeechSettings, TrainingSet
 from acorl_sb.utils.memory import keep_freed_memory
@@ -71,6 +73,10 @@ def main() -> int:
     parser.add_argument(
         "--augment", action=argparse.BooleanOptionalAction, default=True, help="both loops augment"
     )
+    parser.add_argument("--cache_mb", type=float, default=1500, help="of ours, as the recipe's")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--cuda_graphs", action="store_true", help="ours on a GPU")
     parser.add_argument("--kills", type=int, default=10, help="0: none")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of killing")
     parser.add_argument("--json", help="also write the rows here")
@@ -107,12 +113,19 @@ def throughput(folder: Path, args: argparse.Namespace) -> tuple[float, float]:
     taken: dict[str, list[float]] = {name: [] for name in loops}
     for number in range(args.rounds + 1):
         for name in sorted(loops, reverse=number % 2 == 1):
-            started = time.perf_counter()
+            started = true_clock(args.device)
             loops[name]()
             if number:  # the first round warms up
-                taken[name].append(time.perf_counter() - started)
+                taken[name].append(true_clock(args.device) - started)
     count = args.steps * args.batch
     return tuple(count / float(np.median(taken[name])) for name in ("ours", "theirs"))
+
+
+def true_clock(device: str) -> float:
+    """True seconds, once a GPU has done what it was given."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def make_files(folder: Path, count: int, seconds: float) -> list[Utterance]:
@@ -128,10 +141,10 @@ def make_files(folder: Path, count: int, seconds: float) -> list[Utterance]:
     return made
 
 
-def make_encoder(channels: int):
+def make_encoder(channels: int, **keys):
     torch.manual_seed(0)
     with open(ENCODERS / "ecapa.yaml", encoding="utf-8") as file:
-        text = resolve_references(file, {"channels": channels}).getvalue()
+        text = resolve_references(file, {"channels": channels, **keys}).getvalue()
     return build_encoder(YAML().load(text), "ecapa.yaml")
 
 
@@ -141,7 +154,9 @@ def make_augmenter() -> Augmenter:
     return load_hyperpyyaml("augment: " + text.replace("!ref <noise_folder>", "null"))["augment"]
 
 
-CPU = RunOptions(device="cpu", overridden_args={"device"})
+def run_options(args: argparse.Namespace) -> RunOptions:
+    given = {"device": args.device, "precision": args.precision}
+    return RunOptions(**given, overridden_args=set(given))
 
 
 def our_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespace):
@@ -149,25 +164,34 @@ def our_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespace
     encoder = make_encoder(args.channels)
     sampler = StepSampler(len(utterances), args.batch, args.steps, seed=0)
     labels = [int(u.spk_id[1:]) for u in utterances]
+    dataset = CropDataset(utterances, labels, args.seconds, seed=0, cache_mb=args.cache_mb)
+    augment = make_augmenter() if args.augment else None
+    early = augment is not None and args.device != "cpu"  # as train_member has it
     loader = DataLoader(
-        CropDataset(utterances, labels, args.seconds, seed=0),
+        AugmentedBatches(dataset, augment, sampler, 0) if early else dataset,
         batch_sampler=sampler,
-        collate_fn=collate,
+        collate_fn=as_it_is if early else collate,
         num_workers=args.workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=args.workers > 0,
     )
     hparams = {
         "name": "ours",
         "seed": 0,
         "total_steps": 10**6,
         "lr_schedule": WarmCoolDecayLRSchedule(0.001, 100, 100, 10**6),
-        "augment": make_augmenter() if args.augment else None,
+        "augment": augment,
+        "augmented": early,
         "dev_error": lambda encoder: 0.0,
         "sampler": sampler,
         "log_file": folder / "log.jsonl",
     }
     modules = {"encoder": encoder, "head": AAMHead(encoder.embedding_dim, SPEAKERS)}
     adam = functools.partial(torch.optim.Adam, lr=0.001, fused=True)  # as the default recipe's
-    brain = SpeakerBrain(modules, adam, hparams, CPU)
+    brain = SpeakerBrain(modules, adam, hparams, run_options(args))
+    if args.cuda_graphs and brain.device != "cpu":
+        waves = 0.1 * torch.randn(args.batch, int(args.seconds * RATE), device=brain.device)
+        replay_network(brain.modules["encoder"], waves)
     counter = EpochCounter(10**6)
 
     def epoch():
@@ -184,7 +208,9 @@ class RecipeBrain(sb.Brain):
         batch = batch.to(self.device)
         waves, lengths = batch.sig
         if self.hparams.wav_augment is not None:
-            waves, lengths = self.hparams.wav_augment(waves, lengths)
+            # In full precision: its resampler, on the CPU beside a GPU, fails on bf16.
+            with torch.autocast(self.device_type, enabled=False):
+                waves, lengths = self.hparams.wav_augment(waves, lengths)
         features = self.modules.compute_features(waves)
         features = self.modules.mean_var_norm(features, lengths)
         z = self.modules.embedding_model(features)
@@ -200,6 +226,12 @@ class RecipeBrain(sb.Brain):
 
 def their_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespace):
     """An epoch of training as SpeechBrain's recipe does it."""
+    return their_brain(folder, utterances, args)[0]
+
+
+def their_brain(folder: Path, utterances: list[Utterance], args: argparse.Namespace, **front_end):
+    """An epoch of training as SpeechBrain's recipe does it, and the Brain that is trained."""
+    speakers = len({u.spk_id for u in utterances})
     manifest = folder / "train.csv"
     with open(manifest, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -207,13 +239,13 @@ def their_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespa
         writer.writerows([u.id, u.duration, u.wav, u.start, u.stop, u.spk_id] for u in utterances)
     data = sb.dataio.dataset.DynamicItemDataset.from_csv(manifest)
     labels = sb.dataio.encoder.CategoricalEncoder()
-    labels.expect_len(SPEAKERS)
+    labels.expect_len(speakers)
     length = int(args.seconds * RATE)
 
     @sb.utils.data_pipeline.takes("wav", "duration")
     @sb.utils.data_pipeline.provides("sig")
     def audio(wav, duration):
-        start = random.randint(0, int(float(duration) * RATE) - length)
+        start = random.randint(0, max(0, int(float(duration) * RATE) - length))
         wave, _ = audio_io.load(wav, num_frames=length, frame_offset=start)
         return wave.transpose(0, 1).squeeze(1)
 
@@ -226,13 +258,13 @@ def their_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespa
     data.add_dynamic_item(label)
     labels.update_from_didataset(data, output_key="spk_id")
     data.set_output_keys(["id", "sig", "spk_id_encoded"])
-    encoder = make_encoder(args.channels)
+    encoder = make_encoder(args.channels, **front_end)
     modules = {
         "compute_features": encoder.compute_features,
         "mean_var_norm": encoder.mean_var_norm,
         # Built apart: our SpeakerEncoder tunes the network that it wraps.
-        "embedding_model": their_network(args.channels),
-        "classifier": Classifier(input_size=encoder.embedding_dim, out_neurons=SPEAKERS),
+        "embedding_model": their_network(args.channels, front_end.get("n_mels", 40)),
+        "classifier": Classifier(input_size=encoder.embedding_dim, out_neurons=speakers),
     }
     hparams = {
         "wav_augment": make_augmenter() if args.augment else None,
@@ -240,23 +272,26 @@ def their_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespa
         "lr_annealing": CyclicLRScheduler(base_lr=1e-8, max_lr=0.001, step_size=65000),
     }
     adam = functools.partial(torch.optim.Adam, lr=0.001)
-    brain = RecipeBrain(modules, adam, hparams, CPU)
+    brain = RecipeBrain(modules, adam, hparams, run_options(args))
     options = {"batch_size": args.batch, "shuffle": True, "num_workers": args.workers}
+    # As long epochs have it: the processes start once, and what is read lies ready for a GPU.
+    options |= {"persistent_workers": args.workers > 0, "pin_memory": torch.cuda.is_available()}
+    loader = brain.make_dataloader(data, sb.Stage.TRAIN, **options)
     counter = EpochCounter(10**6)
 
     def epoch():
         counter.limit = counter.current + 1
-        brain.fit(counter, data, progressbar=False, train_loader_kwargs=options)
+        brain.fit(counter, loader, progressbar=False)
 
-    return epoch
+    return epoch, brain
 
 
-def their_network(channels: int):
+def their_network(channels: int, n_mels: int = 40):
     from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 
     torch.manual_seed(0)
     return ECAPA_TDNN(
-        40,
+        n_mels,
         channels=[channels] * 4 + [3 * channels],
         attention_channels=64,
         se_channels=64,

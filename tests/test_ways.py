@@ -98,7 +98,7 @@ def test_the_way_of_one_waveform(tmp_path):
     data = TrainingSet(tiny.hums(tmp_path / "hums"), lambda encoder: 0.1)
     roots = {
         function.__code__
-        for function in (CropDataset.__getitem__, collate, Adversarial.adversary_loss)
+        for function in (CropDataset.__getitems__, collate, Adversarial.adversary_loss)
     }
     roots |= {
         vars(brain)[step].__code__

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.precision import full_precision
 
 Tick = Callable[[int], object]
 """Called with the number of sides just finished; a progress bar's ``update``."""
@@ -49,6 +50,7 @@ class Attribution(NamedTuple):
     gap: torch.Tensor
 
 
+@full_precision()
 def integrated_gradients(
     encoder: SpeakerEncoder,
     features: torch.Tensor,
@@ -121,6 +123,7 @@ def integrated_gradients(
     return Attribution(maps, ends[0], ends[1], gap)
 
 
+@full_precision()
 def occlusion(
     encoder: SpeakerEncoder,
     features: torch.Tensor,
@@ -162,6 +165,7 @@ def block_sums(maps: np.ndarray, window: tuple[int, int]) -> np.ndarray:
 
 
 @torch.no_grad()
+@full_precision()
 def deletion_curve(
     encoder: SpeakerEncoder,
     features: torch.Tensor,

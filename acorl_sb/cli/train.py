@@ -123,8 +123,7 @@ def run_experiment(
         data = TrainingSet(
             corpora.read_manifest(splits.train),
             dev_error_function(dev.utterances, partial(cosine_eer, dev), dev_seconds, device),
-            settings.speeds,
-        )
+        ).adapted(settings)
         ensemble = train_members(
             members, references, data, settings, run_opts, device, folder / "members"
         )

@@ -13,12 +13,15 @@ from acorl_sb.data.manifest import Utterance
 from acorl_sb.data.waves import centre_of
 from acorl_sb.encoders.batching import batches, free_padding, together_padded
 from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.own_ends import centred_stft, embed_lengths
 from acorl_sb.utils.distributed import rank_and_world, sum_over_ranks
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.precision import full_precision
 from acorl_sb.utils.reading import shown
 
 
 @torch.no_grad()
+@full_precision()
 def embed_utterances(
     encoder: SpeakerEncoder,
     utterances: Sequence[Utterance],
@@ -85,12 +88,23 @@ def embed_utterances(
     return sum_over_ranks(z.to(device)).cpu() if world > 1 else z
 
 
+@full_precision()
 def embed_waves(
     encoder: SpeakerEncoder, waves: Sequence[np.ndarray], device: torch.device | str
 ) -> torch.Tensor:
     """(B, D) float32 on the CPU of waves (T_i,) that ``batches`` has put together."""
     padded = together_padded([torch.from_numpy(wave) for wave in waves])
-    return encoder(padded.to(device)).float().cpu()
+    return embed_padded(encoder, padded.to(device), [len(w) for w in waves]).float().cpu()
+
+
+def embed_padded(
+    encoder: SpeakerEncoder, padded: torch.Tensor, lengths: Sequence[int]
+) -> torch.Tensor:
+    """(B, D) of waves (B, T) that ``batches`` has put together, each of so many samples."""
+    stft = centred_stft(encoder)
+    if stft is not None and len({length // stft.hop_length for length in lengths}) > 1:
+        return embed_lengths(encoder, padded, lengths)
+    return encoder(padded)
 
 
 def require_length(utterance: Utterance) -> None:

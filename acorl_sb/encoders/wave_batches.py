@@ -12,12 +12,14 @@ from torch.nn import functional as F
 
 from acorl_sb.encoders.ensemble import FrozenMember
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.precision import full_precision
 
 _T = TypeVar("_T")
 _AHEAD = 8  # batches that are read before the first is made: waves of one length find each other
 
 
 @torch.no_grad()
+@full_precision()
 def embed_waves(
     members: Sequence[FrozenMember],
     waves: Iterable[tuple[np.ndarray, str]],

@@ -232,7 +232,7 @@ def evaluate(
     likelihood ratios) also ``"act_dcf": {p_target: float}``, ``"cllr"`` and ``"min_cllr"``.
     ``points`` are the p_target of the cost points.
     """
-    trials = as_sorted(scores, labels)
+    trials = as_sorted(scores, labels).near()
     result: dict[str, Any] = {
         "eer": eer(trials),
         "eer_hull": eer_hull(trials),

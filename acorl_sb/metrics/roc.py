@@ -18,6 +18,7 @@ import torch
 from acorl_sb.metrics.sorting import SortedTrials, sort
 
 _FAN = 32  # how many finer stretches one stretch of thresholds is parted into
+_FAN_FAR = 4096  # on a GPU, where a look costs a wait but not more for more thresholds
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,13 @@ def minimise(
     """
     n_target = trials.n_target
     last = n_target if last is None else last
-    width = 1
+    fan, width = _fan(trials.target), 1
     while width < last - first:
-        width *= _FAN
+        width *= fan
     starts = np.array([first])  # (S,) stretches still worth a look
     index, false_alarms, least = last, 0, math.inf
     while starts.size:
-        step = max(width // _FAN, 1)
+        step = max(width // fan, 1)
         grid = starts[:, None] + np.arange(0, width + 1, step)  # (S, F + 1)
         np.minimum(grid, last, out=grid)
         grid_fa = _false_alarms(trials, grid)
@@ -74,7 +75,11 @@ def minimise(
 
 
 # Thresholds that are tried are few and stay on the CPU, where numpy is quicker about small arrays
-# than torch; only these two functions look at the sorted scores, wherever they are.
+# than torch; only these functions look at the sorted scores, wherever they are.
+
+
+def _fan(values: torch.Tensor) -> int:
+    return _FAN if values.device.type == "cpu" else _FAN_FAR
 
 
 def _values(values: torch.Tensor, index: np.ndarray) -> np.ndarray:
@@ -93,8 +98,13 @@ def _below(values: torch.Tensor, thresholds: np.ndarray) -> np.ndarray:
 
 def _false_alarms(trials: SortedTrials, index: np.ndarray) -> np.ndarray:
     """Non-targets at or above target[index]; 0 where index is n_target (threshold +inf)."""
-    threshold = _values(trials.target, np.minimum(index, trials.n_target - 1))
-    count = trials.n_nontarget - _below(trials.nontarget, threshold)
+    inside = np.minimum(index, trials.n_target - 1)
+    if trials.target.device.type == "cpu":
+        below = _below(trials.nontarget, _values(trials.target, inside))
+    else:  # one way there and back
+        threshold = trials.target[torch.from_numpy(inside).to(trials.target.device)]
+        below = torch.searchsorted(trials.nontarget, threshold).cpu().numpy()
+    count = trials.n_nontarget - below
     count[index == trials.n_target] = 0
     return count
 
@@ -127,7 +137,7 @@ def first_point_past_equality(trials: SortedTrials) -> tuple[tuple[int, int], fl
     """((misses, false alarms), threshold) of the lowest threshold with p_miss >= p_fa.
 
     p_miss - p_fa only grows with the threshold, from -1 to 1, so both lists can be searched as a
-    sorted list is, ``_FAN`` parts at a time. The targets come first; only non-targets between the
+    sorted list is, ``_fan`` parts at a time. The targets come first; only non-targets between the
     two neighbours found there can then be lower.
     """
     found, start, end = math.inf, 0, trials.n_nontarget
@@ -146,7 +156,7 @@ def first_point_past_equality(trials: SortedTrials) -> tuple[tuple[int, int], fl
 def _first_past(trials: SortedTrials, values: torch.Tensor, low: int, high: int) -> int:
     """The first of ``values[low:high]`` at which p_miss >= p_fa; ``high`` where it is none."""
     while low < high:
-        tried = np.arange(low, high, -(-(high - low) // _FAN))
+        tried = np.arange(low, high, -(-(high - low) // _fan(values)))
         misses, false_alarms = _points_at(trials, _values(values, tried))
         past = misses * trials.n_nontarget >= false_alarms * trials.n_target
         first = int(past.searchsorted(True))  # False before True

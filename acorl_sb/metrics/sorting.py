@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 Array = Any  # numpy array, torch tensor, or a plain sequence of numbers
 
+_FEW = 1 << 20  # trials that are copied from a GPU in less time than a search there takes
 _PIECE = 1 << 15  # trials parted by label at a time
 
 
@@ -33,14 +33,20 @@ class SortedTrials:
     def n_nontarget(self) -> int:
         return self.nontarget.numel()
 
+    def near(self) -> SortedTrials:
+        """The same on the CPU where they are few: searching takes many looks, each a wait."""
+        if self.n_target + self.n_nontarget > _FEW:
+            return self
+        return SortedTrials(self.target.cpu(), self.nontarget.cpu())
+
 
 def sort_trials(scores: Array, labels: Array) -> SortedTrials:
     """Check scores (N,) and labels (N,), part them by label and sort each part."""
     target, nontarget = split(scores, labels)
     target, nontarget = sort(target), sort(nontarget)
     # NaN sorts last, so the two ends of a sorted list tell whether all of it is finite.
-    ends = target[0], target[-1], nontarget[0], nontarget[-1]
-    if not all(math.isfinite(end) for end in ends):
+    ends = torch.stack([target[0], target[-1], nontarget[0], nontarget[-1]])
+    if not bool(torch.isfinite(ends).all()):
         raise ValueError("scores must be finite: at least one is NaN or infinite")
     return SortedTrials(target, nontarget)
 

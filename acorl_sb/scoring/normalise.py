@@ -27,6 +27,7 @@ import torch
 
 from acorl_sb.scoring.backends.backend import Backend, PreparedSides
 from acorl_sb.scoring.backends.rows import as_rows
+from acorl_sb.utils.precision import full_precision
 
 DEFAULT_TOP = 300
 """Cohort scores that adaptive S-norm looks at unless told otherwise, where there are so many."""
@@ -161,6 +162,7 @@ class AdaptiveSNorm(Normalisation):
         return int(self.top_k)
 
 
+@full_precision()
 def cohort_statistics(
     sides: PreparedSides, rows: torch.Tensor, top_k: int | None = None, memory: int = 1 << 28
 ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -45,13 +45,16 @@ class StoreModel:
         import torch
 
         from acorl_sb.encoders.weights import weights_hash
+        from acorl_sb.utils.precision import full_precision
 
         wave = torch.from_numpy(probe_wave()).to(device).unsqueeze(0)
+        with full_precision():
+            heard = ensemble.embed(wave)
         return cls(
             tuple(ensemble.names),
             tuple(ensemble.dims),
             tuple(weights_hash(member.encoder) for member in ensemble.members),
-            join([z[0].float().cpu().numpy() for z in ensemble.embed(wave)]),
+            join([z[0].float().cpu().numpy() for z in heard]),
         )
 
     @property

@@ -28,6 +28,8 @@ class FolderNoise(AddNoise):
         Searched with its subfolders; None adds no noise at all.
     snr_low, snr_high : float, dB
     sample_rate : int, Hz
+    cache_mb : float
+        Decoded noises kept in memory, MB; what is beyond is read anew each time.
     """
 
     def __init__(
@@ -36,9 +38,11 @@ class FolderNoise(AddNoise):
         snr_low: float = 0,
         snr_high: float = 15,
         sample_rate: int = 16000,
+        cache_mb: float = 200,
     ):
         super().__init__(snr_low=snr_low, snr_high=snr_high, clean_sample_rate=sample_rate)
         self.files = audio_lengths(folder, "noise", sample_rate)
+        self.audio = KeptAudio(cache_mb, sample_rate)
         if self.files:
             self.csv_file = folder  # makes AddNoise call _load_noise
 
@@ -55,8 +59,7 @@ class FolderNoise(AddNoise):
             path, length = self.files[place]
             start = int(at * max(1, length - max_length + 1))
             stop = min(start + max_length, length)
-            wave = read_audio(path, start, stop, self.clean_sample_rate)
-            noises.append(np.resize(wave, max_length))
+            noises.append(np.resize(self.audio.read(path, length, start, stop), max_length))
         noise = torch.from_numpy(np.stack(noises)).to(lengths.device)  # (B, T)
         return noise, lengths
 
@@ -75,17 +78,23 @@ class FolderReverb(nn.Module):
     max_seconds : float
         Longer responses are cut to this.
     sample_rate : int, Hz
+    cache_mb : float
+        Decoded responses kept in memory, MB; what is beyond is read anew each time.
 
     Calling it with waves (B, T) and relative lengths (B,), which it does not use, gives (B, T).
     """
 
     def __init__(
-        self, folder: str | None = None, max_seconds: float = 1.0, sample_rate: int = 16000
+        self,
+        folder: str | None = None,
+        max_seconds: float = 1.0,
+        sample_rate: int = 16000,
+        cache_mb: float = 200,
     ):
         super().__init__()
         self.files = audio_lengths(folder, "reverberation", sample_rate)
         self.longest = round(max_seconds * sample_rate)
-        self.sample_rate = sample_rate
+        self.audio = KeptAudio(cache_mb, sample_rate)
 
     def forward(self, waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         if not self.files:
@@ -99,8 +108,32 @@ class FolderReverb(nn.Module):
         return wet * level
 
     def _response(self, path: Path, length: int) -> torch.Tensor:
-        response = torch.from_numpy(read_audio(path, 0, length, self.sample_rate))
+        response = torch.from_numpy(self.audio.read(path, length, 0, length))
         return response[response.abs().argmax() :][: self.longest]
+
+
+class KeptAudio:
+    """Stretches of audio files, which are decoded once and kept as far as there is room.
+
+    Arguments
+    ---------
+    cache_mb : float
+    sample_rate : int, Hz
+    """
+
+    def __init__(self, cache_mb: float, sample_rate: int):
+        self.sample_rate = sample_rate
+        self._free = int(cache_mb * 1e6)
+        self._kept: dict[Path, np.ndarray] = {}
+
+    def read(self, path: Path, length: int, start: int, stop: int) -> np.ndarray:
+        """Samples ``[start, stop)`` (stop - start,) float32 of a file of ``length`` samples."""
+        if path not in self._kept:
+            if 4 * length > self._free:
+                return read_audio(path, start, stop, self.sample_rate)
+            self._kept[path] = read_audio(path, 0, length, self.sample_rate)
+            self._free -= self._kept[path].nbytes
+        return self._kept[path][start:stop].copy()
 
 
 def audio_lengths(folder: str | None, purpose: str, sample_rate: int) -> list[tuple[Path, int]]:

@@ -47,7 +47,7 @@ def two_views(batch: Batch, augment: Callable) -> Batch:
 
 
 def change_speed(wave: torch.Tensor, speed: float | Fraction) -> torch.Tensor:
-    """A wave (T,) played ``speed`` times as fast, ceil(T / speed) samples: higher above 1."""
+    """Waves (..., T) played ``speed`` times as fast, ceil(T / speed) samples: higher above 1."""
     ratio = as_ratio(speed)
     return wave if ratio == 1 else resample(wave, ratio.numerator, ratio.denominator)
 
@@ -101,19 +101,32 @@ class CropDataset(Dataset):
         return len(self.utterances) * len(self.speeds)
 
     def __getitem__(self, index: tuple[int, int]) -> tuple[torch.Tensor, int, int]:
-        draw, item = index
+        return self.__getitems__([index])[0]
+
+    def __getitems__(
+        self, indices: Sequence[tuple[int, int]]
+    ) -> list[tuple[torch.Tensor, int, int]]:
+        """A batch of items, as torch's loader asks for it: one resampling for each speed."""
+        numbers = np.array([item // len(self.utterances) for _, item in indices])
+        crops = torch.empty(len(indices), self.crop)
+        for number in np.unique(numbers):
+            rows = np.flatnonzero(numbers == number)
+            waves = torch.stack([torch.from_numpy(self._wave(*indices[i])) for i in rows])
+            crops[rows] = change_speed(waves, self.speeds[number])[:, : self.crop]
+        return [
+            (crop, self.labels[item], item) for crop, (_, item) in zip(crops, indices, strict=True)
+        ]
+
+    def _wave(self, draw: int, item: int) -> np.ndarray:
+        """What becomes an item's crop at its speed, as it was spoken."""
         number, row = divmod(item, len(self.utterances))
-        speed = self.speeds[number]
-        wanted = math.ceil(self.crop * speed)  # samples that become the crop at this speed
+        wanted = math.ceil(self.crop * self.speeds[number])
         utterance = self.utterances[row]
         length = utterance.stop - utterance.start
         spare = max(0, length - wanted)
         offset = int(np.random.default_rng((self.seed, draw)).integers(spare + 1))
         wave = self._read(row, utterance, offset, min(offset + wanted, length))
-        if len(wave) < wanted:
-            wave = np.resize(wave, wanted)
-        crop = torch.from_numpy(wave)
-        return change_speed(crop, speed)[: self.crop], self.labels[item], item
+        return np.resize(wave, wanted) if len(wave) < wanted else wave
 
     def _read(self, item: int, utterance: Utterance, first: int, last: int) -> np.ndarray:
         start = utterance.start
@@ -140,6 +153,9 @@ class StepSampler(Sampler):
     steps_per_epoch : int
     seed : int
     rank, world_size : int
+    weights : (n_items,) array or None
+        How often an item comes in a pass, on average; their mean is 1. In a pass of ``n_items``
+        draws it comes that often rounded down or up. None: once each.
     """
 
     def __init__(
@@ -150,7 +166,11 @@ class StepSampler(Sampler):
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        weights: np.ndarray | None = None,
     ):
+        if weights is not None and (len(weights) != n_items or abs(np.mean(weights) - 1) > 1e-6):
+            raise ValueError(f"weights must be {n_items} of mean 1")
+        self.weights = weights
         self.n_items = n_items
         self.batch_size = batch_size
         self.steps_per_epoch = steps_per_epoch
@@ -181,7 +201,13 @@ class StepSampler(Sampler):
         number, place = divmod(draw, self.n_items)
         if self._order[0] != number:
             generator = np.random.default_rng((self.seed, number))
-            self._order = (number, generator.permutation(self.n_items))
+            order = generator.permutation(self.n_items)
+            if self.weights is not None:
+                # Systematic sampling: weights laid end to end, a comb of points on them.
+                ends = np.cumsum(self.weights[order])[:-1]
+                points = np.arange(self.n_items) + generator.random()
+                order = generator.permutation(order[np.searchsorted(ends, points)])
+            self._order = (number, order)
         return int(self._order[1][place])
 
 
@@ -238,4 +264,4 @@ class StepBatches:
 
     def __call__(self, step: int) -> Batch:
         """The batch of ``step``, counted from 1 over all of training."""
-        return collate([self.dataset[index] for index in self.sampler.indices(step - 1)])
+        return collate(self.dataset.__getitems__(self.sampler.indices(step - 1)))

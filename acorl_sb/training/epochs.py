@@ -22,8 +22,9 @@ class EpochBrain(sb.Brain):
     sets the rate), ``augment`` (inputs and relative lengths -> the same, or None), ``dev_error``
     (encoder -> fraction; it chooses the checkpoint), ``dev_figure`` (its name, ``dev_eer`` where it
     lacks), ``sampler`` with ``seek``, and ``log_file``, a path that gets one JSON line per epoch.
-    It may give ``teller``, an ``EpochTeller``, and ``keep``, SpeechBrain's ``num_to_keep`` and
-    ``min_keys`` of the checkpoints that are kept; by default the best one is.
+    It may give ``augmented``, which says that batches come augmented already, ``teller``, an
+    ``EpochTeller``, and ``keep``, SpeechBrain's ``num_to_keep`` and ``min_keys`` of the checkpoints
+    that are kept; by default the best one is.
 
     Random numbers of a step follow from the seed and the step's number. On several ranks they
     follow from the rank too.
@@ -112,9 +113,10 @@ class EpochBrain(sb.Brain):
         """Called with the development error after each epoch, before the checkpoint."""
 
 
-def seed_step(seed: int, step: int, rank: int = 0) -> None:
-    """Set the random states of Python, numpy and torch from (seed, step, rank)."""
-    mixed = int(np.random.SeedSequence((seed, step, rank)).generate_state(1)[0])
+def seed_step(seed: int, step: int, rank: int = 0, stream: int = 0) -> None:
+    """Set the random states of Python, numpy and torch from (seed, step, rank, stream)."""
+    streams = (stream,) if stream else ()
+    mixed = int(np.random.SeedSequence((seed, step, rank, *streams)).generate_state(1)[0])
     random.seed(mixed)
     np.random.seed(mixed)  # noqa: NPY002 - SpeechBrain's augmentations may draw from it
     torch.manual_seed(mixed)

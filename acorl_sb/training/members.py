@@ -63,6 +63,7 @@ def train_members(
     check_specs(specs, reference_specs)
     # All at once, so that a mistake in the last one costs no training of the others.
     own = [own_settings(s, f"members[{i}]", settings) for i, s in enumerate(specs)]
+    heard = [data.adapted(of_member) for of_member in own]
     ensemble = load_references(reference_specs, data.kind)
     errors: list[float] = []
     for reference in ensemble.members:
@@ -75,8 +76,8 @@ def train_members(
         figures = (data.dev_figure, "seconds")
         record = read_record(member, figures)
         if record is None:
-            heard = data.adapted(of_member)
-            train_member(spec, index, ensemble, errors, heard, of_member, run_opts, device, member)
+            items = heard[index]
+            train_member(spec, index, ensemble, errors, items, of_member, run_opts, device, member)
             record = read_record(member, figures)
         else:
             wanted = member_settings(spec, index, settings.plain, reference_weights(ensemble))

@@ -21,19 +21,19 @@ from torch.utils.data import DataLoader
 from acorl_sb.complementarity import Independent, Objective, out_of_fold
 from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFoldReferences
 from acorl_sb.training.brain import ComplementaryBrain, SpeakerBrain
-from acorl_sb.training.dataset import StepSampler, collate
+from acorl_sb.training.graphs import replay_network
+from acorl_sb.training.loading import make_loader
 from acorl_sb.training.provenance import (
     member_settings,
     note_start,
     reference_weights,
     run_settings,
 )
-from acorl_sb.training.settings import Settings, check_accumulation
+from acorl_sb.training.settings import Settings, check_accumulation, check_graphs
 from acorl_sb.training.term_settings import TermSettings
 from acorl_sb.training.train_loggers import LOGS, EpochTeller
 from acorl_sb.training.training_data import TrainingData
 from acorl_sb.utils.checkpoint import AtomicCheckpointer
-from acorl_sb.utils.distributed import rank_and_world
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import build
 
@@ -79,7 +79,7 @@ def train_member(
     term = term or TermSettings()
     started = time.time()
     check_accumulation(settings, run_opts)
-    name, kind = str(spec["name"]), data.kind
+    name, kind, unlabelled = str(spec["name"]), data.kind, min(data.labels) < 0
     seed = int(spec.get("seed", 1000 * settings.seed + index))
     torch.manual_seed(seed)
     encoder = kind.build(spec["encoder"], f"members[{index}].encoder")
@@ -87,7 +87,10 @@ def train_member(
     if spec.get("start") is not None:
         kind.load_start(spec["start"], encoder, head, data.classes)
     modules = {"encoder": encoder, "head": head}
-    loader = make_loader(data, settings, seed)
+    # A GPU would wait for each of the many small draws of an augmentation that ran on it.
+    early = device.type == "cuda" and settings.augment is not None
+    early = early and not getattr(settings.augment, "on_device", False)
+    loader = make_loader(data, settings, seed, augmented=early)
     counter = EpochCounter(settings.epochs)
     checkpointer = AtomicCheckpointer(folder / "save", {"counter": counter})
     hparams = {
@@ -96,6 +99,8 @@ def train_member(
         "total_steps": settings.total_steps,
         "lr_schedule": settings.lr_schedule,
         "augment": settings.augment,
+        "unlabelled": unlabelled,
+        "augmented": early,
         "mask": None if term.mask is None else term.mask.to(device),
         "dev_figure": data.dev_figure,
         "dev_error": lambda trained: data.check(trained, head),
@@ -108,6 +113,11 @@ def train_member(
         hparams["keep"] = {"num_to_keep": settings.average_checkpoints, "min_keys": keys}
     n_classes = len((term.data or data).classes)
     objective = make_objective(spec, index, encoder, ensemble, n_classes, term.copies)
+    if unlabelled and not (objective and objective.takes_unlabelled):
+        raise UserError(
+            f"members[{index}]: the training data have unlabelled items (more_unlabelled), from "
+            "which its objective learns nothing; Distillation does"
+        )
     if objective is None:
         brain = SpeakerBrain(modules, settings.optimizer, hparams, run_opts, checkpointer)
     else:
@@ -134,6 +144,9 @@ def train_member(
     parameters = sum(p.numel() for p in encoder.parameters())
     size, count = parameters / 1e6, len(data.classes)
     logger.info("%s: training %.2f M parameters, %d classes, seed %d", name, size, count, seed)
+    if check_graphs(settings, run_opts, objective):
+        waves = kind.noise(settings.batch_size, settings)
+        replay_network(brain.modules["encoder"], waves.to(brain.device))
     fit(brain, counter, loader)
     if hparams["teller"] is not None:
         hparams["teller"].close()
@@ -198,21 +211,6 @@ def make_teller(settings: Settings, folder: Path, dev_figure: str) -> EpochTelle
     if settings.train_logger is None:
         return None
     return EpochTeller(settings.train_logger, folder / LOGS, dev_figure)
-
-
-def make_loader(data: TrainingData, settings: Settings, seed: int) -> DataLoader:
-    """This rank's training batches, whatever is random in them following from ``seed``."""
-    rank, world = rank_and_world()
-    sampler = StepSampler(
-        len(data.labels), settings.batch_size, settings.epoch_steps, seed, rank, world
-    )
-    return DataLoader(
-        data.dataset(settings, seed),
-        batch_sampler=sampler,
-        collate_fn=collate,
-        num_workers=settings.workers,
-        pin_memory=torch.cuda.is_available(),
-    )
 
 
 def make_objective(

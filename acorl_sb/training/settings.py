@@ -11,6 +11,7 @@ from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 
 from acorl_sb.training.train_options import LearningKeys
+from acorl_sb.utils.distributed import rank_and_world
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import build
 from acorl_sb.utils.options import Options, validate
@@ -36,6 +37,7 @@ class Settings:
     head : callable(dim, n_classes) -> module
         See ``acorl_sb.training.heads``.
     augment : callable(inputs, relative lengths) -> the same, or None
+        On a GPU it runs in the loader, unless it has an attribute ``on_device`` that is true.
     view : str
         ``crop``: references see the training inputs; ``utterance``: each training item is embedded
         once by each reference.
@@ -90,6 +92,25 @@ def own_settings(spec: Any, where: str, settings: Settings) -> Settings:
         return replace(settings, **changes)
     except UserError as error:
         raise UserError(f"{where}.training: {error}") from None
+
+
+def check_graphs(settings: Settings, run_opts: RunOptions, objective: nn.Module | None) -> bool:
+    """Whether the network is to be replayed as a CUDA graph.
+
+    Raises ``UserError`` where the key ``cuda_graphs`` asks for it and it would be wrong.
+    """
+    if not getattr(settings, "cuda_graphs", False) or "cuda" not in str(run_opts.device):
+        return False
+    told = "the key 'cuda_graphs' cannot be true"
+    if rank_and_world()[1] > 1:
+        raise UserError(f"{told} on several GPUs; set it to false")
+    if run_opts.precision != "fp32" or run_opts.compile or run_opts.compile_module_keys:
+        raise UserError(f"{told} with --precision or --compile; set it to false")
+    if run_opts.grad_accumulation_factor > 1:
+        raise UserError(f"{told} with --grad_accumulation_factor; set it to false")
+    # A bounded term goes backward through the network twice, which a replay cannot.
+    parts = [] if objective is None else objective.modules()
+    return all(getattr(part, "limit", None) is None for part in parts)
 
 
 def check_accumulation(settings: Settings, run_opts: RunOptions) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from acorl_sb.data.audio import SAMPLE_RATE
-from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.manifest import UNLABELLED, Utterance
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.encoders.member_folder import (
@@ -24,6 +24,7 @@ from acorl_sb.encoders.member_folder import (
     rebuild_member,
     save_member,
 )
+from acorl_sb.training.balance import balance_weights
 from acorl_sb.training.dataset import CropDataset
 from acorl_sb.training.settings import Settings
 from acorl_sb.training.train_options import TrainingKeys
@@ -46,6 +47,10 @@ class SpeechSettings(Settings):
         Decoded audio kept in memory, MB.
     speeds : sequence of float
         Every utterance is trained on at each of these; a voice at another speed is another speaker.
+    cuda_graphs : bool
+        Launch the network's kernels together; see ``replay_network``. Nothing on a CPU.
+    balance : mapping or None
+        Column of the manifest -> strength; see ``acorl_sb.training.balance.balance_weights``.
     """
 
     keys: ClassVar[type[Options]] = TrainingKeys
@@ -53,6 +58,8 @@ class SpeechSettings(Settings):
     crop_seconds: float
     cache_mb: float
     speeds: Sequence[float] = (1.0,)
+    cuda_graphs: bool = False
+    balance: Mapping[str, float] | None = None
 
 
 class SpeakerMembers(MemberKind):
@@ -98,7 +105,8 @@ class TrainingSet(TrainingData):
     """Training utterances and the development check.
 
     Every utterance counts once at each of ``speeds``: the items are all utterances at the first
-    speed, then all at the second, and so on.
+    speed, then all at the second, and so on. Those that the manifest's column ``unlabelled`` marks
+    have the label -1, and their speakers are no classes.
 
     Arguments
     ---------
@@ -106,11 +114,13 @@ class TrainingSet(TrainingData):
     dev_error : callable(encoder) -> float
         Development EER, a fraction; see ``dev_error_function``.
     speeds : sequence of float
+    balance : mapping or None
+        As in ``SpeechSettings``.
 
     Raises
     ------
     UserError
-        For fewer than two speakers.
+        For fewer than two speakers, and a ``balance`` of groups that are not known.
 
     Example
     -------
@@ -128,11 +138,12 @@ class TrainingSet(TrainingData):
     utterances: Sequence[Utterance]
     dev_error: Callable[[SpeakerEncoder], float]
     speeds: Sequence[float] = (1.0,)
+    balance: Mapping[str, float] | None = None
     classes: list[str] = field(init=False)
     labels: list[int] = field(init=False)
 
     def __post_init__(self):
-        natural = sorted({u.spk_id for u in self.utterances})
+        natural = sorted({u.spk_id for u in self.utterances if not u.attribute(UNLABELLED)})
         if len(natural) < 2:
             raise UserError(
                 f"the training manifest has {len(natural)} speaker; at least two are needed"
@@ -144,10 +155,14 @@ class TrainingSet(TrainingData):
             for speaker in natural
         ]
         index = {speaker: label for label, speaker in enumerate(natural)}
-        of_utterance = [index[u.spk_id] for u in self.utterances]
+        of_utterance = [-1 if u.attribute(UNLABELLED) else index[u.spk_id] for u in self.utterances]
         self.labels = [
-            len(natural) * i + label for i in range(len(self.speeds)) for label in of_utterance
+            label if label < 0 else len(natural) * i + label
+            for i in range(len(self.speeds))
+            for label in of_utterance
         ]
+        if self.balance:
+            self.weights = np.tile(balance_weights(self.utterances, self.balance), len(self.speeds))
 
     def dataset(self, settings: SpeechSettings, seed: int) -> CropDataset:
         return CropDataset(
@@ -169,8 +184,9 @@ class TrainingSet(TrainingData):
         )
 
     def adapted(self, settings: SpeechSettings) -> TrainingSet:
-        same = list(settings.speeds) == list(self.speeds)
-        return self if same else replace(self, speeds=settings.speeds)
+        speeds, balance = list(settings.speeds), settings.balance
+        same = speeds == list(self.speeds) and balance == self.balance
+        return self if same else replace(self, speeds=speeds, balance=balance)
 
 
 def dev_error_function(

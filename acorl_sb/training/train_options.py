@@ -30,6 +30,9 @@ Speeds = Annotated[
     Field(min_length=1),
     BeforeValidator(lambda v: list(v) if isinstance(v, tuple) else v),
 ]
+Balance = Annotated[
+    dict[Text, Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=1)
+]
 Augment = built("!new: of a module, or null", lambda v: v is None or isinstance(v, nn.Module))
 TrainLogger = built("!name: of a logger, or null", lambda v: v is None or callable(v))
 Objective = built("!name: of an objective, or null", lambda v: v is None or callable(v))
@@ -52,6 +55,7 @@ class OwnTraining(Options):
 
     crop_seconds: Seconds = Field(ABSENT, description="of this member")
     speeds: Speeds = Field(ABSENT, description="of this member")
+    balance: Balance | None = Field(ABSENT, description="of this member")
     augment: Augment = Field(ABSENT, description="of this member")
     view: View = Field(ABSENT, description="of this member")
 
@@ -122,7 +126,13 @@ class TrainingKeys(LearningKeys):
 
     crop_seconds: Seconds = Field(description="length of a training example, s")
     speeds: Speeds = Field([1.0], description="each speed of a voice is a speaker of its own")
+    balance: Balance | None = Field(
+        None, description="{gender: 1}: its groups are drawn equally often; 0: as they are"
+    )
     cache_mb: float = Field(0.0, ge=0, description="decoded audio kept in memory, MB")
+    cuda_graphs: bool = Field(
+        False, description="on one GPU, replay the network as a CUDA graph; docs/training.md"
+    )
 
     def check(self) -> None:
         LearningKeys.check(self)
@@ -277,5 +287,5 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 # What decides a member's weights; the others of TrainingKeys do not.
-FAST = ("cache_mb", "workers", "train_logger")
+FAST = ("cache_mb", "workers", "train_logger", "cuda_graphs")
 DECISIVE = tuple(key for key in TrainingKeys.model_fields if key not in FAST)

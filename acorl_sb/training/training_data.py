@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import Dataset
@@ -99,13 +100,15 @@ class TrainingData(abc.ABC):
     classes : list of str
         Names of the training classes, in label order.
     labels : list of int
-        Class of each training item, N of them.
+        Class of each training item, N of them; -1 where it is not known.
     kind : MemberKind
     dev_figure : str
         Name of what ``check`` returns; smaller is better.
     selects : bool
         Whether a member gets the weights of the epoch with the smallest figure; otherwise it gets
         those of the last.
+    weights : (N,) array or None
+        How often each item is drawn, mean 1; None: all alike.
     """
 
     classes: list[str]
@@ -113,6 +116,7 @@ class TrainingData(abc.ABC):
     kind: MemberKind
     dev_figure: str = "dev_eer"
     selects: bool = True
+    weights: np.ndarray | None = None
 
     @abc.abstractmethod
     def dataset(self, settings: Settings, seed: int) -> Dataset:

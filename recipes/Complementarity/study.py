@@ -1,7 +1,8 @@
 """The study of the complementarity term: all members, all rows, one page of tables.
 
     python recipes/Complementarity/study.py recipes/Complementarity/study.yaml FOLDER DATA \
-        [--jobs 2] [--rows a,b] [--capacity] [--seeds 1,2] [--steps N] [--table] [--publish]
+        [--jobs 2] [--device cuda] [--rows a,b] [--seeds 1,2] [--capacity] [--steps N] [--table] \
+        [--publish]
 
 Every member is a process of its own with one thread (``terms/member.py``); ``--jobs`` run side by
 side. What is finished is not done again and an interrupted training goes on from its last
@@ -55,7 +56,7 @@ def main() -> int:
         wanted += [(row, seed, part) for row in tree["chosen"] for seed in tree["seeds"]]
     missing = [job for job in wanted if not figures.row_file(folder, *job).is_file()]
     if not args.table:
-        Runner(folder, plan(tree, missing), tree).run(args.jobs)
+        Runner(folder, plan(tree, missing), tree, args.device).run(args.jobs)
     write_text(folder / "study.md", tables.page(folder, tree))
     if args.publish:
         published.publish(folder)
@@ -68,6 +69,7 @@ def arguments() -> argparse.Namespace:
     for name in ("yaml", "folder", "data"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="that trains and embeds")
     parser.add_argument("--rows", help="only these")
     parser.add_argument("--capacity", action="store_true", help="the rows of the capacity map")
     parser.add_argument("--seeds", help="in place of the screening seeds")

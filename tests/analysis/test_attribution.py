@@ -10,6 +10,7 @@ from torch import nn
 from acorl_sb.analysis import attribution
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.precision import full_precision
 
 pytest.importorskip("captum")
 FRAMES, BANDS = 24, 6
@@ -79,6 +80,7 @@ def test_integrated_gradients_of_a_square(device):
     torch.testing.assert_close(made.maps, expected.detach().cpu(), atol=1e-5, rtol=1e-3)
 
 
+@full_precision()
 def test_maps_of_an_ecapa_are_complete(device):
     """They add up to the score's rise over neutral; the encoder is left as it was."""
     encoder, (x, _) = ecapa(device), inputs(6, device)

@@ -38,7 +38,9 @@ def test_the_default_output_folder_tells_data_folders_apart(name, tmp_path):
 def test_what_decides_weights_is_all_but_how_fast_training_goes():
     tree = YAML().load((HPARAMS / "acorl_ecapa.yaml").read_text(encoding="utf-8"))
     assert set(TrainingKeys.model_fields) <= set(tree)
-    assert set(TrainingKeys.model_fields) - set(DECISIVE) == {"workers", "cache_mb", "train_logger"}
+    assert set(TrainingKeys.model_fields) - set(DECISIVE) == {
+        *("workers", "cache_mb", "train_logger", "cuda_graphs")
+    }
 
 
 def test_trials_of_ones_own_reach_the_manifests(tmp_path):

@@ -11,6 +11,7 @@ from acorl_sb.complementarity import HardClasses, WeightSchedule
 from acorl_sb.complementarity.class_means import ClassMeans
 from acorl_sb.complementarity.hard_classes import class_similarity
 from acorl_sb.training.heads import AAMHead, SoftmaxHead
+from acorl_sb.utils.precision import full_precision
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 
@@ -19,6 +20,7 @@ def cosine(a, b):
     return float(a @ b / (a.norm() * b.norm()))
 
 
+@full_precision()
 def test_the_loss_is_equation_7(device):
     torch.manual_seed(0)
     earlier, v, z = torch.randn(6, 3), torch.randn(6, 3), torch.randn(6, 4)

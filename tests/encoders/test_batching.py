@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from acorl_sb.encoders.batching import batches, free_padding
+from acorl_sb.encoders.batching import ANY_LENGTH, batches, free_padding, takes_any_length
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import embed_waves
 from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.utils.precision import full_precision
 from tests import tiny
 
 LENGTHS = [16000, 16001, 16080, 16159, 16160, 8000, 8159, 24000]
@@ -33,10 +34,13 @@ ENCODERS = {
 
 @pytest.mark.parametrize("name", ENCODERS)
 @torch.no_grad()
+@full_precision()
 def test_each_gets_in_its_batch_what_it_gets_alone(name, device):
     torch.manual_seed(0)
     make, quantum = ENCODERS[name]
     encoder = make().to(device).eval()
+    if device.type == "cuda" and takes_any_length(encoder, device):
+        quantum = ANY_LENGTH
     assert free_padding(encoder, device) == quantum
     rng = np.random.default_rng(0)
     waves = [0.1 * rng.standard_normal(n).astype(np.float32) for n in LENGTHS]
@@ -48,6 +52,40 @@ def test_each_gets_in_its_batch_what_it_gets_alone(name, device):
             alone = encoder(torch.from_numpy(waves[i]).unsqueeze(0).to(device))[0].cpu()
             torch.testing.assert_close(z, alone, rtol=1e-5, atol=1e-5)
     assert (shared > 0) == (quantum > 1)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@torch.no_grad()
+@full_precision()
+def test_any_lengths_share_a_batch_where_each_row_ends_on_its_own(name, device):
+    torch.manual_seed(0)
+    encoder = ENCODERS[name][0]().to(device).eval()
+    taken = takes_any_length(encoder, device)
+    assert taken == (name in ("ecapa", "long windows"))
+    if not taken:
+        return
+    rng = np.random.default_rng(0)
+    lengths = [*LENGTHS, 3200, 40001]
+    waves = [0.1 * rng.standard_normal(n).astype(np.float32) for n in lengths]
+    together = embed_waves(encoder, waves, device)
+    alone = torch.cat([embed_waves(encoder, [wave], device) for wave in waves])
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    apart = encoder(
+        torch.nn.utils.rnn.pad_sequence([*map(torch.from_numpy, waves)], True).to(device)
+    )
+    assert (apart.cpu() - alone).abs().max() > 1e-2  # padding counts otherwise
+    assert not any("_manage_padding" in vars(m) for m in encoder.modules())
+
+
+def test_batches_of_any_length_are_full_and_bounded():
+    lengths = np.random.default_rng(0).integers(1600, 30_000, 500).tolist()
+    made = list(batches(lengths, 8, ANY_LENGTH, most_samples=60_000))
+    assert sorted(i for rows in made for i in rows) == list(range(500))
+    sizes = [len(rows) * max(lengths[i] for i in rows) for rows in made]
+    assert max(map(len, made)) == 8 and max(sizes) <= 60_000
+    assert len(made) < 250
+    assert list(batches([50_000, 50_000], 8, ANY_LENGTH, 10)) == [[0], [1]]
+    assert list(batches([30, 10, 20], 8, ANY_LENGTH)) == [[1, 2, 0]]
 
 
 @torch.no_grad()

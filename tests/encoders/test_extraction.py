@@ -10,6 +10,7 @@ from acorl_sb.data.audio import read_audio
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.encoders.extraction import centre, embed_utterances
 from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.utils.precision import full_precision
 from tests import tiny
 
 
@@ -22,6 +23,7 @@ def test_centre(seconds, span):
 
 @pytest.mark.parametrize("seconds", [None, 0.5])
 @torch.no_grad()
+@full_precision()
 def test_each_row_is_what_the_utterance_gets_alone(tmp_path, seconds, device):
     utterances = tiny.hums(tmp_path, speakers=2, each=3)[::-1]
     torch.manual_seed(0)

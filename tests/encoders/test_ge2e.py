@@ -18,6 +18,7 @@ from acorl_sb.training.speech import TrainingSet
 from acorl_sb.training.train_options import TrainOptions
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.options import read
+from acorl_sb.utils.precision import full_precision
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +79,7 @@ def test_a_wave_is_covered_but_for_a_quarter_of_a_window(untrained):
         assert left < encoder.frame_step * ge2e.HOP
 
 
+@full_precision()
 def test_batch_neighbours_and_loudness_do_not_matter(untrained, device):
     model = ge2e.GE2E(untrained)
     encoder = SpeakerEncoder(model, model.embedding_dim).to(device).eval()

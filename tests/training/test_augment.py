@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from acorl_sb.training.augment import FolderNoise, FolderReverb
+from acorl_sb.training.augment import FolderNoise, FolderReverb, KeptAudio
 from acorl_sb.utils.errors import UserError
 
 
@@ -40,6 +40,28 @@ def test_repeats_with_the_random_state_whatever_came_before(noises):
     torch.manual_seed(7)
     assert torch.equal(first, used(waves, torch.ones(3)))
     assert not torch.equal(first, used(waves, torch.ones(3)))
+
+
+@pytest.mark.parametrize("cache_mb", [0, 0.05, 200])  # nothing, the shorter noise, all
+def test_what_is_kept_in_memory_changes_nothing(noises, cache_mb):
+    waves = torch.randn(8, 6000)
+    torch.manual_seed(7)
+    wanted = FolderNoise(noises)(waves, torch.ones(8))
+    kept = FolderNoise(noises, cache_mb=cache_mb)
+    for _ in range(2):
+        torch.manual_seed(7)
+        assert torch.equal(kept(waves, torch.ones(8)), wanted)
+
+
+def test_kept_audio_is_read_from_disk_once(noises):
+    path = noises / "0" / "n.wav"
+    audio = KeptAudio(1, 16000)
+    first = audio.read(path, 4000, 100, 300)
+    path.unlink()
+    again = audio.read(path, 4000, 100, 300)
+    assert np.array_equal(first, again) and len(first) == 200
+    again[:] = 0  # what is handed out is a copy
+    assert np.array_equal(first, audio.read(path, 4000, 100, 300))
 
 
 def test_no_folder_no_noise():

@@ -94,3 +94,13 @@ def test_another_speed_is_another_pitch_and_item(tmp_path, cache_mb):
         wave, label, number = data[5, item]
         assert wave.shape == (8000,) and label == 7 + item and number == item
         assert int(torch.fft.rfft(wave).abs().argmax()) * 2 == hertz  # bins of 2 Hz
+
+
+def test_a_batch_is_its_items_one_by_one(utterances):
+    data = CropDataset(utterances, range(18), 0.3, seed=5, speeds=(1.0, 0.9, 1.1))
+    indices = [(draw, draw * 5 % 18) for draw in range(18)]  # speeds mixed
+    batch = data.__getitems__(indices)
+    for (wave, label, item), index in zip(batch, indices, strict=True):
+        alone, *rest = data[index]
+        torch.testing.assert_close(wave, alone)
+        assert [label, item] == rest

@@ -43,8 +43,9 @@ def data(tmp_path_factory):
 
 def fake_error(encoder):
     """A development error that falls with every look at an encoder that still changes."""
+    ones = torch.ones(1, 8000, device=next(encoder.parameters()).device)
     with torch.no_grad():
-        return 0.1 + 0.1 * float(encoder(torch.ones(1, 8000)).tanh().mean())
+        return 0.1 + 0.1 * float(encoder(ones).tanh().mean())
 
 
 def train(folder, data, specs, references=(), **changes):
@@ -115,6 +116,22 @@ def test_members_train_in_order_and_priors_keep_every_bit(trained, data, tmp_pat
     assert not any(m.encoder.training for m in ensemble.members)
     after = ensemble.members[0].encoder.state_dict()
     assert same(before, after)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("view", ["crop", "utterance"])
+def test_members_train_where_they_are_told_to(data, tmp_path, device, view, precision):
+    given = {"device": str(device), "precision": precision}
+    options = tiny.RunOptions(**given, overridden_args=set(given))
+    specs = [spec("a"), spec("b", ACORL)]
+    workers = 1 if device.type == "cuda" and view == "crop" else 0
+    settings = tiny.settings(view=view, epochs=1, workers=workers)
+    ensemble = train_members(specs, [], data, settings, options, device, tmp_path)
+    assert ensemble.names == ["a", "b"]
+    state = weights(tmp_path / "b")
+    assert all(v.device.type == "cpu" and bool(torch.isfinite(v).all()) for v in state.values())
+    again = train_members(specs, [], data, settings, options, device, tmp_path)
+    assert same(again.members[1].encoder.embedding_model.state_dict(), state)
 
 
 def test_a_finished_member_is_not_trained_again(trained, data, caplog):

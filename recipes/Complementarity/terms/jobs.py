@@ -56,8 +56,8 @@ class Runner:
     A job that fails stops those alone that need it; ``run`` ends with a ``UserError`` naming it.
     """
 
-    def __init__(self, folder: Path, jobs: dict[Job, set[Job]], tree):
-        self.folder, self.jobs, self.tree = folder, jobs, tree
+    def __init__(self, folder: Path, jobs: dict[Job, set[Job]], tree, device: str = "cpu"):
+        self.folder, self.jobs, self.tree, self.device = folder, jobs, tree, device
         self.running: set[subprocess.Popen] = set()
         self.failed: list[Job] = []
         self.ended, self.lock = False, threading.Lock()
@@ -110,7 +110,7 @@ class Runner:
         log = self.folder / "logs" / f"seed{seed}" / f"{name}.txt"
         log.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "terms.member", self.folder, seed, name]
-        command += [part, *job[3:]]
+        command += [part, *job[3:], "--device", self.device]
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": "1",

@@ -1,6 +1,6 @@
 """One member of the study: trained, then heard under all conditions. A process of its own.
 
-    python -m terms.member FOLDER SEED NAME PART [figures]
+    python -m terms.member FOLDER SEED NAME PART [figures] [--device cuda]
 
 ``FOLDER`` is the study's, with its ``study.yaml`` and data; ``NAME`` a member of it, or ``NAME@f``,
 its copy that is trained without fold f and without objective. ``PART`` is ``train`` or a part to
@@ -10,11 +10,11 @@ already is not done again; training goes on from its last checkpoint.
 
 from __future__ import annotations
 
+import argparse
 import copy
 import functools
 import json
 import logging
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,22 +51,35 @@ CHECKPOINT_STEPS = 60
 
 def main() -> int:
     torch.set_num_threads(1)
-    folder, seed, name, part = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
+    args = arguments()
+    folder, seed, name, part = args.folder, args.seed, args.name, args.part
     logging.getLogger("acorl_sb").setLevel(logging.INFO)
     logging.basicConfig(format="%(asctime)s %(message)s")
     tree = ruamel.yaml.YAML().load((folder / "study.yaml").read_text(encoding="utf-8"))
     own = folder / f"seed{seed}" / name
-    if sys.argv[5:] == ["figures"]:
+    device = torch.device(args.device)
+    if args.figures:
         figures.row_figures(folder, seed, name, tree["rows"][name]["members"], part)
     elif part == "train":
         if read_record(own) is None:
-            train(tree, folder, seed, name)
+            train(tree, folder, seed, name, device)
     else:
-        embed(folder, own, part)
+        embed(folder, own, part, device)
     return 0
 
 
-def train(tree, folder: Path, seed: int, name: str) -> None:
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("seed", type=int)
+    parser.add_argument("name")
+    parser.add_argument("part", choices=("train", "dev", "test"))
+    parser.add_argument("figures", nargs="?", choices=("figures",))
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args()
+
+
+def train(tree, folder: Path, seed: int, name: str, device: torch.device) -> None:
     settings, data = tree["settings"], folder / "data"
     plain_name, _, fold = name.partition("@")
     spec = tree["members"][plain_name]
@@ -79,7 +92,7 @@ def train(tree, folder: Path, seed: int, name: str) -> None:
     fold_of = dict(zip(speakers, deal_folds(len(speakers), folds).tolist(), strict=True))
     if fold:
         utterances = [u for u in utterances if fold_of[u.spk_id] != int(fold)]
-    heard = TrainingSet(utterances, development_error(data), settings["speeds"])
+    heard = TrainingSet(utterances, development_error(data, device), settings["speeds"])
     member = {
         "name": name,
         "encoder": tree["encoders"][spec["encoder"]],
@@ -112,11 +125,11 @@ def train(tree, folder: Path, seed: int, name: str) -> None:
         heard,
         how(settings, data, seed),
         RunOptions(
-            device="cpu",
+            device=str(device),
             ckpt_interval_steps=CHECKPOINT_STEPS,
             overridden_args={"device", "ckpt_interval_steps"},
         ),
-        torch.device("cpu"),
+        device,
         folder / f"seed{seed}" / name,
         term,
     )
@@ -189,12 +202,13 @@ def how(settings, data: Path, seed: int) -> SpeechSettings:
         workers=0,
         plain={},
         speeds=settings["speeds"],
+        cuda_graphs=True,
     )
 
 
 def noise_and_rooms(data: Path, fewest: int) -> Augmenter:
     """``fewest`` to 2 of reverberation and noise at 0 to 20 dB, for a whole batch."""
-    return Augmenter(
+    augment = Augmenter(
         min_augmentations=fewest,
         max_augmentations=2,
         shuffle_augmentations=True,
@@ -203,15 +217,19 @@ def noise_and_rooms(data: Path, fewest: int) -> Augmenter:
             FolderNoise(str(data / "noise" / "train"), 0, 20),
         ],
     )
+    augment.on_device = True  # convolutions with rooms are a GPU's work
+    return augment
 
 
-def development_error(data: Path):
+def development_error(data: Path, device: torch.device):
     """Mean EER over the development sets of ``CHECK``, clean."""
     sides = [thinned(sets.read_set(data, "dev", name), each) for name, each in CHECK.items()]
     seconds = sets.CONDITIONS["clean"].seconds
 
     def error(encoder) -> float:
-        embedded = [embed_utterances(encoder, s.utterances, seconds).numpy() for s in sides]
+        embedded = [
+            embed_utterances(encoder, s.utterances, seconds, device=device).numpy() for s in sides
+        ]
         return float(np.mean([cosine_eer(s, z) for s, z in zip(sides, embedded, strict=True)]))
 
     return error
@@ -229,13 +247,14 @@ def thinned(side: TrialSet, each: int) -> TrialSet:
     )
 
 
-def embed(folder: Path, own: Path, part: str) -> None:
+def embed(folder: Path, own: Path, part: str, device: torch.device) -> None:
     """Write ``embeddings/<part>/<set>, <condition>.npy`` (N, D) float16, and the cohort's."""
     encoder, data = load_member(own), folder / "data"
+    made = functools.partial(embed_utterances, encoder, device=device)
     clean = sets.CONDITIONS["clean"].seconds
     cohort = own / "embeddings" / "cohort.npy"
     if not cohort.is_file():
-        write(cohort, embed_utterances(encoder, read_manifest(data / "cohort.csv"), clean))
+        write(cohort, made(read_manifest(data / "cohort.csv"), clean))
     for condition in sets.SCREENED if part == "dev" else sets.CONDITIONS:
         hear = sets.hearing(data, part, sets.CONDITIONS[condition])
         for name in sets.SETS[part]:
@@ -243,7 +262,7 @@ def embed(folder: Path, own: Path, part: str) -> None:
             if not path.is_file():
                 utterances = sets.read_set(data, part, name).utterances
                 seconds = sets.CONDITIONS[condition].seconds
-                write(path, embed_utterances(encoder, utterances, seconds, hear=hear))
+                write(path, made(utterances, seconds, hear=hear))
     write_text(own / f"{part}.done", "")
 
 

@@ -1,0 +1,90 @@
+"""Batches that are augmented where they are made, so that a GPU does not wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from acorl_sb.training.dataset import Batch, StepSampler, collate
+from acorl_sb.training.epochs import seed_step
+from acorl_sb.training.settings import Settings
+from acorl_sb.training.training_data import TrainingData
+from acorl_sb.utils.distributed import rank_and_world
+
+
+class AugmentedBatches(Dataset):
+    """A dataset read a batch at a time, with the batch augmented on the CPU.
+
+    What the augmentation draws follows from seed, step and rank, whichever process it runs in.
+
+    Arguments
+    ---------
+    dataset : Dataset
+        ``dataset[draw, item]`` is one example.
+    augment : callable(inputs, relative lengths) -> the same
+    sampler : StepSampler
+        Whose batches are asked for.
+    seed : int
+
+    Example
+    -------
+    >>> sampler = StepSampler(n_items=2, batch_size=2, steps_per_epoch=1, seed=0)
+    >>> ones = {(draw, item): (torch.ones(3), 0, item) for draw in (0, 1) for item in (0, 1)}
+    >>> noisy = AugmentedBatches(ones, lambda x, lengths: (x + torch.rand(1), lengths), sampler, 0)
+    >>> noisy.__getitems__(sampler.indices(0)).inputs.shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        augment: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
+        sampler: StepSampler,
+        seed: int,
+    ):
+        self.dataset, self.augment, self.seed = dataset, augment, seed
+        self.rank, self.draws = sampler.rank, sampler.batch_size * sampler.world_size
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, indices: Sequence[tuple[int, int]]) -> Batch:
+        """The batch of one step, from ``StepSampler.indices``."""
+        read = getattr(self.dataset, "__getitems__", None)  # which torch's loader prefers too
+        batch = collate(read(indices) if read else [self.dataset[index] for index in indices])
+        step = indices[0][0] // self.draws + 1
+        seed_step(self.seed, step, self.rank, stream=1)
+        inputs, _ = self.augment(batch.inputs, torch.ones(len(batch.inputs)))
+        return batch._replace(inputs=inputs)
+
+
+def make_loader(
+    data: TrainingData, settings: Settings, seed: int, augmented: bool = False
+) -> DataLoader:
+    """This rank's training batches, whatever is random in them following from ``seed``.
+
+    ``augmented``: they are augmented as they are made, by the loader's processes if there are any.
+    """
+    rank, world = rank_and_world()
+    count, size, steps = len(data.labels), settings.batch_size, settings.epoch_steps
+    sampler = StepSampler(count, size, steps, seed, rank, world, data.weights)
+    dataset, put_together = data.dataset(settings, seed), collate
+    if augmented:
+        dataset = AugmentedBatches(dataset, settings.augment, sampler, seed)
+        put_together = as_it_is
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=put_together,
+        num_workers=settings.workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=settings.workers > 0,  # what they have decoded is kept over epochs
+    )
+
+
+def as_it_is(batch: Batch) -> Batch:
+    """What ``AugmentedBatches`` gives is a batch already."""
+    return batch
