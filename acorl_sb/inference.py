@@ -23,8 +23,8 @@ from acorl_sb.fusion.disagreement import Disagreement
 from acorl_sb.fusion.finished_run import FinishedRun, check_seconds, load_run
 from acorl_sb.fusion.saved_run import save_run
 from acorl_sb.metrics import bayes_threshold
-from acorl_sb.store import Enrolment, SpeakerStore, StoreModel, check_speaker, open_store
-from acorl_sb.store.store_file import refuse_other_files
+from acorl_sb.store import Enrolment, SpeakerStore, StoreModel, check_speaker
+from acorl_sb.store.opening import open_store, store_exists
 from acorl_sb.store.store_model import join
 from acorl_sb.store.store_options import VERIFIER_KEYS
 from acorl_sb.utils.errors import UserError
@@ -126,9 +126,9 @@ class Verifier:
             store.require_model(self.store_model())
             self._store = store
             return
-        refuse_other_files(store, create)
+        there = store_exists(store, create)
         self._store, self._new = None, store
-        if os.path.lexists(store):
+        if there:
             self._store = open_store(store, self.store_model(), create)
 
     def store_model(self) -> StoreModel:

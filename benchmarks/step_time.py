@@ -96,7 +96,8 @@ def brain(
     }
     modules = {"encoder": member, "head": AAMHead(member.embedding_dim, SPEAKERS)}
     adam = partial(torch.optim.Adam, lr=0.001)
-    options = RunOptions(device=str(device), overridden_args={"device"})
+    given = {"device": str(device), "distributed_backend": "gloo" if device == CPU else "nccl"}
+    options = RunOptions(**given, overridden_args=set(given))
     if references is None:
         made = SpeakerBrain(modules, adam, hparams, options)
     else:

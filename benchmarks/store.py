@@ -1,10 +1,11 @@
 """Search among a million speakers, killed enrolments, and the answer to one command.
 
-    python benchmarks/store.py [--speakers N] [--kills N] [--run_folder RUN] [--json FILE]
+    python benchmarks/store.py [--speakers N] [--milvus_speakers N] [--kills N] [--run_folder RUN]
 
 Search: N random speakers of two members of 128 dimensions in one file, and the ten largest LLRs of
 random queries, compared with a product in float64 row by row. The vectors lie in memory then;
-loading, the size and the deletion of one speaker are printed beside. Kills: a process that enrols
+loading, the size and the deletion of one speaker are printed beside. Milvus: the same search in
+Milvus Lite, and beside it in the default store of as many speakers. Kills: a process that enrols
 a thousand speakers is killed by SIGKILL at random moments and started again. Command: the time of
 ``acorl verify`` from the start of the process to its end, files in the disk's cache, the least of
 several, and the CPU time; without ``run_folder`` on untrained encoders of the default recipe's
@@ -30,7 +31,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # a checkout need not be installed
 
-from acorl_sb.store import StoreModel, open_store
+from acorl_sb.store import SpeakerStore, StoreModel, open_store
+from acorl_sb.store.milvus_collections import key_of
 from benchmarks.targets import Rows
 from tests import folders
 from tests.analysis import runs
@@ -46,19 +48,24 @@ def unit_rows(count: int, generator: np.random.Generator) -> np.ndarray:
     return np.concatenate([p / np.linalg.norm(p, axis=1, keepdims=True) for p in parts], 1)
 
 
-def search(rows: Rows, folder: Path, speakers: int, top: int = 10, queries: int = 7) -> None:
-    generator = np.random.default_rng(0)
-    probe = unit_rows(1, generator)[0]
-    model = StoreModel(("first", "second"), DIMS, ("0" * 64, "1" * 64), probe)
-    open_store(folder / "million.db", model, create=True).close()
-    matrix = unit_rows(speakers, generator)
-    with sqlite3.connect(folder / "million.db") as connection:  # in one go: what is made is read
+def filled(path: Path, model: StoreModel, matrix: np.ndarray) -> SpeakerStore:
+    """The default store of many speakers, in one go: what is made is read."""
+    open_store(path, model, create=True).close()
+    with sqlite3.connect(path) as connection:
         connection.executemany(
             "INSERT INTO speakers VALUES (?, ?, '2024-01-01T00:00:00+00:00', 1, 3.0)",
             ((f"speaker {i}", row.tobytes()) for i, row in enumerate(matrix)),
         )
     connection.close()
-    store = open_store(folder / "million.db", model)
+    return open_store(path, model)
+
+
+def search(rows: Rows, folder: Path, speakers: int, top: int = 10, queries: int = 7) -> None:
+    generator = np.random.default_rng(0)
+    probe = unit_rows(1, generator)[0]
+    model = StoreModel(("first", "second"), DIMS, ("0" * 64, "1" * 64), probe)
+    matrix = unit_rows(speakers, generator)
+    store = filled(folder / "million.db", model, matrix)
     started = time.perf_counter()
     store.search(probe, top)
     size = (folder / "million.db").stat().st_size / 1e9
@@ -84,6 +91,51 @@ def search(rows: Rows, folder: Path, speakers: int, top: int = 10, queries: int 
     store.delete("speaker 5")
     print(f"  one speaker deleted in {time.perf_counter() - started:.1f} s")
     store.close()
+
+
+def milvus(rows: Rows, folder: Path, speakers: int, top: int = 10, queries: int = 7) -> None:
+    """Milvus Lite and the default store, the same speakers and queries in turns."""
+    generator = np.random.default_rng(0)
+    probe = unit_rows(1, generator)[0]
+    model = StoreModel(("first", "second"), DIMS, ("0" * 64, "1" * 64), probe)
+    matrix = unit_rows(speakers, generator)
+    stores = {
+        "Milvus Lite": open_store(f"milvus:{folder}/many.db", model, create=True),
+        "default": filled(folder / "as_many.db", model, matrix),
+    }
+    started = time.perf_counter()
+    client, name = stores["Milvus Lite"]._client, stores["Milvus Lite"]._collection
+    for start in range(0, speakers, 5000):
+        part = range(start, min(start + 5000, speakers))
+        fixed = {"enrolled": "2024-01-01T00:00:00+00:00", "utterances": 1, "seconds": 3.0}
+        client.upsert(
+            name,
+            [{"id": str(i), "name": f"speaker {i}", "vector": matrix[i], **fixed} for i in part],
+        )
+    client.flush(name)
+    print(f"  {speakers:,} rows written in {time.perf_counter() - started:.1f} s")
+    took: dict[str, list[float]] = {which: [] for which in stores}
+    found, wanted = dict.fromkeys(stores, 0), 0
+    for number in range(queries + 1):
+        near = matrix[generator.integers(speakers)] + unit_rows(1, generator)[0]
+        query = near.astype(np.float64) * np.repeat([12.0, 9.0], DIMS)
+        exact = np.argsort(-(matrix.astype(np.float64) @ query))[:top]
+        for which, store in stores.items():
+            started = time.perf_counter()
+            names = {name for name, _ in store.search(query, top)}
+            if number:  # the first one loads
+                took[which].append(time.perf_counter() - started)
+                found[which] += len(names & {f"speaker {i}" for i in exact})
+        wanted += top * bool(number)
+    for which, seconds in took.items():
+        print(f"  {which}: {', '.join(f'{t:.3f}' for t in seconds)} s")
+        rows.at_least(f"top {top} of {speakers:,}, {which}: recall", found[which] / wanted, 1)
+    client.upsert(name, [{"id": key_of("ann"), "name": "ann", "vector": probe, **fixed}])
+    started = time.perf_counter()
+    stores["Milvus Lite"].delete("ann")
+    print(f"  Milvus Lite: one speaker deleted in {time.perf_counter() - started:.1f} s")
+    for store in stores.values():
+        store.close()
 
 
 def kills(rows: Rows, folder: Path, count: int) -> None:
@@ -143,6 +195,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", help="also write the rows to this file")
     parser.add_argument("--speakers", type=int, default=1_000_000)
+    parser.add_argument("--milvus_speakers", type=int, default=100_000)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=7, help="of the command")
     parser.add_argument("--run_folder", help="of train.py, in place of untrained encoders")
@@ -152,6 +205,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for part, more in (
             (search, (arguments.speakers,)),
+            (milvus, (arguments.milvus_speakers,)),
             (kills, (arguments.kills,)),
             (command, (arguments.run_folder, arguments.rounds)),
         ):

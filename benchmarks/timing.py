@@ -54,11 +54,15 @@ def shortest(
 
 
 def clock(device: torch.device) -> float:
-    """Seconds: of this process on the CPU, which others on the machine disturb least; else true."""
+    """Seconds: of this process on one thread, which others on the machine disturb least; else true.
+
+    On a GPU it is waited for.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize()
-        return time.perf_counter()
-    return time.process_time()
+    elif torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()
 
 
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int | None:

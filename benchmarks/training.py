@@ -141,10 +141,10 @@ def make_files(folder: Path, count: int, seconds: float) -> list[Utterance]:
     return made
 
 
-def make_encoder(channels: int):
+def make_encoder(channels: int, **keys):
     torch.manual_seed(0)
     with open(ENCODERS / "ecapa.yaml", encoding="utf-8") as file:
-        text = resolve_references(file, {"channels": channels}).getvalue()
+        text = resolve_references(file, {"channels": channels, **keys}).getvalue()
     return build_encoder(YAML().load(text), "ecapa.yaml")
 
 
@@ -208,7 +208,9 @@ class RecipeBrain(sb.Brain):
         batch = batch.to(self.device)
         waves, lengths = batch.sig
         if self.hparams.wav_augment is not None:
-            waves, lengths = self.hparams.wav_augment(waves, lengths)
+            # In full precision: its resampler, on the CPU beside a GPU, fails on bf16.
+            with torch.autocast(self.device_type, enabled=False):
+                waves, lengths = self.hparams.wav_augment(waves, lengths)
         features = self.modules.compute_features(waves)
         features = self.modules.mean_var_norm(features, lengths)
         z = self.modules.embedding_model(features)
@@ -224,6 +226,12 @@ class RecipeBrain(sb.Brain):
 
 def their_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespace):
     """An epoch of training as SpeechBrain's recipe does it."""
+    return their_brain(folder, utterances, args)[0]
+
+
+def their_brain(folder: Path, utterances: list[Utterance], args: argparse.Namespace, **front_end):
+    """An epoch of training as SpeechBrain's recipe does it, and the Brain that is trained."""
+    speakers = len({u.spk_id for u in utterances})
     manifest = folder / "train.csv"
     with open(manifest, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -231,13 +239,13 @@ def their_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespa
         writer.writerows([u.id, u.duration, u.wav, u.start, u.stop, u.spk_id] for u in utterances)
     data = sb.dataio.dataset.DynamicItemDataset.from_csv(manifest)
     labels = sb.dataio.encoder.CategoricalEncoder()
-    labels.expect_len(SPEAKERS)
+    labels.expect_len(speakers)
     length = int(args.seconds * RATE)
 
     @sb.utils.data_pipeline.takes("wav", "duration")
     @sb.utils.data_pipeline.provides("sig")
     def audio(wav, duration):
-        start = random.randint(0, int(float(duration) * RATE) - length)
+        start = random.randint(0, max(0, int(float(duration) * RATE) - length))
         wave, _ = audio_io.load(wav, num_frames=length, frame_offset=start)
         return wave.transpose(0, 1).squeeze(1)
 
@@ -250,13 +258,13 @@ def their_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespa
     data.add_dynamic_item(label)
     labels.update_from_didataset(data, output_key="spk_id")
     data.set_output_keys(["id", "sig", "spk_id_encoded"])
-    encoder = make_encoder(args.channels)
+    encoder = make_encoder(args.channels, **front_end)
     modules = {
         "compute_features": encoder.compute_features,
         "mean_var_norm": encoder.mean_var_norm,
         # Built apart: our SpeakerEncoder tunes the network that it wraps.
-        "embedding_model": their_network(args.channels),
-        "classifier": Classifier(input_size=encoder.embedding_dim, out_neurons=SPEAKERS),
+        "embedding_model": their_network(args.channels, front_end.get("n_mels", 40)),
+        "classifier": Classifier(input_size=encoder.embedding_dim, out_neurons=speakers),
     }
     hparams = {
         "wav_augment": make_augmenter() if args.augment else None,
@@ -275,15 +283,15 @@ def their_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespa
         counter.limit = counter.current + 1
         brain.fit(counter, loader, progressbar=False)
 
-    return epoch
+    return epoch, brain
 
 
-def their_network(channels: int):
+def their_network(channels: int, n_mels: int = 40):
     from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 
     torch.manual_seed(0)
     return ECAPA_TDNN(
-        40,
+        n_mels,
         channels=[channels] * 4 + [3 * channels],
         attention_channels=64,
         se_channels=64,

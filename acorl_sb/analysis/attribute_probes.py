@@ -76,7 +76,7 @@ def _pairs_won(
     outputs: np.ndarray, positive: np.ndarray, weight: np.ndarray
 ) -> tuple[float, float]:
     """Weighted number of (positive, negative) pairs in the right order, ties half, and of all."""
-    rank = rankdata(outputs, method="dense") - 1
+    rank = rankdata(outputs, method="dense").astype(np.int64) - 1  # whatever SciPy counts in
     above = np.bincount(rank, weights=weight * positive)  # (U,) by distinct output
     below = np.bincount(rank, weights=weight * ~positive)
     lower = np.cumsum(below) - below

@@ -40,13 +40,12 @@ class EvaluatedGroups:
     groups: Mapping[str, Mapping[str, str]]
     options: dict[str, Any]
 
-    def measure(self, made: Evaluated, dev_labels: np.ndarray | None) -> dict[str, Any]:
+    def measure(self, made: Evaluated, dev_labels: np.ndarray | None) -> dict[str, Any] | None:
         """Figures by group of the fused LLRs, as ``group_errors`` returns them.
 
         The threshold of FMR and FNMR is the EER threshold of the development trials, whose labels
-        are ``dev_labels``; of the reported trials themselves where these are cross-validated.
-
-        Raises ``UserError`` where that threshold is infinite.
+        are ``dev_labels``; of the reported trials themselves where these are cross-validated. None
+        where it is infinite, as with scores that a step function makes infinite LLRs.
         """
         if dev_labels is not None:
             llrs = made.fused["test"]
@@ -57,7 +56,7 @@ class EvaluatedGroups:
             threshold = metrics.eer_threshold(llrs, self.trials.known_labels)
             source = "EER threshold of these very trials"
         if not np.isfinite(threshold):
-            raise UserError("the EER threshold is infinite, so there are no errors by group")
+            return None
         asked = as_settings({**self.options, "least_speakers": LEAST_SPEAKERS}, threshold, True)
         labels, settings = self.trials.known_labels, GroupSettings(**asked)
         found = group_errors(llrs, labels, *self.speakers, self.groups, settings)

@@ -10,6 +10,7 @@ import numpy as np
 
 from acorl_sb import metrics
 from acorl_sb.analysis.group_calibration import LEAST_SPEAKERS, groups_of
+from acorl_sb.data.attributes import group_order
 from acorl_sb.metrics.bootstrap import Measure, SpeakerBootstrap
 from acorl_sb.metrics.fairness import bootstrap_p, gini, gini_by_chance, holm, worst_to_best
 from acorl_sb.metrics.intervals import interval
@@ -150,7 +151,7 @@ def _attribute(
     _, labels, enrol, test = trials
     left, right = groups_of(enrol, of), groups_of(test, of)
     everybody = np.union1d(enrol, test)
-    names = sorted({of.get(str(s), "") for s in everybody} - {""})
+    names = sorted({of.get(str(s), "") for s in everybody} - {""}, key=group_order)
     rows: list[dict[str, Any]] = []
     judged: dict[str, Judged] = {}
     own = {name: (left == name) & (right == name) for name in names}

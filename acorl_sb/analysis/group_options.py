@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -66,7 +67,10 @@ class GroupOptions(Options):
     level: Level = 0.95
     least_speakers: int = Field(5, ge=5, description="groups of fewer are not measured")
     seed: int = Field(0, ge=0, le=2**32 - 1, description="of the bootstrap")
-    output_folder: Text = Field("results/groups", description="where everything is written")
+    output_folder: Text | None = Field(
+        None,
+        description="where everything is written; null: groups in run_folder, or results/groups",
+    )
 
     def check(self) -> None:
         if (self.run_folder is None) == (not self.test):
@@ -76,6 +80,13 @@ class GroupOptions(Options):
         check_replicates(self.replicates)
         if self.calibrate_by and not (self.dev or self.run_folder):
             raise UserError("--calibrate_by needs development scores: --dev")
+
+
+def output_folder(options: dict[str, Any]) -> Path:
+    """Where a run of ``acorl groups`` writes."""
+    if options["output_folder"] is not None:
+        return Path(options["output_folder"])
+    return Path(options["run_folder"] or "results") / "groups"
 
 
 def columns(groups: list[str]) -> list[str]:

@@ -22,6 +22,7 @@ from acorl_sb.encoders.shards import Settings, embed_to_file
 from acorl_sb.utils import distributed
 from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.logs import log_to_screen
+from acorl_sb.utils.memory import keep_freed_memory
 from acorl_sb.utils.options import Device, read
 
 SETTINGS = ("seconds", "batch_size", "batch_seconds", "shard_size", "workers", "vad")
@@ -34,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     output = Path(options["output"])
     check_output(output)
     log_to_screen()
+    keep_freed_memory()
     given = (options[key] for key in ("encoder", "weights", "revision", "trust"))
     if options["vad"]:
         require_detector()
@@ -43,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     settings = Settings(**{key: options[key] for key in SETTINGS})
     embed_to_file(encoder, utterances, output, settings, device)
     if distributed.rank_and_world()[0] == 0:
-        print(f"{output}: {len(utterances)} embeddings of {encoder.embedding_dim} dimensions")
+        print(f"{output}: {len(utterances):,} embeddings of {encoder.embedding_dim} dimensions")
     return 0
 
 

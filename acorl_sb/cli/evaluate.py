@@ -28,6 +28,8 @@ from acorl_sb.utils.locks import locked
 from acorl_sb.utils.logs import log_to
 from acorl_sb.utils.options import Device, read
 
+NO_GROUPS = "the EER threshold is infinite, so there are no errors by group"
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; ``argv`` is what follows its name, None: the process's own."""
@@ -44,13 +46,15 @@ def main(argv: list[str] | None = None) -> int:
         made = evaluation.run(folder, device, sys.argv, lambda text: print(text, file=sys.stderr))
         if groups:
             made.results["groups"] = groups.measure(made, evaluation.dev_labels)
+            if made.results["groups"] is None:
+                made.results["warnings"].append(NO_GROUPS)
             write_json(folder / "results.json", made.results)
         write_text(folder / "results.md", tables.page(made.results))
         if options["report"] and made.results["table"]:
             title = f"Evaluation of {', '.join(made.results['systems'])}"
             report.write_folder(folder, made.results, made.curves, title=title)
     print(tables.shown(made.results))
-    if groups:
+    if made.results.get("groups"):
         print(group_markdown(made.results["groups"]))
     print(f"written to {folder}")
     return 0

@@ -4,14 +4,15 @@
     acorl groups test.txt --dev dev.txt --speakers dev.csv test.csv --groups gender
     acorl groups fused_test.txt --llr --speakers test.csv --attributes accents.csv --groups accent
 
-Writes ``groups.json``, ``groups.md``, ``groups.html`` and pictures; docs/groups.md explains them.
+Writes ``groups.json``, ``groups.md``, ``groups.html`` and pictures, by default into the folder
+``groups`` of the run; docs/groups.md explains them.
 """
 
 from __future__ import annotations
 
 import sys
 
-from acorl_sb.analysis.group_options import GroupOptions
+from acorl_sb.analysis.group_options import GroupOptions, output_folder
 from acorl_sb.analysis.group_run import measure, refuse_other_scores
 from acorl_sb.report import write_pictures
 from acorl_sb.report.group_page import group_markdown, group_page
@@ -27,14 +28,14 @@ def main(argv: list[str] | None = None) -> int:
     options = read(GroupOptions, sys.argv[1:] if argv is None else argv, __doc__).hparams
     results = measure({key: options[key] for key in GroupOptions.model_fields})
     page = group_page(results)
-    with locked(options["output_folder"]) as folder:
+    with locked(output_folder(options)) as folder:
         refuse_other_scores(folder / "groups.json", results["scores"])
         write_pictures(folder / "figures", page.pictures)
         write_json(folder / "groups.json", results)
         write_text(folder / "groups.md", f"# {page.title}\n\n{group_markdown(results)}")
         write_text(folder / "groups.html", as_html(page))
     print(group_markdown(results))
-    print(f"written to {options['output_folder']}")
+    print(f"written to {folder}")
     return 0
 
 

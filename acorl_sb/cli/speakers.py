@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 
-from acorl_sb.store.speaker_store import open_store
+from acorl_sb.store import open_store
 from acorl_sb.store.store_options import SpeakersOptions
 from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.options import read
@@ -34,9 +34,11 @@ def main(argv: list[str] | None = None) -> int:
         ]
         print(
             f"{len(rows)} speaker{'s' * (len(rows) != 1)}, enrolled with {', '.join(model.names)} "
-            f"({model.hash[:12]})\n\n"
-            + markdown(["speaker", "enrolled", "recordings", "seconds"], cells).rstrip()
+            f"({model.hash[:12]})"
         )
+        if cells:
+            header = ["speaker", "enrolled", "recordings", "seconds"]
+            print("\n" + markdown(header, cells).rstrip())
     return 0
 
 

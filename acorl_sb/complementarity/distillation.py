@@ -30,6 +30,8 @@ class Distillation(Objective):
       batches, the student's over z's cosines to learned class vectors; classes not seen yet are
       left out.
 
+    Items of the label -1, whose class is not known, count in the first two losses alone.
+
     Arguments
     ---------
     dim, reference_dims, n_classes : see ``Objective``
@@ -48,6 +50,7 @@ class Distillation(Objective):
     """
 
     uses_references = True
+    takes_unlabelled = True
 
     def __init__(
         self,
@@ -114,7 +117,10 @@ class Distillation(Objective):
         labels: torch.Tensor,
         agreement: torch.Tensor,
     ) -> torch.Tensor:
-        """L_posterior, a scalar, of items whose class has been seen before; counts the batch in."""
+        """L_posterior, a scalar, of items whose class has been seen before; counts the batch in.
+
+        Its mean is over the items that have a label.
+        """
         all_means = cast("Sequence[ClassMeans]", self.means)
         seen = all_means[0].seen()  # (C,), the same for all teachers
         cosines = torch.stack(
@@ -123,9 +129,10 @@ class Distillation(Objective):
                 for v, means in zip(teachers, all_means, strict=True)
             ]
         ).mean(0)  # (B, C)
+        told = labels >= 0
         for v, means in zip(teachers, all_means, strict=True):
-            means.count_in(v, labels)
-        known = seen[labels]
+            means.count_in(v[told], labels[told])
+        known = told & seen[labels.clamp(min=0)]
         if not bool(known.any()) or int(seen.sum()) < 2:
             return z.new_zeros(())
         own = F.normalize(z, dim=-1) @ F.normalize(self.classes.to(z.dtype), dim=-1).T
@@ -136,7 +143,7 @@ class Distillation(Objective):
             place[labels[known]],
             self.nontarget,
         )
-        return (agreement[known] * losses).sum() / len(z)
+        return (agreement[known] * losses).sum() / told.sum()
 
 
 def posterior_loss(

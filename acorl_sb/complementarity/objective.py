@@ -51,9 +51,12 @@ class Objective(nn.Module):
         Number of training classes.
     schedule : WeightSchedule
         Gives c, the weight of the complementarity loss, docs/method.md (5).
+
+    A class that ``takes_unlabelled`` items gets the label -1 of those.
     """
 
     uses_references = False
+    takes_unlabelled = False
     adversary_steps = 0
 
     def __init__(

@@ -70,6 +70,7 @@ def file_digest(path: Path) -> str:
 def data_fingerprints(settings: dict, save_folder: Path) -> list[str | None]:
     """A digest of each folder that a preparation reads, the corpus first; None for no folder."""
     folders = [settings["data_folder"], *settings["more_training"].values()]
+    folders += settings.get("more_unlabelled", {}).values()
     return [_fingerprint(folder, save_folder) for folder in folders]
 
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from acorl_sb.data.audio import SAMPLE_RATE, SHORTEST, Header, read_header
 from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.tar_audio import file_of
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import shown
 
@@ -175,7 +176,7 @@ def _read_block(paths: Sequence[str], known: _Known | None) -> tuple[list[Header
     headers, lines = [], []
     for path in paths:
         try:
-            status = os.stat(path)
+            status = os.stat(file_of(path))
         except OSError:
             status = os.stat_result([0] * 10)  # read_header says what is wrong
         key = (status.st_size, status.st_mtime_ns)

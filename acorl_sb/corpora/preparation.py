@@ -33,7 +33,7 @@ from acorl_sb.corpora.splits import (
     make_trials,
 )
 from acorl_sb.corpora.trimming import trim_corpus, trimmed
-from acorl_sb.data.manifest import Utterance, write_manifest
+from acorl_sb.data.manifest import UNLABELLED, Utterance, write_manifest
 from acorl_sb.data.trials import TrialList, read_trials, write_trials
 from acorl_sb.utils.errors import UserError, cannot_write
 from acorl_sb.utils.files import write_json
@@ -62,6 +62,7 @@ def prepare(
     nontargets_per_target: float = 4.0,
     utterances_per_speaker: int = 50,
     more_training: dict[str, str | os.PathLike | None] | None = None,
+    more_unlabelled: dict[str, str | os.PathLike | None] | None = None,
     segment_seconds: float | None = None,
     trained_on_it: str | None = None,
     own_trials: dict[str, str | os.PathLike] | None = None,
@@ -78,9 +79,11 @@ def prepare(
     the first as ``test_trials_<name>.txt``.
 
     ``more_training`` maps further corpora to their data folders: their training utterances are
-    trained on too, under speakers and IDs that begin with the corpus's name. Training utterances of
-    twice ``segment_seconds`` (s) or more are cut into equal pieces no shorter than that, since a
-    training step draws utterances evenly, whatever their length; None leaves them whole.
+    trained on too, under speakers and IDs that begin with the corpus's name. Those of
+    ``more_unlabelled`` are marked so (``UNLABELLED``): training looks at no label of theirs.
+    Training utterances of twice ``segment_seconds`` (s) or more are cut into equal pieces no
+    shorter than that, since a training step draws utterances evenly, whatever their length; None
+    leaves them whole.
 
     A second call with the same settings and unchanged data does nothing; ``prepared.json`` keeps
     what it compares. That the splits share no speaker is checked and logged every time. The files
@@ -108,10 +111,13 @@ def prepare(
         options["trials"] = None
     if segment_seconds is not None and not segment_seconds > 0:
         raise UserError(f"segment_seconds must be above 0 or null, not {segment_seconds}")
+    if corpus in (more_unlabelled or {}):
+        raise UserError(
+            f"more_unlabelled: {corpus} is the corpus itself, whose other speakers are held out; "
+            "name another"
+        )
     more = {name: find_corpus(name, folder, {}) for name, folder in (more_training or {}).items()}
-    folders = {
-        name: None if path is None else str(path.resolve()) for name, (_, path) in more.items()
-    }
+    unlabelled = {n: find_corpus(n, folder, {}) for n, folder in (more_unlabelled or {}).items()}
     settings = {
         "corpus": corpus,
         "data_folder": None if data_folder is None else str(data_folder.resolve()),
@@ -121,7 +127,7 @@ def prepare(
         "max_targets": max_targets,
         "nontargets_per_target": nontargets_per_target,
         "utterances_per_speaker": utterances_per_speaker,
-        "more_training": folders,
+        "more_training": _folders(more),
         "segment_seconds": segment_seconds,
         "options": json.loads(json.dumps(options, default=str)),
     }
@@ -129,6 +135,8 @@ def prepare(
         settings["own_trials"] = {part: file_digest(path) for part, path in lists.items()}
     if vad:
         settings["vad"] = True
+    if unlabelled:
+        settings["more_unlabelled"] = _folders(unlabelled)
     save_folder = Path(save_folder)
     paths = Splits(*(save_folder / name for name in _FILES))
     record = save_folder / "prepared.json"
@@ -142,9 +150,11 @@ def prepare(
         if vad:
             found = trim_corpus(found)
         found = hold_out_speakers(found, seed, dev_speakers, test_speakers, utterances_per_speaker)
-        for name, (collect_more, folder) in more.items():
-            further = collect_more(folder).train
-            found.train += [_renamed(u, name) for u in (trimmed(further) if vad else further)]
+        for further, column in ((more, {}), (unlabelled, {UNLABELLED: "yes"})):
+            for name, (collect_more, folder) in further.items():
+                speech = collect_more(folder).train
+                speech = trimmed(speech) if vad else speech
+                found.train += [_renamed(u, name, column) for u in speech]
         if segment_seconds is not None:
             found.train = [piece for u in found.train for piece in cut(u, segment_seconds)]
         limits = (max_targets, nontargets_per_target, found.impostor_group)
@@ -201,9 +211,15 @@ def _check(corpus: str, done: dict[str, Any]) -> None:
 _FILES = ("train.csv", "dev.csv", "test.csv", "dev_trials.txt", "test_trials.txt")
 
 
-def _renamed(utterance: Utterance, corpus: str) -> Utterance:
-    """The utterance of a further corpus, whose names may be taken in the first."""
-    return replace(utterance, id=f"{corpus}-{utterance.id}", spk_id=f"{corpus}-{utterance.spk_id}")
+def _folders(corpora: dict[str, tuple[Any, Path | None]]) -> dict[str, str | None]:
+    """Where further corpora lie, for the record."""
+    return {n: None if path is None else str(path.resolve()) for n, (_, path) in corpora.items()}
+
+
+def _renamed(utterance: Utterance, corpus: str, more: dict[str, str]) -> Utterance:
+    """The utterance of a further corpus, whose names may be taken in the first; more columns."""
+    names = {"id": f"{corpus}-{utterance.id}", "spk_id": f"{corpus}-{utterance.spk_id}"}
+    return replace(utterance, **names, attributes={**utterance.attributes, **more})
 
 
 def _trials(name: str, utterances: Sequence[Utterance], *settings: Any) -> TrialList:

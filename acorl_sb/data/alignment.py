@@ -28,11 +28,10 @@ def align(trials: TrialList, other: TrialList, name: str, other_name: str) -> np
     same = (trials.enrol, other.enrol), (trials.test, other.test)
     if trials.ids == other.ids and all(np.array_equal(mine, theirs) for mine, theirs in same):
         return None
-    index = {utterance: number for number, utterance in enumerate(trials.ids)}
+    index = dict(zip(trials.ids, range(len(trials.ids)), strict=True))
     unknown = itertools.count(len(trials.ids))
-    renumber = np.array(
-        [index[u] if u in index else next(unknown) for u in other.ids], dtype=np.int64
-    )
+    found = [next(unknown) if number is None else number for number in map(index.get, other.ids)]
+    renumber = np.array(found, dtype=np.int64)
     width = len(trials.ids) + len(other.ids)
     keys = trials.enrol * width + trials.test  # (N,) one number a trial
     other_keys = renumber[other.enrol] * width + renumber[other.test]  # (N_other,)

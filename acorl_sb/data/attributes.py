@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import read_text, shown
 
 _SPEAKER = ("speaker", "spk_id")
+_BAND = re.compile(r"(?P<below>below )?(?P<number>-?[0-9.]+(e[-+]?[0-9]+)?)( to .*| or more)?")
 BANDS = {"age": [13.0, 18.0, 60.0]}  # lower ends, years: children, teenagers, adults, the old
 
 
@@ -122,6 +124,20 @@ def band(value: str, edges: Sequence[float], column: str) -> str:
     return (
         f"{ends[-1]:g} or more" if above == len(ends) else f"{ends[above - 1]:g} to {ends[above]:g}"
     )
+
+
+def group_order(name: str) -> list[tuple[float, int, str]]:
+    """By which groups are sorted: bands of numbers by the numbers, all else after them, as text.
+
+    >>> sorted(["60 or more", "m", "below 13", "9", "13 to 60"], key=group_order)
+    ['9', 'below 13', '13 to 60', '60 or more', 'm']
+    """
+    keys = []
+    for part in name.split(", "):
+        found = _BAND.fullmatch(part)
+        number = float(found["number"]) if found else math.inf
+        keys.append((number, 0 if found and found["below"] else 1, part))
+    return keys
 
 
 def _all_numbers(values: Mapping[str, str]) -> bool:

@@ -1,6 +1,7 @@
 """Audio from disk: only the crop that is asked for, one channel, one sample rate.
 
-Reads what soundfile reads, and ``.m4a`` through PyAV.
+Reads what soundfile reads, and ``.m4a`` through PyAV; WAV and FLAC in tar shards as well, by the
+names of ``acorl_sb.data.tar_audio``.
 
 All start, stop and length figures of this project count samples at the rate that the encoders work
 in (16 kHz unless told otherwise), whatever the rate of the file.
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import soundfile
 
+from acorl_sb.data.tar_audio import file_of, find_member
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import require_regular, shown
 
@@ -118,7 +120,7 @@ def read_audio(
             if not 0 <= start < stop <= length:
                 raise UserError(
                     f"{shown(path)}: asked for samples {start} to {stop}, but the file has "
-                    f"{length} at {sample_rate} Hz; prepare the manifest again"
+                    f"{length} at {sample_rate} Hz; mend the list that asks for them"
                 )
             first, last, skip = _file_range(start, stop, header, sample_rate)
             file.seek(first)
@@ -140,13 +142,14 @@ def read_audio(
 
 
 def _open(path: str | os.PathLike) -> soundfile.SoundFile | M4aFile:
-    require_regular(path, "audio")
+    require_regular(file_of(path), "audio")
     if os.fspath(path).lower().endswith(".m4a"):
         from acorl_sb.data.m4a import M4aFile  # FFmpeg's libraries take a while to load
 
         return M4aFile(path)
     try:
-        return soundfile.SoundFile(os.fspath(path))
+        member = find_member(path)
+        return soundfile.SoundFile(os.fspath(path) if member is None else member.open())
     except TypeError:  # soundfile asks for rate and channels
         raise UserError(
             f"{shown(path)}: raw audio without a header; convert it to WAV or FLAC"
@@ -270,8 +273,10 @@ def _tell_once(path: str | os.PathLike, rate: int, sample_rate: int) -> None:
 
 
 def _unreadable(path: str | os.PathLike, error: Exception) -> UserError:
-    if not os.path.exists(path):
-        return UserError(f"{shown(path)}: no such audio file; prepare the manifest again")
+    if not os.path.exists(file_of(path)):
+        return UserError(
+            f"{shown(path)}: no such audio file; mend the list that names it, or bring it back"
+        )
     if os.path.isfile(path) and os.path.getsize(path) == 0:
         return _empty(path)
     reason = " ".join(str(getattr(error, "error_string", error)).split()).rstrip(".")

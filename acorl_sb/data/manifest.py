@@ -15,6 +15,8 @@ from acorl_sb.utils.reading import read_text, shown
 
 FIELDS = ("ID", "duration", "wav", "start", "stop", "spk_id", "session", "gender")
 REQUIRED = FIELDS[:6]
+UNLABELLED = "unlabelled"
+"""A further column: not empty where training must not look at the speaker."""
 
 # Python reads 1_0 as ten, and figures of any length and script; other programs do not.
 _DIGITS = re.compile(r"[-+.0-9A-Za-z]{1,30}")

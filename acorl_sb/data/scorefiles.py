@@ -101,14 +101,14 @@ def write_scores(
         raise ValueError(f"{len(trials)} trials, but scores of shape {scores.shape}")
     values = list(map(repr, scores.tolist()))
     if form == "kaldi":
-        write_lines(path, "{0} {1} {2}\n", trials, values)
+        write_lines(path, trials, values)
         return
     if trials.labels is None:
         raise UserError(f"{path}: these trials have no labels; write them in form 'kaldi'")
     words = ("0", "1") if form == "speechbrain" else ("nontarget", "target")
     labels = [words[label] for label in trials.labels.tolist()]
-    line = "{0} {1} {3} {2}\n" if form == "speechbrain" else "{0} {1} {2} {3}\n"
-    write_lines(path, line, trials, values, labels)
+    columns = (labels, values) if form == "speechbrain" else (values, labels)
+    write_lines(path, trials, *columns)
 
 
 def _write_with_std(
@@ -121,7 +121,7 @@ def _write_with_std(
     if trials.labels is not None:
         labels = [("0", "1")[label] for label in trials.labels.tolist()]
     columns = ([repr(v) for v in values.tolist()] for values in (scores, std))
-    write_lines(path, "{0} {1} {2} {3} {4}\n", trials, labels, *columns)
+    write_lines(path, trials, labels, *columns)
 
 
 # ------------------------------------------------------------------------------------------------

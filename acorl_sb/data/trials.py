@@ -88,8 +88,11 @@ def write_trials(path: str | os.PathLike, trials: TrialList, form: str = "voxcel
     if trials.labels is None:
         raise UserError(f"{path}: these trials have no labels, so no labelled list can be written")
     words = ("0", "1") if form == "voxceleb" else ("nontarget", "target")
-    line = "{2} {0} {1}\n" if form == "voxceleb" else "{0} {1} {2}\n"
-    write_lines(path, line, trials, [words[label] for label in trials.labels.tolist()])
+    labels = [words[label] for label in trials.labels.tolist()]
+    if form == "voxceleb":
+        write_lines(path, trials, before=(labels,))
+    else:
+        write_lines(path, trials, labels)
 
 
 def read_enrolment(path: str | os.PathLike) -> dict[str, list[str]]:
@@ -148,15 +151,25 @@ def read_labels(block: Block, column: Column, words: dict, fault) -> np.ndarray:
     return block.blame(fault) if flags is None else flags
 
 
-def write_lines(path: str | os.PathLike, line: str, trials: TrialList, *columns: list) -> None:
-    """Write one formatted line a trial: {0} enrolment id, {1} test id, {2}... ``columns``."""
+def write_lines(
+    path: str | os.PathLike,
+    trials: TrialList,
+    *columns: Sequence[str],
+    before: Sequence[Sequence[str]] = (),
+) -> None:
+    """Write a line a trial, whole or not at all: ``before``, the two ids, then ``columns``.
+
+    Every column has a word for each trial.
+    """
     ids = trials.ids
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as out:
         for start in range(0, len(trials), _WRITE_BLOCK):
             part = slice(start, start + _WRITE_BLOCK)
-            enrol = map(ids.__getitem__, trials.enrol[part].tolist())
-            test = map(ids.__getitem__, trials.test[part].tolist())
-            out.write("".join(map(line.format, enrol, test, *(c[part] for c in columns))))
+            sides = ([ids[i] for i in side[part].tolist()] for side in (trials.enrol, trials.test))
+            first, rest = ([c[part] for c in some_columns] for some_columns in (before, columns))
+            # Joined, as formatting each line takes three times as long.
+            lines = map(" ".join, zip(*first, *sides, *rest, strict=True))
+            out.write("\n".join(lines) + "\n")
 
 
 def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from acorl_sb.data.audio import SAMPLE_RATE, read_audio
 from acorl_sb.data.embedding_files import check_output, write_blocks
 from acorl_sb.data.lines import some
 from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.tar_audio import file_of
 from acorl_sb.data.vad import centre_of_pieces, speech_of
 from acorl_sb.encoders.batching import batches, free_padding
 from acorl_sb.encoders.encoder import SpeakerEncoder
@@ -113,7 +114,10 @@ def embed_to_file(
             wait_for_ranks()
             if rank == 0:
                 ids = [utterance.id for utterance in utterances]
-                blocks = (np.load(_shard(folder, k)) for k in range(len(shards)))
+                blocks = (
+                    _read_shard(_shard(folder, k), (len(shard), encoder.embedding_dim))
+                    for k, shard in enumerate(shards)
+                )
                 write_blocks(path, ids, encoder.embedding_dim, blocks)
         finally:
             if rank == 0 and not _begun(folder):  # nothing came of it
@@ -128,7 +132,7 @@ def plan(
     """What decides the embeddings: two runs of the same plan can share shards."""
     digest = hashlib.sha256()
     for u in utterances:
-        status = os.stat(u.wav)
+        status = os.stat(file_of(u.wav))
         entry = [u.id, u.wav, u.start, u.stop, status.st_size, status.st_mtime_ns]
         digest.update(json.dumps(entry).encode())
     return {
@@ -148,7 +152,10 @@ def _agree(folder: Path, wanted: dict[str, Any]) -> None:
     if not path.is_file() or not _begun(folder):
         write_json(path, wanted)
         return
-    before = read_json(path, "plan of a killed run")
+    try:
+        before = read_json(path, "plan of a killed run")
+    except UserError as error:
+        raise UserError(f"{error}; remove the folder {folder} to begin anew") from None
     changed = [key for key in wanted if before.get(key) != wanted[key]]
     if changed:
         raise UserError(
@@ -163,6 +170,17 @@ def _begun(folder: Path) -> bool:
 
 def _shard(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.npy"
+
+
+def _read_shard(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """A finished shard; ``UserError`` for what this command did not write."""
+    try:
+        found = np.load(path)
+    except (OSError, ValueError, EOFError):
+        found = None
+    if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (shape, np.float32):
+        raise UserError(f"{path}: a damaged part of an earlier run; remove it and begin again")
+    return found
 
 
 def _embed_shards(

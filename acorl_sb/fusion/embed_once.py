@@ -14,6 +14,7 @@ import torch
 
 from acorl_sb.data.embeddings import Embeddings, read_embeddings, write_embeddings
 from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.tar_audio import file_of
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.encoders.weights import encoder_hash
@@ -82,7 +83,7 @@ def _made_of(
     audio = hashlib.sha256()
     for u in utterances:
         try:
-            status = os.stat(u.wav)
+            status = os.stat(file_of(u.wav))
             file = [status.st_size, status.st_mtime_ns]
         except OSError:  # embedding it says what is wrong
             file = []

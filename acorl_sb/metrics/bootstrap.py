@@ -39,7 +39,7 @@ from acorl_sb.metrics.weighted_roc import choose_thresholds, eer_of_columns
 
 KINDS = ("eer", "min_dcf", "act_dcf", "cllr")
 
-_BLOCK = 1 << 22  # weights held at once
+_BLOCK = 1 << 20  # weights held at once
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,8 @@ class SpeakerBootstrap:
         """(p_miss, p_fa) of every replicate, (R,) each, at one threshold; NaN as in a call."""
         with np.errstate(invalid="ignore", divide="ignore"):
             missed = self._target_sum(scores[self.target] < threshold) / self.n_target
-            accepted = self._nontarget_sum(scores[self.nontarget] >= threshold) / self.n_nontarget
+            accepted = self._nontarget_count(scores[self.nontarget] >= threshold)
+            accepted /= self.n_nontarget
         return missed, accepted
 
     def _target_sum(self, values: np.ndarray) -> np.ndarray:
@@ -155,14 +156,20 @@ class SpeakerBootstrap:
         sums = np.bincount(speaker, weights=values, minlength=len(self.draws))  # (K,)
         return sums @ self.target_draws.astype(np.float64)
 
+    def _nontarget_count(self, chosen: np.ndarray) -> np.ndarray:
+        """Weighted number of some of the non-target trials, bool (U,) -> (R,)."""
+        trials = self.nontarget[chosen]
+        return self._pair_sum(np.ones(len(trials), dtype=np.float32), trials)
+
     def _nontarget_sum(self, values: np.ndarray) -> np.ndarray:
         """Weighted sum of one value a non-target trial, (U,) -> (R,)."""
+        return self._pair_sum(values, self.nontarget)
+
+    def _pair_sum(self, values: np.ndarray, trials: np.ndarray) -> np.ndarray:
+        """Weighted sum of ``values`` (n,) of non-target ``trials`` (n,), (R,)."""
         speakers = len(self.draws)
-        if values.dtype == bool:
-            values = values.astype(np.float32)
         pairs = scipy.sparse.coo_matrix(
-            (values, (self.enrol[self.nontarget], self.test[self.nontarget])),
-            shape=(speakers, speakers),
+            (values, (self.enrol[trials], self.test[trials])), shape=(speakers, speakers)
         ).tocsr()  # (K, K) sums over the trials of each two speakers
         return np.einsum("kr,kr->r", self.draws, pairs @ self.draws, dtype=np.float64)
 
@@ -197,7 +204,11 @@ class SpeakerBootstrap:
                 weights = self.draws[self.enrol[above[part]]]  # (n, R)
                 weights *= self.draws[self.test[above[part]]]
                 bins, first = np.unique(reached[part], return_index=True)
-                p_fa[bins] += np.add.reduceat(weights, first, axis=0)
+                # As a product, since numpy's reduceat takes twenty times as long; the weights are
+                # whole numbers, so that their sums are exact in any order.
+                n = len(weights)
+                ones, ends = np.ones(n, np.float32), np.append(first, n)
+                p_fa[bins] += scipy.sparse.csr_matrix((ones, np.arange(n), ends)) @ weights
             p_fa = np.cumsum(p_fa[::-1], axis=0)[::-1]
             p_fa /= self.n_nontarget
             p_fa[0] = np.where(self.n_nontarget > 0, 1.0, np.nan)

@@ -18,7 +18,7 @@ import torch
 from acorl_sb.metrics.sorting import SortedTrials, sort
 
 _FAN = 32  # how many finer stretches one stretch of thresholds is parted into
-_FAN_FAR = 512  # on a GPU, where a look costs a wait but not more for more thresholds
+_FAN_FAR = 4096  # on a GPU, where a look costs a wait but not more for more thresholds
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def notes(results: Results) -> str:
     judge = results.judge
     target = int(judge.labels.sum())
     return (
-        f"{len(judge.labels)} trials, {target} of them target trials. {EER_NOTE} "
+        f"{len(judge.labels):,} trials, {target:,} of them target trials. {EER_NOTE} "
         f"DCF(p): p the prior of a target trial, C_miss = {judge.c_miss:g}, C_fa = "
         f"{judge.c_fa:g}, normalised by min(p C_miss, (1 - p) C_fa). "
         + judge.note(any(row["intervals"] for row in results.rows))

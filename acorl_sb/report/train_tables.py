@@ -31,8 +31,8 @@ def table(results: dict[str, Any]) -> str:
 
 def _notes(results: dict[str, Any], compared: bool) -> str:
     counts = {
-        part: f"{n['target'] + n['nontarget']} trials ({n['target']} target, {n['nontarget']} "
-        f"non-target) of {n['speakers']} speakers"
+        part: f"{n['target'] + n['nontarget']:,} trials ({n['target']:,} target, "
+        f"{n['nontarget']:,} non-target) of {n['speakers']:,} speakers"
         for part, n in results["trials"].items()
     }
     notes = [

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from acorl_sb.store.speaker_store import damaged
 from acorl_sb.store.store_model import StoreModel
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import open_input, shown
@@ -47,23 +48,10 @@ def connect(
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             if create and model is not None:
                 _make_tables(connection, model)
-            found = _read_model(connection, name)
-        if model is not None:
-            require_same(found, model, name)
-        return connection, found, name
+            return connection, _read_model(connection, name), name
     except BaseException:
         connection.close()
         raise
-
-
-def require_same(found: StoreModel, model: StoreModel, name: str) -> None:
-    """Raise ``UserError`` where a store's model is ``found`` and not ``model``."""
-    if not found.same_as(model):
-        raise UserError(
-            f"{name}: enrolled with another model (members {', '.join(found.names)}, hash "
-            f"{found.hash[:12]}) than this one ({', '.join(model.names)}, {model.hash[:12]}); "
-            "enrol its speakers anew in a store of their own"
-        )
 
 
 def refuse_other_files(path: str | os.PathLike, create: bool) -> None:
@@ -122,8 +110,3 @@ def faults(name: str) -> Iterator[None]:
         raise UserError(f"{name}: the store cannot be read or written ({error})") from None
     except sqlite3.DatabaseError as error:
         raise damaged(name, str(error)) from None
-
-
-def damaged(name: str, what: str) -> UserError:
-    """The error that says that the store ``name`` is damaged, and where."""
-    return UserError(f"{name}: the store is damaged ({what}); take a copy of it, or enrol anew")

@@ -51,7 +51,7 @@ class VerifyOptions(VerifierKeys):
 
     first: Text = Field(description="a recording, or with store the name of a speaker")
     second: Text = Field(description="a recording")
-    store: Text | None = Field(None, description="file of enrolled speakers")
+    store: Text | None = Field(None, description="file of enrolled speakers, or milvus:...")
     uncertainty: bool = Field(
         False, description="give the LLR a standard deviation: how much the members disagree"
     )
@@ -62,7 +62,7 @@ class EnrolOptions(VerifierKeys):
 
     positional: ClassVar[tuple[str, ...]] = ("store", "name", "files")
 
-    store: Text = Field(description="file of enrolled speakers; made if it is not there")
+    store: Text = Field(description="file of enrolled speakers, or milvus:...; made if not there")
     name: Text = Field(description="the speaker's name")
     files: Several[Text] = Field(description="one recording of the speaker, or several")
     replace: bool = Field(False, description="let go what is enrolled by that name")
@@ -78,7 +78,7 @@ class IdentifyOptions(VerifierKeys):
 
     positional: ClassVar[tuple[str, ...]] = ("store", "file")
 
-    store: Text = Field(description="file of enrolled speakers")
+    store: Text = Field(description="file of enrolled speakers, or milvus:...")
     file: Text = Field(description="a recording")
     top: Annotated[int, Field(ge=1)] = Field(10, description="how many speakers to list at most")
 
@@ -88,5 +88,5 @@ class SpeakersOptions(FormatKey):
 
     positional: ClassVar[tuple[str, ...]] = ("store",)
 
-    store: Text = Field(description="file of enrolled speakers")
+    store: Text = Field(description="file of enrolled speakers, or milvus:...")
     delete: Several[Text] | None = Field(None, description="names of speakers to forget for good")

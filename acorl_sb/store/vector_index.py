@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-_SLACK = 32  # candidates beyond the ones asked for, since float32 may swap neighbours
 _ROWS = 1 << 16
 
 
@@ -27,6 +26,7 @@ class VectorIndex:
     def __init__(self, names: list[str], matrix: np.ndarray):
         self.names, self.matrix = list(names), matrix
         self.rows = {name: row for row, name in enumerate(self.names)}
+        self.longest = _longest(self.matrix[: len(self.names)])
 
     def put(self, name: str, vector: np.ndarray) -> None:
         """Add a vector (D,), or replace the one of that name."""
@@ -39,30 +39,34 @@ class VectorIndex:
             self.rows[name] = row
             self.names.append(name)
         self.matrix[row] = vector
+        self.longest = max(self.longest, _longest(self.matrix[row : row + 1]))
 
-    def remove(self, name: str) -> None:
-        """Take a vector out; the last one moves to its row."""
-        row, last = self.rows.pop(name), self.names.pop()
-        if last != name:
-            self.names[row], self.rows[last] = last, row
-            self.matrix[row] = self.matrix[len(self.names)]
-        self.matrix[len(self.names)] = 0
+    def _error(self, query: np.ndarray) -> float:
+        """What a product in float32 may differ by from the exact one, at most."""
+        unit = np.finfo(np.float32).eps / 2
+        return (len(query) + 2) * unit * float(np.linalg.norm(query)) * self.longest
 
     def search(self, query: np.ndarray, top: int | None = None) -> list[tuple[str, float]]:
         """The ``top`` names (None: all) of largest inner product with (D,), largest first.
 
-        Equal products are in the order of the names. The products that are returned are sums in
-        float64.
+        Equal products are in the order of the names, and so are chosen. The products that are
+        returned are sums in float64, in which equal vectors have equal ones.
         """
         held = self.matrix[: len(self.names)]
         chosen = np.arange(len(held))
-        if top is not None and top + _SLACK < len(held):
-            scores = held @ np.asarray(query, np.float32)
-            chosen = np.argpartition(scores, -(top + _SLACK))[-(top + _SLACK) :]
         query = np.asarray(query, np.float64)
+        if top is not None and top < len(held):
+            scores = held @ query.astype(np.float32)
+            lowest = np.partition(scores, -top)[-top]
+            chosen = np.flatnonzero(scores >= lowest - 2 * self._error(query))
         found: list[tuple[str, float]] = []
         for start in range(0, len(chosen), _ROWS):
             rows = chosen[start : start + _ROWS]
-            products = held[rows].astype(np.float64) @ query
+            products = np.einsum("md,d->m", held[rows].astype(np.float64), query)
             found += [(self.names[i], float(p)) for i, p in zip(rows, products, strict=True)]
         return sorted(found, key=lambda pair: (-pair[1], pair[0]))[:top]
+
+
+def _longest(rows: np.ndarray) -> float:
+    """Length of the longest row; 0 where there is none."""
+    return float(np.sqrt(np.einsum("md,md->m", rows, rows).max(initial=0.0)))

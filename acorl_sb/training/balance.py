@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from acorl_sb.data.attributes import read_attributes
-from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.manifest import UNLABELLED, Utterance
 from acorl_sb.utils.errors import UserError
 
 
@@ -16,7 +16,8 @@ def balance_weights(utterances: Sequence[Utterance], balance: Mapping[str, float
 
     A group with the share p of the utterances gets a share of the draws in proportion to
     p^(1 - s): with the strength s = 0 its own, with s = 1 all groups have equal ones. Within a
-    group all are drawn alike. Utterances of an unknown group are drawn as often as without.
+    group all are drawn alike. Utterances of an unknown group, and unlabelled ones, are drawn as
+    often as without.
 
     Arguments
     ---------
@@ -44,9 +45,10 @@ def balance_weights(utterances: Sequence[Utterance], balance: Mapping[str, float
     [0.67, 0.67, 0.67, 2.0]
     """
     ((column, strength),) = balance.items()
-    known = read_attributes([], [(u.spk_id, u) for u in utterances])
+    speakers = ["" if u.attribute(UNLABELLED) else u.spk_id for u in utterances]
+    heard = [(s, u) for s, u in zip(speakers, utterances, strict=True) if s]
     try:
-        groups = np.array(known.groups(column, [u.spk_id for u in utterances]))
+        groups = np.array(read_attributes([], heard).groups(column, speakers))
     except UserError as error:
         message = str(error).removeprefix("groups: ")
         raise UserError(f"the key 'balance', of the training manifest: {message}") from None

@@ -31,7 +31,7 @@ class SpeakerBrain(EpochBrain):
 
     ``modules`` holds ``encoder`` (inputs -> (B, D)) and ``head`` (embeddings, labels -> scalar
     loss); ``hparams`` is described in ``EpochBrain``, and may give ``mask``, an
-    ``AttributionMask``.
+    ``AttributionMask``, and ``unlabelled``, whether there are items of the label -1.
     """
 
     def compute_forward(self, batch: Batch, stage: sb.Stage):
@@ -52,11 +52,12 @@ class SpeakerBrain(EpochBrain):
         return self.embed(inputs, mask and functools.partial(mask, labels=batch.labels))
 
     def augmented(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Inputs (B, T) as training sees them."""
+        """Inputs (B, T) as training sees them; in full precision, whatever the network's."""
         if self.hparams.augment is None:
             return inputs
         whole = torch.ones(len(inputs), device=inputs.device)  # relative lengths (B,)
-        return self.hparams.augment(inputs, whole)[0]
+        with torch.autocast(self.device_type, enabled=False):
+            return self.hparams.augment(inputs, whole)[0]
 
     def embed(self, inputs: torch.Tensor, mask: Callable[..., torch.Tensor] | None = None):
         """What ``compute_forward`` returns, of inputs (B, T) as they are.
@@ -72,9 +73,11 @@ class SpeakerBrain(EpochBrain):
         return z, inputs, seen
 
     def compute_objectives(self, predictions, batch: Batch, stage: sb.Stage) -> torch.Tensor:
-        """L_task (1), a scalar."""
-        z, *_ = predictions
-        task_loss = self.modules.head(z, batch.labels)  # (1)
+        """L_task (1), a scalar, of the items that have a label."""
+        z, labels = predictions[0], batch.labels
+        if getattr(self.hparams, "unlabelled", False):
+            z, labels = z[labels >= 0], labels[labels >= 0]
+        task_loss = self.modules.head(z, labels) if len(z) else predictions[0].sum() * 0  # (1)
         self.told = {"task_loss": task_loss}
         return task_loss
 
@@ -124,13 +127,16 @@ class ComplementaryBrain(SpeakerBrain):
         """L (4), a scalar; the objective has the adversary's loss L_adv (2), (3) in it."""
         task_loss = super().compute_objectives(predictions, batch, stage)  # (1)
         if self.term_batches is not None:
-            batch = self.term_batches(self.global_step).to(self.device)
-            with fixed_batch_statistics(self.modules["encoder"]):
-                if self.second_view is None:
-                    predictions = self.embed(self.augmented(batch.inputs))
-                else:
+            # Augmented where they are made, on the CPU, as the loader does beside a GPU.
+            batch = self.term_batches(self.global_step)
+            if self.second_view is None:
+                batch = batch._replace(inputs=self.augmented(batch.inputs))
+            else:
+                with torch.autocast(self.device_type, enabled=False):
                     batch = two_views(batch, self.second_view)
-                    predictions = self.embed(batch.inputs)
+            batch = batch.to(self.device)
+            with fixed_batch_statistics(self.modules["encoder"]):
+                predictions = self.embed(batch.inputs)
         z, inputs, seen = predictions  # z: (B, D)
         references = [v.float() for v in self.embed_references(inputs, seen, batch)]  # (B, D_k)
         # c(p) of (5) is inside the objective, as the strength of its gradient reversal.

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from acorl_sb.encoders.member_folder import read_record
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import read_tree
@@ -39,56 +41,82 @@ def teachers(run_folder: str | Path) -> tuple[list[dict[str, Any]], dict[str, An
         keys of the YAML or asks for trust, and values that are not plain.
     """
     root = Path(run_folder)
-    yaml = root / "hyperparams.yaml"
-    if not yaml.is_file():
-        raise UserError(f"{root}: no output folder of train.py (it has no {yaml.name})")
-    tree = read_tree(yaml)
-    found = [dict(reference) for reference in _plain(tree.get("references") or [], yaml)]
+    path = root / "hyperparams.yaml"
+    if not path.is_file():
+        raise UserError(f"{root}: no output folder of train.py (it has no {path.name})")
+    tree = read_tree(path)
+    found = [dict(reference) for reference in _plain(tree.get("references") or [], path)]
     for reference in found:
         if reference.get("trust"):
             raise UserError(
-                f"{yaml}: the reference {reference.get('name')!r} asks for trust, which a run "
+                f"{path}: the reference {reference.get('name')!r} asks for trust, which a run "
                 "cannot ask for (docs/trust.md); name all teachers yourself, in the references of "
                 "acorl train"
             )
         if not {"folder", "source"} & reference.keys():
             raise UserError(
-                f"{yaml}: the reference {reference.get('name')!r} is neither in a folder nor has a "
+                f"{path}: the reference {reference.get('name')!r} is neither in a folder nor has a "
                 "source; name all teachers yourself, in the references of acorl train"
             )
     members = tree.get("members") or []
     for i, member in enumerate(members if isinstance(members, list) else []):
-        name = check_name(member.get("name") if isinstance(member, dict) else None, f"{yaml} [{i}]")
+        name = check_name(member.get("name") if isinstance(member, dict) else None, f"{path} [{i}]")
         folder = root / "members" / name
         if read_record(folder, ()) is None:
             raise UserError(f"{folder}: the member is not finished; finish the run first")
         found.append({"name": name, "folder": str(folder.resolve())})
     if not found:
-        raise UserError(f"{yaml}: the run has no members to learn from")
-    return found, {key: _plain(tree[key], yaml) for key in SHARED if key in tree}
+        raise UserError(f"{path}: the run has no members to learn from")
+    return found, {key: _plain(tree[key], path) for key in SHARED if key in tree}
 
 
-def _plain(value: Any, yaml: Path) -> Any:
+def _corpora(text: str) -> dict[str, str | None]:
+    """Corpora and their folders, of a word of the command line."""
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError:
+        found = None
+    if not (
+        isinstance(found, dict) and found and all(isinstance(x, str | None) for x in found.values())
+    ):
+        raise UserError(f"--more_unlabelled must be {{corpus: folder}}, not {text!r}")
+    return found
+
+
+def _plain(value: Any, path: Path) -> Any:
     """A value of a run's YAML, as it is; ``UserError`` for one that would run code once it is ours.
 
     HyperPyYAML takes a text in brackets for a tuple, and builds what stands in it.
     """
     tagged = getattr(getattr(value, "tag", None), "value", None)
     if tagged or (isinstance(value, str) and value.startswith("(") and "!" in value):
-        raise UserError(f"{yaml}: {str(value)[:50]!r} is no plain value; a run has such ones only")
+        raise UserError(f"{path}: {str(value)[:50]!r} is no plain value; a run has such ones only")
     parts = [*value, *value.values()] if isinstance(value, dict) else value
     for part in parts if isinstance(value, dict | list) else ():
-        _plain(part, yaml)
+        _plain(part, path)
     return value
 
 
-def train_arguments(run_folder: str | Path, argv: Sequence[str]) -> list[str]:
+def train_arguments(
+    run_folder: str | Path, argv: Sequence[str], more_unlabelled: str | None = None
+) -> list[str]:
     """The arguments of ``acorl train`` that distil a run; what ``argv`` says itself goes first.
 
-    Raises ``UserError`` as ``teachers``.
+    ``more_unlabelled`` is YAML, ``{corpus: folder}``, and joins the run's ``prepare_options``.
+
+    Raises ``UserError`` as ``teachers``, and for a ``more_unlabelled`` that is of another form or
+    beside ``prepare_options`` in ``argv``.
     """
     references, settings = teachers(run_folder)
     given = {word[2:].partition("=")[0] for word in argv if word.startswith("--")}
+    if more_unlabelled is not None:
+        if "prepare_options" in given:
+            raise UserError("--more_unlabelled: put it into your --prepare_options")
+        options = {
+            **(settings.get("prepare_options") or {}),
+            "more_unlabelled": _corpora(more_unlabelled),
+        }
+        settings["prepare_options"] = options
     made = [] if argv and argv[0].endswith((".yaml", ".yml")) else [YAML]
     made += argv
     # JSON is YAML, and leaves no doubt of what is a number, a text or null.

@@ -75,14 +75,17 @@ def log_epoch(name: str, line: Mapping[str, float], path: str | Path) -> list[Ma
     list of mapping
         All lines of the log, this one last.
     """
-    shown = " ".join(
-        f"{key} {value}" if isinstance(value, int) else f"{key} {value:.4g}"
-        for key, value in line.items()
-    )
-    logger.info("%s: %s", name, shown)
+    logger.info("%s: %s", name, " ".join(_shown(*figure) for figure in line.items()))
     path = Path(path)
     earlier = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     lines = [old for old in map(json.loads, earlier) if old["epoch"] < line["epoch"]]
     lines.append(dict(line))
     write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
     return lines
+
+
+def _shown(key: str, value: float) -> str:
+    """A figure as the screen shows it: an EER in percent, as in the tables."""
+    if isinstance(value, int):
+        return f"{key} {value}"
+    return f"{key} {100 * value:.2f} %" if key.endswith("eer") else f"{key} {value:.4g}"

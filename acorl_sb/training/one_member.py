@@ -79,7 +79,7 @@ def train_member(
     term = term or TermSettings()
     started = time.time()
     check_accumulation(settings, run_opts)
-    name, kind = str(spec["name"]), data.kind
+    name, kind, unlabelled = str(spec["name"]), data.kind, min(data.labels) < 0
     seed = int(spec.get("seed", 1000 * settings.seed + index))
     torch.manual_seed(seed)
     encoder = kind.build(spec["encoder"], f"members[{index}].encoder")
@@ -97,6 +97,7 @@ def train_member(
         "total_steps": settings.total_steps,
         "lr_schedule": settings.lr_schedule,
         "augment": settings.augment,
+        "unlabelled": unlabelled,
         "augmented": early,
         "mask": None if term.mask is None else term.mask.to(device),
         "dev_figure": data.dev_figure,
@@ -110,6 +111,11 @@ def train_member(
         hparams["keep"] = {"num_to_keep": settings.average_checkpoints, "min_keys": keys}
     n_classes = len((term.data or data).classes)
     objective = make_objective(spec, index, encoder, ensemble, n_classes, term.copies)
+    if unlabelled and not (objective and objective.takes_unlabelled):
+        raise UserError(
+            f"members[{index}]: the training data have unlabelled items (more_unlabelled), from "
+            "which its objective learns nothing; Distillation does"
+        )
     if objective is None:
         brain = SpeakerBrain(modules, settings.optimizer, hparams, run_opts, checkpointer)
     else:

@@ -94,7 +94,7 @@ def own_settings(spec: Any, where: str, settings: Settings) -> Settings:
         raise UserError(f"{where}.training: {error}") from None
 
 
-def check_graphs(settings: Settings, run_opts: RunOptions, objective: Any) -> bool:
+def check_graphs(settings: Settings, run_opts: RunOptions, objective: nn.Module | None) -> bool:
     """Whether the network is to be replayed as a CUDA graph.
 
     Raises ``UserError`` where the key ``cuda_graphs`` asks for it and it would be wrong.
@@ -109,7 +109,8 @@ def check_graphs(settings: Settings, run_opts: RunOptions, objective: Any) -> bo
     if run_opts.grad_accumulation_factor > 1:
         raise UserError(f"{told} with --grad_accumulation_factor; set it to false")
     # A bounded term goes backward through the network twice, which a replay cannot.
-    return getattr(objective, "limit", None) is None
+    parts = [] if objective is None else objective.modules()
+    return all(getattr(part, "limit", None) is None for part in parts)
 
 
 def check_accumulation(settings: Settings, run_opts: RunOptions) -> None:

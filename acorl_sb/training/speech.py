@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from acorl_sb.data.audio import SAMPLE_RATE
-from acorl_sb.data.manifest import Utterance
+from acorl_sb.data.manifest import UNLABELLED, Utterance
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.encoders.member_folder import (
@@ -105,7 +105,8 @@ class TrainingSet(TrainingData):
     """Training utterances and the development check.
 
     Every utterance counts once at each of ``speeds``: the items are all utterances at the first
-    speed, then all at the second, and so on.
+    speed, then all at the second, and so on. Those that the manifest's column ``unlabelled`` marks
+    have the label -1, and their speakers are no classes.
 
     Arguments
     ---------
@@ -142,7 +143,7 @@ class TrainingSet(TrainingData):
     labels: list[int] = field(init=False)
 
     def __post_init__(self):
-        natural = sorted({u.spk_id for u in self.utterances})
+        natural = sorted({u.spk_id for u in self.utterances if not u.attribute(UNLABELLED)})
         if len(natural) < 2:
             raise UserError(
                 f"the training manifest has {len(natural)} speaker; at least two are needed"
@@ -154,9 +155,11 @@ class TrainingSet(TrainingData):
             for speaker in natural
         ]
         index = {speaker: label for label, speaker in enumerate(natural)}
-        of_utterance = [index[u.spk_id] for u in self.utterances]
+        of_utterance = [-1 if u.attribute(UNLABELLED) else index[u.spk_id] for u in self.utterances]
         self.labels = [
-            len(natural) * i + label for i in range(len(self.speeds)) for label in of_utterance
+            label if label < 0 else len(natural) * i + label
+            for i in range(len(self.speeds))
+            for label in of_utterance
         ]
         if self.balance:
             self.weights = np.tile(balance_weights(self.utterances, self.balance), len(self.speeds))

@@ -100,7 +100,7 @@ class TrainingData(abc.ABC):
     classes : list of str
         Names of the training classes, in label order.
     labels : list of int
-        Class of each training item, N of them.
+        Class of each training item, N of them; -1 where it is not known.
     kind : MemberKind
     dev_figure : str
         Name of what ``check`` returns; smaller is better.

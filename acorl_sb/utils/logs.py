@@ -9,7 +9,17 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import if_main_process
 
-_FILE_FORM = logging.Formatter("%(asctime)s %(message)s")
+
+class _Lines(logging.Formatter):
+    """What is a warning says so, as those of the commands do."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        if record.levelno >= logging.WARNING:
+            record.message = f"warning: {record.message}"
+        return super().formatMessage(record)
+
+
+_FILE_FORM = _Lines("%(asctime)s %(message)s")
 
 
 class _LogFile(logging.FileHandler):
@@ -61,6 +71,6 @@ def _set(logger: logging.Logger, *more: logging.Handler) -> None:
         logger.removeHandler(handler)
         handler.close()
     screen = logging.StreamHandler(sys.stderr)
-    screen.setFormatter(logging.Formatter("%(message)s"))
+    screen.setFormatter(_Lines("%(message)s"))
     for handler in (screen, *more):
         logger.addHandler(handler)

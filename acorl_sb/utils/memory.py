@@ -1,4 +1,4 @@
-"""The C library's memory pools, tuned for training on a CPU.
+"""The C library's memory pools, tuned for training and embedding on a CPU.
 
 Another allocator (jemalloc, tcmalloc) can do the same, but must be loaded before Python starts.
 """
@@ -17,9 +17,10 @@ _M_MMAP_MAX = -4
 def keep_freed_memory() -> bool:
     """Let freed memory stay with the process; returns whether the C library agreed.
 
-    A training step makes and frees the same large tensors again and again. By default glibc
-    hands each back to the kernel, which fills it with zeros for the next one: a third of a
-    frozen reference's forward pass goes there. Elsewhere than on Linux with glibc nothing happens.
+    A training step makes and frees the same large tensors again and again, and so does a batch
+    that is embedded. By default glibc hands each back to the kernel, which fills it with zeros for
+    the next one: a third of a frozen reference's forward pass goes there. Elsewhere than on
+    Linux with glibc nothing happens.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -2,10 +2,10 @@
 
     python recipes/speechocean762/distil_study.py \
         recipes/speechocean762/hparams/distil_study.yaml FOLDER DATA \
-        [--jobs 2] [--device cpu] [--seeds 1,2] [--steps N] [--train | --table]
+        [--jobs 2] [--device cpu] [--seeds 1,2] [--runs a,b] [--steps N] [--train | --table]
 
-Every run is one of ``train.py``, a process of its own with one thread; ``--jobs`` run side by
-side. What is finished is not done again and an interrupted training goes on from its last
+Every run is a process of its own with one thread (``students/train_run.py``); ``--jobs`` run
+side by side. What is finished is not done again and an interrupted training goes on from its last
 checkpoint, so the command can be stopped and started at any point. The tables are
 ``FOLDER/study.md``, the picture ``FOLDER/pareto.svg``; ``--train`` makes none, ``--table`` makes
 them of ``FOLDER/scores`` and trains nothing.
@@ -42,6 +42,11 @@ def main() -> int:
     tree["members"] = read_tree(base)["members"]
     if args.seeds:
         tree["seeds"] = [int(seed) for seed in args.seeds.split(",")]
+    if args.runs:
+        wanted = args.runs.split(",")
+        if missing := set(wanted) - set(tree["runs"]):
+            raise UserError(f"--runs: {args.yaml} has no run {', '.join(sorted(missing))}")
+        tree["runs"] = {name: run for name, run in tree["runs"].items() if name in wanted}
     if args.steps is not None:
         tree["common"] |= {"epochs": 1, "epoch_steps": args.steps}
         for run in tree["runs"].values():
@@ -69,6 +74,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--device", default="cpu", help="of the trainings, such as cuda")
     parser.add_argument("--seeds", help="in place of the YAML's, such as 1,2")
+    parser.add_argument("--runs", help="only these, such as pair,single,student,half")
     parser.add_argument("--steps", type=int, help="of every training; for a trial of the chain")
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--train", action="store_true", help="make no tables")

@@ -380,3 +380,11 @@ def test_models_that_do_not_fit_are_told_of_first(
     with pytest.raises(UserError, match=named):
         main([str(word) for word in [*given, *words, *QUICK, "--output_folder", "out"]])
     assert not (tmp_path / "out").exists()
+
+
+def test_an_infinite_threshold_ends_nothing(world, table, tmp_path, monkeypatch):
+    monkeypatch.setattr(metrics, "eer_threshold", lambda *_: np.inf)
+    words = ["--groups", "gender", "--audio", table, "--dev_trials", world / "dev.txt"]
+    results = evaluate(world, tmp_path, *words)
+    assert results["groups"] is None and any("infinite" in said for said in results["warnings"])
+    assert (tmp_path / "report.html").is_file() and (tmp_path / "results.md").is_file()

@@ -62,8 +62,18 @@ def test_a_run_is_calibrated_and_decided_by_its_development_part(run_folder, cap
     assert {g: r["speakers"] for g, r in rows.items()} == {
         "f, below 13": 4, "f, 18 to 60": 3, "m, 18 to 60": 7,
     }  # fmt: skip
+    assert list(rows) == ["f, below 13", "f, 18 to 60", "m, 18 to 60"]  # by number, not by text
     assert [g for g, r in rows.items() if r["figures"]] == ["m, 18 to 60"]
     assert "| m, 18 to 60 |" in capsys.readouterr().out
+
+
+def test_results_of_a_run_go_into_its_folder(run_folder, tmp_path, capsys):
+    assert groups.main(["--run_folder", "run", "--groups", "gender", "--replicates", "0"]) == 0
+    assert (tmp_path / "run" / "groups" / "groups.json").is_file()
+    assert not (tmp_path / "results").exists()
+    test = ["run/scores/score-logistic/test.txt", "--speakers", "run/manifest/test.csv"]
+    assert groups.main([*test, "--groups", "gender", "--replicates", "0"]) == 0
+    assert (tmp_path / "results" / "groups" / "groups.json").is_file()
 
 
 def test_results_of_other_scores_stay(run_folder, tmp_path):

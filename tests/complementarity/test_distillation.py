@@ -150,6 +150,28 @@ def test_posteriors_are_those_of_earlier_batches_and_of_classes_seen():
     assert found == pytest.approx(expected.item(), rel=1e-3)
 
 
+def test_unlabelled_items_count_in_embeddings_and_scores_alone():
+    z, first, second = (v.float() for v in vectors(12, 4, 3, 5, count=6))
+    both, alone = (Distillation(4, [3, 5], 3, embedding=2, score=3) for _ in range(2))
+    alone.load_state_dict(both.state_dict())
+    seen = torch.tensor([0, 1, 0, 1, 2, 2])
+    for objective in (both, alone):
+        objective(z, [first, second], seen, 0.0)
+    # The same two labelled items, beside four others and by themselves.
+    labels = torch.tensor([0, 1, -1, -1, -1, -1])
+    agreement = agreement_weights([first, second])
+    mixed = both.posterior_term(z, [first, second], labels, agreement)
+    two = [v[:2] for v in (z, first, second)]
+    plain = alone.posterior_term(two[0], two[1:], labels[:2], agreement[:2])
+    torch.testing.assert_close(mixed, plain)
+    for a, b in zip(both.means, alone.means, strict=True):
+        torch.testing.assert_close(a.total, b.total)
+        torch.testing.assert_close(a.count, b.count)
+    none = both(z, [first, second], torch.full((6,), -1), 0.5)
+    assert float(none.logs["posterior_loss"]) == 0
+    assert float(none.logs["embedding_loss"]) > 0 and float(none.logs["score_loss"]) > 0
+
+
 def test_a_student_learns_its_teachers_scores_on_new_items():
     """Two teachers that each see a half of the input; the student sees all of it."""
     torch.manual_seed(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from acorl_sb.data.attributes import band, read_attributes
+from acorl_sb.data.attributes import band, group_order, read_attributes
 from acorl_sb.data.manifest import Utterance, write_manifest
 from acorl_sb.utils.errors import UserError
 
@@ -59,6 +59,14 @@ def test_words_are_no_numbers(tmp_path):
     assert known.groups("age", ["ann", "bob"]) == ["teens", "sixties"]
     with pytest.raises(UserError, match="age"):
         known.groups("age", ["ann"], {"age": [13]})
+
+
+def test_groups_are_sorted_by_the_numbers_of_their_bands():
+    ordered = ["below 8", "8 to 18", "18 to 60", "60 to 100", "100 or more", "unsaid"]
+    assert sorted(sorted(ordered), key=group_order) == ordered
+    pairs = ["f, below 8", "f, 8 to 18", "f, 18 to 60", "m, below 8", "m, 100 or more"]
+    assert sorted(sorted(pairs), key=group_order) == pairs
+    assert sorted(["10", "9", "-1.5"], key=group_order) == ["-1.5", "9", "10"]
 
 
 def test_bands_by_their_lower_ends():

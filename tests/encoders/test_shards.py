@@ -104,6 +104,28 @@ def test_shards_of_another_run_are_not_mixed_in(tmp_path, speech, encoder, monke
         embed_to_file(encoder, speech, path, SMALL)
 
 
+@pytest.mark.parametrize("plan", [b"[1, 2]", b'{"encoder": ', b"\xff\x00"])
+def test_a_damaged_plan_is_said_and_the_shards_are_kept(
+    tmp_path, speech, encoder, monkeypatch, plan
+):
+    path, folder = tmp_path / "e.npz", tmp_path / "e.npz.parts"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        count(patch, stop_after=4)
+        embed_to_file(encoder, speech, path, SMALL)
+    whole = (folder / shards.PLAN).read_bytes()
+    (folder / shards.PLAN).write_bytes(plan)
+    with pytest.raises(UserError, match=shards.PLAN):
+        embed_to_file(encoder, speech, path, SMALL)
+    (folder / shards.PLAN).write_bytes(whole)
+    (folder / "000000.npy").write_bytes((folder / "000000.npy").read_bytes()[:-4])
+    with pytest.raises(UserError, match=r"000000\.npy"):
+        embed_to_file(encoder, speech, path, SMALL)
+    assert not path.exists() and len(list(folder.glob("*.npy"))) > 1
+    (folder / "000000.npy").unlink()
+    embed_to_file(encoder, speech, path, SMALL)
+    assert path.exists() and not folder.exists()
+
+
 def test_a_run_is_not_disturbed_by_a_second_one(tmp_path, speech, encoder):
     with locked(tmp_path / "e.npz.parts") as folder:
         (folder / shards.PLAN).write_text("{}")

@@ -72,6 +72,19 @@ def test_the_largest_products_are_found_with_their_values(store, top):
     np.testing.assert_allclose([p for _, p in found], [p for _, p in expected], rtol=1e-12)
 
 
+def test_equal_products_are_in_the_order_of_their_names(path):
+    opened = open_store(path, model(), create=True)
+    for number in range(30):
+        enrol(opened, number)
+    for number in reversed(range(90)):  # more than are asked for, the first name last
+        opened.enrol(f"twin {number:02}", vector(7))
+    query = vector(7).astype(float)
+    found = opened.search(query, 9)
+    assert [name for name, _ in found] == ["speaker 7", *(f"twin {n:02}" for n in range(8))]
+    assert len({product for _, product in found}) == 1
+    opened.close()
+
+
 def test_what_is_enrolled_is_kept_with_how_it_was(path, store):
     before = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(minutes=5)
     store.close()

@@ -6,11 +6,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.training.balance import balance_weights
 from acorl_sb.training.dataset import StepSampler
-from acorl_sb.training.one_member import make_loader
+from acorl_sb.training.loading import make_loader
+from acorl_sb.training.members import train_members
 from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
 from tests import tiny
@@ -89,3 +91,13 @@ def test_a_member_may_have_a_balance_of_its_own():
     assert other.adapted(tiny.settings()).weights is None
     with pytest.raises(UserError, match="balance"):
         tiny.settings(balance={"age": 1.5})
+
+
+def test_a_column_that_lacks_is_refused_before_any_training(tmp_path):
+    data = TrainingSet(tiny.hums(tmp_path / "data"), lambda encoder: 0.1)
+    first = {"name": "a", "encoder": tiny.encoder_tree(), "objective": None}
+    second = {**first, "name": "b", "training": {"balance": {"accent": 1.0}}}
+    out, device = tmp_path / "out", torch.device("cpu")
+    with pytest.raises(UserError, match="accent"):
+        train_members([first, second], [], data, tiny.settings(), tiny.CPU, device, out)
+    assert not out.exists()

@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from acorl_sb.cli import distil, train
+from acorl_sb.data.manifest import read_manifest
 from acorl_sb.encoders.member_folder import load_member
 from acorl_sb.training.distil import teachers, train_arguments
+from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
 from tests.tiny import hums
 
@@ -119,3 +121,50 @@ def test_a_run_cannot_ask_for_trust(tmp_path):
     )
     with pytest.raises(UserError, match="trust"):
         teachers(tmp_path)
+
+
+def test_unlabelled_speech_teaches_without_being_classes(run_folder, tmp_path):
+    hums(tmp_path / "more", speakers=3, each=2)
+    out = tmp_path / "student"
+    more = f"--more_unlabelled={{folder: {tmp_path / 'more'}}}"
+    # Of another corpus, since speakers of the very same may be held out.
+    with pytest.raises(UserError, match="more_unlabelled"):
+        distil.main(["--run_folder", str(run_folder), more, *SMALL, "--output_folder", str(out)])
+    as_kaldi(tmp_path / "more", tmp_path / "kaldi")
+    more = f"--more_unlabelled={{kaldi: {tmp_path / 'kaldi'}}}"
+    words = ["--run_folder", str(run_folder), more, *SMALL, "--output_folder", str(out)]
+    assert distil.main(words) == 0
+    train = read_manifest(out / "manifest" / "train.csv")
+    marked = [u for u in train if u.attribute("unlabelled")]
+    assert len(marked) == 6 and all(u.spk_id.startswith("kaldi-") for u in marked)
+    data = TrainingSet(train, lambda encoder: 0.1)
+    assert data.labels.count(-1) == 6
+    assert data.classes == sorted({u.spk_id for u in train if u not in marked})
+    record = json.loads((out / "members" / "student" / "member.json").read_text())
+    assert record["settings"]["training"]["prepare_options"]["more_unlabelled"]
+
+
+def test_a_plain_member_refuses_unlabelled_speech(run_folder, tmp_path):
+    hums(tmp_path / "more", speakers=3, each=2)
+    as_kaldi(tmp_path / "more", tmp_path / "kaldi")
+    options = f"{{dev_speakers: 2, test_speakers: 2, more_unlabelled: {{kaldi: {tmp_path}/kaldi}}}}"
+    words = ["hparams/acorl_ecapa.yaml", *SMALL, "--corpus", "folder", "--prepare_options", options]
+    words += ["--data_folder", str(run_folder.parent / "data")]
+    with pytest.raises(UserError, match="more_unlabelled"):
+        train.main([*words, "--output_folder", str(tmp_path / "out")])
+
+
+@pytest.mark.parametrize("more", ["", "librispeech", "[a]", "{a: 1}", "{"])
+def test_a_more_unlabelled_of_another_form_is_named(run_folder, more):
+    with pytest.raises(UserError, match="more_unlabelled"):
+        distil.main(["--run_folder", str(run_folder), f"--more_unlabelled={more}"])
+
+
+def as_kaldi(source, kaldi):
+    """A folder of speakers as a corpus of Kaldi's form."""
+    kaldi.mkdir()
+    files = sorted(source.rglob("*.wav"))
+    names = [f"{p.parent.name}-{p.stem}" for p in files]
+    wav = "".join(f"{n} {p}\n" for n, p in zip(names, files, strict=True))
+    (kaldi / "wav.scp").write_text(wav)
+    (kaldi / "utt2spk").write_text("".join(f"{n} {n.split('-')[0]}\n" for n in names))

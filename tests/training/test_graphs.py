@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import functools
 from dataclasses import replace
 
 import pytest
 import torch
 
-from acorl_sb.complementarity import Bounded, Nontarget, Ramp
+from acorl_sb.complementarity import Bounded, Nontarget, Ramp, deal_folds, out_of_fold
 from acorl_sb.encoders.member_folder import build_encoder
 from acorl_sb.training.batchnorm import fixed_batch_statistics
 from acorl_sb.training.graphs import replay_network
@@ -91,7 +92,9 @@ def test_refused_where_it_would_be_wrong(options):
 def test_a_bounded_term_goes_backward_twice_and_is_not_recorded():
     schedule = Ramp(weight=1.0)
     plain = Nontarget(12, [12], 6, schedule=schedule)
-    bounded = Bounded(12, [12], 6, part=lambda **sizes: Nontarget(**sizes, schedule=schedule))
+    bounded = functools.partial(Bounded, part=functools.partial(Nontarget, schedule=schedule))
     settings, gpu = tiny.settings(cuda_graphs=True), replace(tiny.CPU, device="cuda")
     assert check_graphs(settings, gpu, plain)
-    assert not check_graphs(settings, gpu, bounded)
+    assert not check_graphs(settings, gpu, bounded(12, [12], 6))
+    honest = out_of_fold(bounded, 12, [12, 12], 6, deal_folds(6, 2))  # a part of another objective
+    assert not check_graphs(settings, gpu, honest)

@@ -66,7 +66,7 @@ def test_ranks_draw_differently_and_steps_are_counted_over_ranks():
 
 
 def test_what_the_loader_augmented_the_step_leaves_alone(data):
-    brain = types.SimpleNamespace()
+    brain = types.SimpleNamespace(device_type="cpu")
     settings = tiny.settings()
     batch = collate([data.dataset(settings, 0)[draw, draw] for draw in range(3)])
     brain.hparams = types.SimpleNamespace(augment=lambda x, lengths: (x + 1, lengths))

@@ -39,6 +39,15 @@ def test_lines_before_the_file_is_open_come_first_in_it(tmp_path, capsys):
     assert (tmp_path / "other.txt").read_text().count("\n") == 1
 
 
+def test_a_warning_is_told_from_what_is_no_warning(tmp_path, capsys):
+    log_to(tmp_path / "log.txt")
+    logger.info("all is well")
+    logger.warning("%s is not", "this")
+    for lines in (capsys.readouterr().err, (tmp_path / "log.txt").read_text()):
+        first, second = lines.splitlines()
+        assert "warning" not in first and second.endswith("warning: this is not")
+
+
 def test_a_line_that_cannot_be_written_ends_the_run():
     log_to("/dev/full")
     with pytest.raises(OSError):

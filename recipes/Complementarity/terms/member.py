@@ -208,7 +208,7 @@ def how(settings, data: Path, seed: int) -> SpeechSettings:
 
 def noise_and_rooms(data: Path, fewest: int) -> Augmenter:
     """``fewest`` to 2 of reverberation and noise at 0 to 20 dB, for a whole batch."""
-    return Augmenter(
+    augment = Augmenter(
         min_augmentations=fewest,
         max_augmentations=2,
         shuffle_augmentations=True,
@@ -217,6 +217,8 @@ def noise_and_rooms(data: Path, fewest: int) -> Augmenter:
             FolderNoise(str(data / "noise" / "train"), 0, 20),
         ],
     )
+    augment.on_device = True  # convolutions with rooms are a GPU's work
+    return augment
 
 
 def development_error(data: Path, device: torch.device):

@@ -22,7 +22,8 @@ class Job(NamedTuple):
     """One run: its folder, what it changes of the base YAML, and folders that must be done first.
 
     ``after`` is called once it is done, in the same worker, and again in every later study.
-    ``options`` are further arguments of train.py, which its results do not depend on.
+    ``program``, by default train.py, takes the YAML and writes ``results.json`` last; ``options``
+    are its further arguments, which its results do not depend on.
     """
 
     folder: Path
@@ -30,6 +31,7 @@ class Job(NamedTuple):
     needs: tuple[Path, ...] = ()
     after: Callable[[], object] = lambda: None
     options: tuple[str, ...] = ()
+    program: Path | None = None
 
 
 def run_all(jobs: Sequence[Job], base: Path, workers: int) -> Iterator[Job]:
@@ -71,11 +73,12 @@ def run(job: Job, base: Path, children: _Children) -> None:
     text = dump({**tree, "output_folder": str(job.folder.resolve()), **job.changes})
     if not (job.folder / "results.json").is_file():
         write_text(yaml, text)
+        program = job.program or ROOT / "train.py"
         with open(log, "a", encoding="utf-8") as output:
-            code = children.run([sys.executable, ROOT / "train.py", yaml, *job.options], output)
+            code = children.run([sys.executable, program, yaml, *job.options], output)
         if code:
             tail = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
-            raise UserError(f"{log}: train.py ended with code {code}: {' '.join(tail)}")
+            raise UserError(f"{log}: {program.name} ended with code {code}: {' '.join(tail)}")
     elif yaml.read_text(encoding="utf-8") != text:
         raise UserError(
             f"{yaml}: this run was finished with other settings than the study's now; "

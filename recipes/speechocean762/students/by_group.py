@@ -8,6 +8,7 @@ import numpy as np
 
 from acorl_sb.analysis.group_calibration import LEAST_SPEAKERS, GroupCalibration, groups_of
 from acorl_sb.analysis.group_errors import GroupSettings, judge_trials
+from acorl_sb.data.attributes import group_order
 from acorl_sb.metrics import eer_threshold
 from acorl_sb.metrics.fairness import bootstrap_p, gini, holm
 from students.systems import PRIOR, REPLICATES, Systems, over_seeds, told
@@ -32,7 +33,7 @@ def figures(
     enrol, test = systems.sides["test"].speakers
     left, right = (groups_of(side, group_of(systems, attribute)) for side in (enrol, test))
     found: Figures = {}
-    for place, name in enumerate(sorted({*left.tolist()} - {""})):
+    for place, name in enumerate(sorted({*left.tolist()} - {""}, key=group_order)):
         inside = (left == name) & (right == name)
         if len(np.union1d(enrol[inside], test[inside])) < LEAST_SPEAKERS:
             continue

@@ -28,6 +28,7 @@ from students.systems import (
 ATTRIBUTES = ("gender", "age")
 STRENGTHS = (0.0, 0.5, 1.0)
 BALANCED = "balance_"  # a run of that strength; strength 0 is the single
+BALANCE, CALIBRATION = "balanced sampling", "calibration by age"
 
 
 def make(folder: Path, tree: Mapping[str, Any]) -> tuple[str, list[Picture]]:
@@ -141,31 +142,37 @@ def group_table(systems: Systems, name: str, attribute: str) -> str:
 
 
 def mitigation_table(systems: Systems) -> tuple[str, Picture]:
-    """Overall EER against fairness by age, over the strengths of both means; and its picture."""
+    """EER of all trials against fairness by age, over the strengths of two means; its picture.
+
+    Changes are against the single, strength 0 of both; pair and student stand beside them.
+    """
+    ways = [(BALANCE, s, f"{BALANCED}{s:g}" if s else "single", 0.0) for s in STRENGTHS]
+    ways += [(CALIBRATION, s, "single", s) for s in STRENGTHS]
+    ways += [
+        ("the pair instead", None, LOGISTIC, 0.0),
+        ("the student instead", None, "student", 0.0),
+    ]
     lines, points = [], []
-    for means in ("balanced sampling", "calibration by age"):
-        for strength in STRENGTHS:
-            balanced = means == "balanced sampling" and strength > 0
-            name = f"{BALANCED}{strength:g}" if balanced else "single"
-            if name not in systems.scores:
-                continue
-            own = 0.0 if means == "balanced sampling" else strength
-            llrs = by_group.calibrated(systems, name, "age", own)
-            found = by_group.figures(systems, "age", llrs)
-            overall = over_seeds(systems.eers(lambda s, llrs=llrs: llrs(s)[0]))
-            hardest = worst([row["eer"] for row in found.values()])
-            at_one = worst([(row["fmr"] + row["fnmr"]) / 2 for row in found.values()])
-            point = pareto.Point(means, strength, overall, hardest, at_one, by_group.garbe(found))
-            points.append(point)
-            plain = next(p for p in points if p.means == means)
-            which = max(found, key=lambda group: found[group]["eer"][0])
-            changes = [
-                "" if point is plain else relative(getattr(point, f), getattr(plain, f))
-                for f in ("overall", "hardest", "at_one")
-            ]
-            lines.append([means, f"{strength:g}", told(overall), changes[0]])
-            lines[-1] += [f"{told(hardest)} ({which})", changes[1], told(at_one), changes[2]]
-            lines[-1] += [told(by_group.spread(found, "eer"), 1), told(point.garbe, 1)]
+    for means, strength, name, own in ways:
+        if name not in systems.scores:
+            continue
+        llrs = by_group.calibrated(systems, name, "age", own)
+        found = by_group.figures(systems, "age", llrs)
+        overall = over_seeds(systems.eers(lambda s, llrs=llrs: llrs(s)[0]))
+        hardest = worst([row["eer"] for row in found.values()])
+        at_one = worst([(row["fmr"] + row["fnmr"]) / 2 for row in found.values()])
+        point = pareto.Point(means, strength, overall, hardest, at_one, by_group.garbe(found))
+        points.append(point)
+        which = max(found, key=lambda group: found[group]["eer"][0])
+        changes = [
+            "" if strength == 0 else relative(getattr(point, f), getattr(points[0], f))
+            for f in ("overall", "hardest", "at_one")
+        ]
+        lines.append(
+            [means, "" if strength is None else f"{strength:g}", told(overall), changes[0]]
+        )
+        lines[-1] += [f"{told(hardest)} ({which})", changes[1], told(at_one), changes[2]]
+        lines[-1] += [told(by_group.spread(found, "eer"), 1), told(point.garbe, 1)]
     head = ["means", "strength", "EER % of all", "change", "worst group's EER %", "change"]
     head += ["worst group's error % at one threshold", "change", "Gini of EER", "GARBE"]
     return markdown(head, lines), pareto.picture(points)

@@ -16,12 +16,13 @@ from acorl_sb.report.style import WIDTH, Picture
 class Point(NamedTuple):
     """One strength of one means; the figures are (1 + R,), a value and its replicates.
 
-    ``overall`` is the EER of all trials, ``hardest`` the worst group's own, ``at_one`` the worst
-    group's mean of FMR and FNMR at one threshold, ``garbe`` the mean of their Gini coefficients.
+    ``strength`` is None for a system instead of the means. ``overall`` is the EER of all trials,
+    ``hardest`` the worst group's own, ``at_one`` the worst group's mean of FMR and FNMR at one
+    threshold, ``garbe`` the mean of their Gini coefficients.
     """
 
     means: str
-    strength: float
+    strength: float | None
     overall: np.ndarray
     hardest: np.ndarray
     at_one: np.ndarray
@@ -51,15 +52,17 @@ def picture(points: Sequence[Point]) -> Picture:
             axis.errorbar(x, y, yerr=spread[1], xerr=spread[0], label=means, linewidth=1.4,
                           elinewidth=0.7, capsize=2, markersize=5, **style)  # fmt: skip
             for p, left, up in zip(own, x, y, strict=True):
-                offset = (4, 4) if place == 0 else (4, -10)
-                axis.annotate(f"{p.strength:g}", (left, up), offset, textcoords="offset points",
-                              color=style["color"], fontsize=8)  # fmt: skip
+                if p.strength is not None:
+                    offset = (4, 4) if place == 0 else (-14, -10)
+                    axis.annotate(f"{p.strength:g}", (left, up), offset, fontsize=8,
+                                  textcoords="offset points", color=style["color"])  # fmt: skip
         axis.set_ylabel(label)
     axes[-1].set_xlabel("EER of all trials, %")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     words = "; ".join(
-        f"{p.means} {p.strength:g}: EER {100 * p.overall[0]:.2f} %, worst group "
-        f"{100 * p.hardest[0]:.2f} %, GARBE {p.garbe[0]:.3f}"
+        f"{p.means}{'' if p.strength is None else f' {p.strength:g}'}: EER "
+        f"{100 * p.overall[0]:.2f} %, worst group {100 * p.hardest[0]:.2f} %, "
+        f"GARBE {p.garbe[0]:.3f}"
         for p in points
     )
     title = "EER against fairness, over the strength of mitigation"

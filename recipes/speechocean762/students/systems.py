@@ -40,8 +40,9 @@ class Systems:
     folder : the study's
     tree : its YAML
 
-    ``seeds`` are those of which all runs are finished. ``sides`` are the trials by part, ``cost``
-    of each member its parameters and the mean of its seconds of training.
+    ``seeds`` are those of which all runs are finished, but for runs that no seed has. ``sides`` are
+    the trials by part, ``cost`` of each member its parameters and the mean of its seconds of
+    training.
     """
 
     def __init__(self, folder: Path, tree: Mapping[str, Any]) -> None:
@@ -55,8 +56,9 @@ class Systems:
         }
         self.known = read_attributes([manifest / f"{part}.csv" for part in PARTS])
         found = {s: {n: kept(folder, n, s) for n in tree["runs"]} for s in tree["seeds"]}
-        self.seeds = [seed for seed, runs in found.items() if all(runs.values())]
-        if not self.seeds:
+        any_seed = {name for runs in found.values() for name, run in runs.items() if run}
+        self.seeds = [s for s, runs in found.items() if all(runs[name] for name in any_seed)]
+        if not any_seed or not self.seeds:
             raise UserError(f"{folder}: no seed of which all runs are finished")
         self.scores: dict[str, dict[int, dict[str, np.ndarray]]] = {}
         self.std: dict[int, np.ndarray] = {}
