@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 OUTSIDE = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "hparams/**/*.yaml"),
+    "acorl_sb/models/*/*.md",
     *("recipes/**/*.md", "recipes/**/*.yaml", "recipes/**/*.svg", "recipes/**/*.png"),
 )
 _LINK = re.compile(r"(?<=\]\()(?!\w+:)([^()\s#]+)")
