@@ -112,9 +112,9 @@ def padded(classifier, utterances: Sequence[Utterance], size: int = 32) -> np.nd
     return made
 
 
-def in_bulk(folder: Path, utterances: Sequence[Utterance], path: Path, device: str) -> np.ndarray:
-    """What ``acorl embed`` does once it has looked through its inputs."""
-    embed_to_file(load_member(folder), utterances, path, Settings(), device)
+def in_bulk(encoder, utterances: Sequence[Utterance], path: Path, device: str) -> np.ndarray:
+    """What ``acorl embed`` does once it has looked through its inputs and loaded its encoder."""
+    embed_to_file(encoder, utterances, path, Settings(), device)
     return read_embeddings(path).vectors
 
 
@@ -145,13 +145,13 @@ def speed(
 
     with torch.inference_mode(), tempfile.TemporaryDirectory() as work:
         options = {"source": str(folder), "savedir": f"{work}/sb", "run_opts": {"device": device}}
-        classifier = EncoderClassifier.from_hparams(**options)
+        classifier, encoder = EncoderClassifier.from_hparams(**options), load_member(folder)
         sample = utterances[::8]
         before, alone = rate(lambda: one_by_one(classifier, sample), device)
-        ours, made = rate(lambda: in_bulk(folder, utterances, Path(work, "e.npz"), device), device)
+        ours, made = rate(lambda: in_bulk(encoder, utterances, Path(work, "e.npz"), device), device)
         after, _ = rate(lambda: one_by_one(classifier, sample), device)
         loop, together = rate(lambda: padded(classifier, utterances), device)
-        again, _ = rate(lambda: in_bulk(folder, utterances, Path(work, "f.npz"), device), device)
+        again, _ = rate(lambda: in_bulk(encoder, utterances, Path(work, "f.npz"), device), device)
         alone_on = ready(folder, utterances, device)
         bare = max(rate(alone_on, device)[0] for _ in range(2))
         loop = max(loop, rate(lambda: padded(classifier, utterances), device)[0])

@@ -188,6 +188,15 @@ def profile(rows: Rows, device: torch.device, small: bool) -> None:
             count_waits(folder, device)
 
 
+def module_of(filename: str) -> str:
+    """A file of a package by its module's name."""
+    parts = Path(filename).with_suffix("").parts
+    for package in ("acorl_sb", "speechbrain", "torch"):
+        if package in parts:
+            return ".".join(parts[parts.index(package) :])
+    return parts[-1]
+
+
 def count_waits(folder: Path, device: torch.device) -> None:
     """Prints how often a step makes the CPU wait for the GPU, and where."""
     brain, batch_of = step_profile.make(folder, device, step_profile.Parts(device))
@@ -200,7 +209,7 @@ def count_waits(folder: Path, device: torch.device) -> None:
             brain.step += 1
             brain.fit_batch(batch)
         places = (w for w in caught if "synchroniz" in str(w.message))
-        found.update("/".join(Path(w.filename).parts[-2:]) + f":{w.lineno}" for w in places)
+        found.update(f"{module_of(w.filename)}, line {w.lineno}" for w in places)
     torch.cuda.set_sync_debug_mode("default")
     print(f"waits a step, mean of ten: {sum(found.values()) / 10:.1f}")
     for place, count in found.most_common(12):

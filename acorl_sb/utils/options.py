@@ -192,7 +192,8 @@ def read(
 
 def _refuse_run_options(argv: Sequence[str], known: Collection[str]) -> None:
     """UserError for a run option of SpeechBrain that the script does not heed."""
-    unknown = {word[2:].partition("=")[0] for word in argv if word.startswith("--")} - {*known}
+    named = {word[2:].partition("=")[0] for word in argv if word.startswith("--")}
+    unknown = named - {*known} - {f"no-{key}" for key in known}
     if unknown:
         from speechbrain.utils.run_opts import HELP_TEXTS  # takes seconds
 
