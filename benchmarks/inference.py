@@ -36,6 +36,7 @@ from acorl_sb.encoders.extraction import embed_padded
 from acorl_sb.encoders.member_folder import build_encoder, load_member, save_member
 from acorl_sb.encoders.shards import Settings, embed_to_file
 from acorl_sb.encoders.trusted import read_yaml
+from acorl_sb.utils.memory import keep_freed_memory
 from acorl_sb.utils.packaged import find_yaml
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "speechocean762" / "WAVE"
@@ -179,6 +180,7 @@ def speed(
 
 def speeds(rows: Rows, work: Path, arguments: argparse.Namespace) -> None:
     """Rows of both encoders."""
+    keep_freed_memory()  # as acorl embed does; the loops gain by it as well
     data = arguments.data or (REAL if REAL.is_dir() else None)
     data = data or noise_files(work / "noise", min(arguments.files, 1000))
     utterances = read_inputs([str(data)])

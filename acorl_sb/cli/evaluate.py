@@ -1,7 +1,8 @@
 """Evaluate encoders that exist on trials of your own; nothing is trained.
 
-    acorl evaluate results/my_run/members/second speechbrain/spkrec-ecapa-voxceleb
+    acorl evaluate results/my_run/members/second speechbrain/spkrec-ecapa-voxceleb \\
         --trials trials.txt --audio recordings --dev_trials dev_trials.txt
+    acorl evaluate ge2e --trials trials.txt --audio recordings --enrolment spk2utt
 
 From audio and a trial list to one calibrated system: embeddings, cosine scores (with adaptive
 S-norm where a cohort is given), fusion and calibration on the development trials, or else
