@@ -42,6 +42,7 @@ def test_an_interrupted_training_goes_on_in_a_log_that_is_whole(tmp_path):
     for upto in (2, 3):  # killed after the second epoch: nothing was closed
         teller = EpochTeller(TensorboardLogger, tmp_path / "logs", "dev_eer")
         teller.tell(LINES[:upto])
+        teller.logger.writer.flush()  # or its thread, which a kill would end, writes into the next
     teller.close()
     assert events(tmp_path / "logs")["loss/train"] == pytest.approx([3.0, 1.5, 1.0])
 
