@@ -117,7 +117,7 @@ def test_the_page_has_all_tables_and_the_better_student(tree, folder):
     page, (picture,) = pages.make(folder, {**tree, "seeds": [1, 2, 3]})
     assert page.startswith("Seeds 1, 2;")  # the third is not finished
     cells = [[c.strip() for c in row.split("|")[1:-1]] for row in page.splitlines() if "|" in row]
-    against = {row[0]: row[4] for row in cells if len(row) == 7}
+    against = {row[0]: row[5] for row in cells if len(row) == 8}
     assert against["student"].startswith("-") and float(against["student"].split()[0]) < -30
     assert against["single"] == ""
     groups = [row[0] for row in cells if len(row) == 9]
@@ -129,6 +129,12 @@ def test_the_page_has_all_tables_and_the_better_student(tree, folder):
         for strength in ("0", "0.5", "1")
     ]
     assert picture.svg.count("GARBE") >= 2 and "EER of all trials" in picture.svg
+
+
+def test_a_page_of_some_runs(tree, folder):
+    some = {name: tree["runs"][name] for name in ("pair", "student")}
+    page, pictures = pages.make(folder, {**tree, "runs": some, "seeds": [1, 2]})
+    assert not pictures and "| student |" in page and "| single |" not in page
 
 
 def test_one_trial_in_ten_is_left_out_the_most_doubtful():

@@ -34,7 +34,6 @@ BALANCE, CALIBRATION = "balanced sampling", "calibration by age"
 def make(folder: Path, tree: Mapping[str, Any]) -> tuple[str, list[Picture]]:
     """The page as Markdown, and its pictures; ``UserError`` where no seed is finished."""
     systems = Systems(folder, tree)
-    mitigation, picture = mitigation_table(systems)
     parts = [
         f"Seeds {', '.join(map(str, systems.seeds))}; in brackets 95 % intervals of 1000 draws of "
         "speakers and seeds, the same for all systems.",
@@ -44,15 +43,19 @@ def make(folder: Path, tree: Mapping[str, Any]) -> tuple[str, list[Picture]]:
         doubt_table(systems),
         "## By group",
     ]
-    for name in (LOGISTIC, "student"):
+    for name in (n for n in (LOGISTIC, "student") if n in systems.scores):
         for attribute in ATTRIBUTES:
             parts += [f"### {name}, by {attribute}", group_table(systems, name, attribute)]
-    parts += ["## Mitigation, by age", mitigation, "![EER against fairness](pareto.svg)"]
-    return "\n\n".join(parts) + "\n", [picture]
+    pictures = []
+    if "single" in systems.scores:
+        mitigation, picture = mitigation_table(systems)
+        parts += ["## Mitigation, by age", mitigation, "![EER against fairness](pareto.svg)"]
+        pictures.append(picture)
+    return "\n\n".join(parts) + "\n", pictures
 
 
 def student_table(systems: Systems) -> str:
-    """EER of every system, against the pair's mean of z-norm and against the single."""
+    """EER of every system, against the pair's mean of z-norm, its plain member and the single."""
     found = {name: systems.eer(name) for name in systems.scores}
     mean = {name: over_seeds(values) for name, values in found.items()}
     lines = []
@@ -64,11 +67,19 @@ def student_table(systems: Systems) -> str:
         )
         sd = f"{100 * np.std(values[:, 0], ddof=1):.2f}" if len(values) > 1 else ""
         against = [
-            "" if name == other else relative(mean[name], mean[other]) for other in (MEAN, "single")
+            "" if name == other or other not in mean else relative(mean[name], mean[other])
+            for other in (MEAN, "first", "single")
         ]
         lines.append([name, told(mean[name]), sd, *against, f"{parameters / 1e6:.2f} M"])
         lines[-1].append(f"{seconds:.0f}")
-    head = ["system", "EER %", "sd over seeds", "against the pair", "against the single"]
+    head = [
+        "system",
+        "EER %",
+        "sd over seeds",
+        "against the pair",
+        "against first",
+        "against the single",
+    ]
     return markdown([*head, "parameters", "seconds of training"], lines)
 
 
