@@ -1,9 +1,17 @@
-"""Fuse score files of several systems: ``acorl_sb.cli.fuse``."""
+"""Fuse score files of several systems: ``acorl fuse``."""
+
+from __future__ import annotations
 
 import sys
 
-from acorl_sb.cli.main import main
+from acorl_sb.cli import main as acorl
 from acorl_sb.utils.errors import run_cli
 
+
+def main(argv: list[str] | None = None) -> int:
+    """What ``acorl fuse`` does, with the arguments ``argv``; None: the process's own."""
+    return acorl.main(["fuse", *(sys.argv[1:] if argv is None else argv)])
+
+
 if __name__ == "__main__":
-    run_cli(lambda: main(["fuse", *sys.argv[1:]]))
+    run_cli(main)
