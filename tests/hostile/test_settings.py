@@ -214,7 +214,7 @@ GROUPS = cases(
         "seed": NAN,
         "system": ["''"],
         "calibrate_by": ["gender"],
-        "output_folder": [*NO_TEXT, "null"],
+        "output_folder": NO_TEXT,
         "gruops": ["age"],
     }
 )
