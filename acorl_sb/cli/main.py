@@ -66,15 +66,15 @@ COMMANDS = {
     ),
     "verify": Command(
         "say whether two recordings are of one speaker, and why",
-        "acorl verify one.wav other.wav --run_folder results/my_run",
+        "acorl verify one.wav other.wav",
     ),
     "enrol": Command(
         "enrol a speaker from recordings into a file of speakers",
-        "acorl enrol speakers.db ann ann1.wav ann2.wav --run_folder results/my_run",
+        "acorl enrol speakers.db ann ann1.wav ann2.wav",
     ),
     "identify": Command(
         "list the enrolled speakers who may have spoken a recording",
-        "acorl identify speakers.db who.wav --run_folder results/my_run",
+        "acorl identify speakers.db who.wav",
     ),
     "speakers": Command(
         "list the speakers of a file, or delete some for good",

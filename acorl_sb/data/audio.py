@@ -275,7 +275,7 @@ def _tell_once(path: str | os.PathLike, rate: int, sample_rate: int) -> None:
 def _unreadable(path: str | os.PathLike, error: Exception) -> UserError:
     if not os.path.exists(file_of(path)):
         return UserError(
-            f"{shown(path)}: no such audio file; mend the list that names it, or bring it back"
+            f"{shown(path)}: no such audio file; mend its name where it was given, or bring it back"
         )
     if os.path.isfile(path) and os.path.getsize(path) == 0:
         return _empty(path)

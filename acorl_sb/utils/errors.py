@@ -56,16 +56,21 @@ def run_cli(main: Callable[[], int | None]) -> NoReturn:
     """Run a script's ``main`` and leave the process with its exit code.
 
     A ``UserError`` is printed to standard error as ``error: <sentence>`` and exits with 2, and so
-    do a full disk and a path that cannot be read or written. An interrupt (Ctrl-C) exits with 130
-    and SIGTERM with 143. Any other exception is a bug and keeps its traceback.
+    do a full disk and a path that cannot be read or written. An interrupt (Ctrl-C) exits with 130,
+    SIGTERM with 143, and a reader that has gone (``| head``) with 141, silently. Any other
+    exception is a bug and keeps its traceback.
     """
     first_rank = os.environ.get("RANK", "0") == "0"  # torchrun ends the others; one speaks for all
     if first_rank:
         signal.signal(signal.SIGTERM, _terminate(os.getpid()))
     try:
         code = main()
+        sys.stdout.flush()
     except UserError as error:
         _fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is buffered
+        sys.exit(141)
     except OSError as error:
         if error.errno not in _OF_THE_PLACE:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 
@@ -30,6 +31,15 @@ def test_help_imports_nothing_that_takes_long():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=commands.ROOT, capture_output=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_has_gone_is_no_error():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "acorl_sb", "--help"]
+    done = subprocess.run(command, cwd=commands.ROOT, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert done.returncode == 141 and done.stderr == b""
 
 
 @pytest.mark.parametrize(("wrong", "right"), [("trian", "train"), ("analyze", "analyse")])
