@@ -11,7 +11,7 @@ from torch import nn
 from torchaudio.functional import fftconvolve
 
 from acorl_sb.corpora.listing import audio_files, read_headers
-from acorl_sb.data.audio import read_audio
+from acorl_sb.training.dataset import KeptAudio
 from acorl_sb.utils.errors import UserError
 
 
@@ -59,7 +59,7 @@ class FolderNoise(AddNoise):
             path, length = self.files[place]
             start = int(at * max(1, length - max_length + 1))
             stop = min(start + max_length, length)
-            noises.append(np.resize(self.audio.read(path, length, start, stop), max_length))
+            noises.append(np.resize(self.audio.read(path, (0, length), start, stop), max_length))
         noise = torch.from_numpy(np.stack(noises)).to(lengths.device)  # (B, T)
         return noise, lengths
 
@@ -108,32 +108,8 @@ class FolderReverb(nn.Module):
         return wet * level
 
     def _response(self, path: Path, length: int) -> torch.Tensor:
-        response = torch.from_numpy(self.audio.read(path, length, 0, length))
+        response = torch.from_numpy(self.audio.read(path, (0, length), 0, length))
         return response[response.abs().argmax() :][: self.longest]
-
-
-class KeptAudio:
-    """Stretches of audio files, which are decoded once and kept as far as there is room.
-
-    Arguments
-    ---------
-    cache_mb : float
-    sample_rate : int, Hz
-    """
-
-    def __init__(self, cache_mb: float, sample_rate: int):
-        self.sample_rate = sample_rate
-        self._free = int(cache_mb * 1e6)
-        self._kept: dict[Path, np.ndarray] = {}
-
-    def read(self, path: Path, length: int, start: int, stop: int) -> np.ndarray:
-        """Samples ``[start, stop)`` (stop - start,) float32 of a file of ``length`` samples."""
-        if path not in self._kept:
-            if 4 * length > self._free:
-                return read_audio(path, start, stop, self.sample_rate)
-            self._kept[path] = read_audio(path, 0, length, self.sample_rate)
-            self._free -= self._kept[path].nbytes
-        return self._kept[path][start:stop].copy()
 
 
 def audio_lengths(folder: str | None, purpose: str, sample_rate: int) -> list[tuple[Path, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import NamedTuple
@@ -57,6 +58,38 @@ def as_ratio(speed: float | Fraction) -> Fraction:
     return Fraction(speed).limit_denominator(100)
 
 
+class KeptAudio:
+    """Stretches of audio files, which are decoded once and kept as far as there is room.
+
+    Arguments
+    ---------
+    cache_mb : float
+        What is beyond is read anew each time, and of it only what is asked for.
+    sample_rate : int, Hz
+    """
+
+    def __init__(self, cache_mb: float, sample_rate: int):
+        self.sample_rate = sample_rate
+        self._free = int(cache_mb * 1e6)
+        self._kept: dict[tuple, np.ndarray] = {}
+
+    def read(
+        self, path: str | os.PathLike, stretch: tuple[int, int], first: int, last: int
+    ) -> np.ndarray:
+        """Samples ``[first, last)`` of a stretch, (last - first,) float32, counted from its start.
+
+        ``stretch`` is the start and stop of what is kept, in samples of the file.
+        """
+        key = (path, stretch)
+        if key not in self._kept:
+            start, stop = stretch
+            if 4 * (stop - start) > self._free:
+                return read_audio(path, start + first, start + last, self.sample_rate)
+            self._kept[key] = read_audio(path, start, stop, self.sample_rate)
+            self._free -= self._kept[key].nbytes
+        return self._kept[key][first:last].copy()
+
+
 class CropDataset(Dataset):
     """Random crops of one length, read from disk alone or cut from utterances kept in memory.
 
@@ -93,9 +126,7 @@ class CropDataset(Dataset):
         self.labels = labels
         self.crop = round(crop_seconds * sample_rate)
         self.seed = seed
-        self.sample_rate = sample_rate
-        self._free = int(cache_mb * 1e6)
-        self._cached: dict[int, np.ndarray] = {}
+        self._audio = KeptAudio(cache_mb, sample_rate)
 
     def __len__(self) -> int:
         return len(self.utterances) * len(self.speeds)
@@ -125,19 +156,9 @@ class CropDataset(Dataset):
         length = utterance.stop - utterance.start
         spare = max(0, length - wanted)
         offset = int(np.random.default_rng((self.seed, draw)).integers(spare + 1))
-        wave = self._read(row, utterance, offset, min(offset + wanted, length))
+        stretch = (utterance.start, utterance.stop)
+        wave = self._audio.read(utterance.wav, stretch, offset, min(offset + wanted, length))
         return np.resize(wave, wanted) if len(wave) < wanted else wave
-
-    def _read(self, item: int, utterance: Utterance, first: int, last: int) -> np.ndarray:
-        start = utterance.start
-        if item in self._cached:
-            return self._cached[item][first:last].copy()
-        size = 4 * (utterance.stop - start)
-        if size > self._free:
-            return read_audio(utterance.wav, start + first, start + last, self.sample_rate)
-        self._free -= size
-        self._cached[item] = read_audio(utterance.wav, start, utterance.stop, self.sample_rate)
-        return self._cached[item][first:last].copy()
 
 
 class StepSampler(Sampler):

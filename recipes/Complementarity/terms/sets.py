@@ -173,10 +173,20 @@ def hearing(folder: Path, part: str, condition: Condition) -> Callable | None:
         return None
     noises = audio_lengths(str(folder / "noise" / part), "noise", SAMPLE_RATE)
     rooms = sorted((folder / "rooms" / part).glob("*.wav"))
+    return in_noise_or_room(None if condition.room else condition.snr, noises, rooms)
+
+
+def in_noise_or_room(
+    snr: float | None, noises: Sequence[tuple[Path, int]], rooms: Sequence[Path]
+) -> Callable[[np.ndarray, Utterance], np.ndarray]:
+    """What becomes of a wave with one of the noises (file, samples) at ``snr`` dB.
+
+    None: in one of the rooms. Which one follows from the utterance's ID alone.
+    """
 
     def hear(wave: np.ndarray, utterance: Utterance) -> np.ndarray:
         rng = np.random.default_rng(zlib.crc32(utterance.id.encode()))
-        if condition.room:
+        if snr is None:
             response = read_audio(rooms[rng.integers(len(rooms))])
             response = response[np.abs(response).argmax() :]
             return fftconvolve(wave, response)[: len(wave)].astype(np.float32)
@@ -186,7 +196,7 @@ def hearing(folder: Path, part: str, condition: Condition) -> Callable | None:
             noise = np.resize(read_audio(path, start, min(start + len(wave), length)), len(wave))
             power = float(np.mean(noise**2))
             if power**0.5 > SILENT:
-                level = np.mean(wave**2) / (power * 10 ** (condition.snr / 10))
+                level = np.mean(wave**2) / (power * 10 ** (snr / 10))
                 return (wave + noise * np.sqrt(level)).astype(np.float32)
 
     return hear

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import json
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.signal import butter, fftconvolve, resample_poly, sosfilt
+from scipy.signal import butter, resample_poly, sosfilt
+from terms.sets import in_noise_or_room
 
 from acorl_sb import metrics
-from acorl_sb.data.audio import SAMPLE_RATE, read_audio
+from acorl_sb.data.audio import SAMPLE_RATE
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.encoders.encoder import SpeakerEncoder
@@ -60,32 +60,15 @@ def hearing(folder: Path, data: Path, part: str, condition: Condition) -> Hear |
         return eight_kilohertz if condition.band == "8 kHz" else telephone
     if condition.snr is None and not condition.room:
         return None
-    names = json.loads((folder / part / "noise.json").read_text())
-    lengths = [
-        n
-        for f in {(data / name).parent for name in names}
-        for n in audio_lengths(str(f), "noise", SAMPLE_RATE)
-    ]
-    noises = [(path, n) for path, n in lengths if str(path.relative_to(data)) in set(names)]
-    noises.sort()
+    wanted = {data / name for name in json.loads((folder / part / "noise.json").read_text())}
+    noises = sorted(
+        found
+        for beside in {path.parent for path in wanted}
+        for found in audio_lengths(str(beside), "noise", SAMPLE_RATE)
+        if found[0] in wanted
+    )
     rooms = sorted((folder / part / "rooms").glob("*.wav"))
-
-    def hear(wave: np.ndarray, utterance: Utterance) -> np.ndarray:
-        rng = np.random.default_rng(zlib.crc32(utterance.id.encode()))
-        if condition.room:
-            response = read_audio(rooms[rng.integers(len(rooms))])
-            response = response[np.abs(response).argmax() :]
-            return fftconvolve(wave, response)[: len(wave)].astype(np.float32)
-        while True:
-            path, length = noises[rng.integers(len(noises))]
-            start = int(rng.integers(max(1, length - len(wave) + 1)))
-            noise = np.resize(read_audio(path, start, min(start + len(wave), length)), len(wave))
-            power = float(np.mean(noise**2))
-            if power > 1e-8:
-                level = np.mean(wave**2) / (power * 10 ** (condition.snr / 10))
-                return (wave + noise * np.sqrt(level)).astype(np.float32)
-
-    return hear
+    return in_noise_or_room(None if condition.room else condition.snr, noises, rooms)
 
 
 def eight_kilohertz(wave: np.ndarray, utterance: Utterance) -> np.ndarray:
