@@ -14,7 +14,7 @@ from acorl_sb.utils.packaged import find_yaml
 
 GE2E = "ge2e"
 # Networks of these come without weights.
-_BARE = ("speechbrain.", "torch.", "acorl_sb.encoders.wavlm")
+_BARE = ("speechbrain.", "torch.", "acorl_sb.encoders.frame_major", "acorl_sb.encoders.wavlm")
 
 
 def load_named(

@@ -75,11 +75,7 @@ class Graph(nn.Module):
         ones = x.new_ones(x.shape[0])  # not len(x), which would fix the batch's size
         if encoder.mean_var_norm is not None:
             x = encoder.mean_var_norm(x, ones)
-        z = (
-            encoder.embedding_model(x, ones)
-            if encoder.takes_lengths
-            else encoder.embedding_model(x)
-        )
+        z = encoder.embedding_model(*encoder.network_inputs(x))
         return z.squeeze(1) if z.dim() == 3 else z
 
 

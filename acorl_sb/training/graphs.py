@@ -25,7 +25,7 @@ def replay_network(encoder: SpeakerEncoder, inputs: torch.Tensor) -> None:
     network = encoder.embedding_model
     with torch.no_grad():
         sample = encoder.features(inputs)  # (B, F, n_mels)
-    given = (sample, torch.ones(len(sample), device=sample.device))[: 1 + encoder.takes_lengths]
+    given = encoder.network_inputs(sample)
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     was_training, plain = network.training, network.forward
     statistics = [buffer.clone() for buffer in network.buffers()]
