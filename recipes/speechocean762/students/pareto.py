@@ -38,7 +38,10 @@ PANELS = (
 
 @styled
 def picture(points: Sequence[Point]) -> Picture:
-    """A panel for each measure of fairness; down and left is better. Whiskers: 95 % intervals."""
+    """A panel for each measure of fairness; down and left is better. Whiskers: 95 % intervals.
+
+    Markers grow with the strength, for points may lie on one another.
+    """
     figure = Figure(figsize=(WIDTH, 2.3 * len(PANELS) + 0.5), layout="constrained")
     axes = figure.subplots(len(PANELS), sharex=True)
     for axis, (measure, label, scale) in zip(axes, PANELS, strict=True):
@@ -49,16 +52,19 @@ def picture(points: Sequence[Point]) -> Picture:
             spread = [_reach([100 * p.overall for p in own])]
             spread += [_reach([scale * getattr(p, measure) for p in own])]
             style = look(place)
-            axis.errorbar(x, y, yerr=spread[1], xerr=spread[0], label=means, linewidth=1.4,
-                          elinewidth=0.7, capsize=2, markersize=5, **style)  # fmt: skip
+            marker = style.pop("marker")
+            axis.errorbar(x, y, yerr=spread[1], xerr=spread[0], linewidth=1.4, elinewidth=0.7,
+                          capsize=2, **style)  # fmt: skip
             for p, left, up in zip(own, x, y, strict=True):
-                if p.strength is not None:
-                    offset = (4, 4) if place == 0 else (-14, -10)
-                    axis.annotate(f"{p.strength:g}", (left, up), offset, fontsize=8,
-                                  textcoords="offset points", color=style["color"])  # fmt: skip
+                strongest = p.strength in (None, max(q.strength or 0 for q in own))
+                axis.plot(left, up, marker, color=style["color"], fillstyle="none", zorder=3,
+                          markersize=5 + 7 * (p.strength or 0),
+                          label=means if strongest else None)  # fmt: skip
         axis.set_ylabel(label)
     axes[-1].set_xlabel("EER of all trials, %")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
+                  markerscale=0.5,
+                  title="the larger the marker, the stronger the means")  # fmt: skip
     words = "; ".join(
         f"{p.means}{'' if p.strength is None else f' {p.strength:g}'}: EER "
         f"{100 * p.overall[0]:.2f} %, worst group {100 * p.hardest[0]:.2f} %, "
