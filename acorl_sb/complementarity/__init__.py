@@ -28,6 +28,7 @@ from acorl_sb.complementarity.schedules import (
     TaskGatedRamp,
     WeightSchedule,
 )
+from acorl_sb.complementarity.shared_specific import SharedSpecific
 from acorl_sb.complementarity.similarity import CKA, Nontarget
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "OutOfFold",
     "Ramp",
     "ResidualTarget",
+    "SharedSpecific",
     "SteeredRamp",
     "TaskGatedRamp",
     "Term",
