@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
 
@@ -53,7 +54,10 @@ def test_every_run_once_a_seed_and_students_after_their_teachers(tree, tmp_path)
     assert [r["name"] for r in student.changes["references"]] == MEMBERS["pair"]
     # It starts as the single does, and nothing else of the single's depends on the run.
     assert student.changes["members"][0]["seed"] == single.changes["members"][0]["seed"] == 3007
-    assert student.options[2:] == ("0", "cuda") and "draws" not in single.changes
+    assert student.options[2:] == ("0", "cuda", "fp32") and "draws" not in single.changes
+    half = by_name["single_bf16", "seed3"]
+    assert half.options[3:] == ("cuda", "bf16") and "precision" not in half.changes
+    assert half.changes["members"][0] | {"name": "single"} == single.changes["members"][0]
 
 
 def test_encoders_are_of_the_sizes_that_the_page_speaks_of(tree):
@@ -162,7 +166,8 @@ def test_scores_of_other_trials_are_refused(tree, folder):
         systems.Systems(folder, {**tree, "seeds": [9]})
 
 
-def test_a_run_trains_its_members_and_keeps_their_scores(tmp_path, monkeypatch):
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_trains_its_members_and_keeps_their_scores(precision, tmp_path, monkeypatch):
     tiny.hums(tmp_path / "data")
     manifest, out, folder = tmp_path / "manifest", tmp_path / "kept.npz", tmp_path / "run"
     splits = corpora.prepare("folder", tmp_path / "data", manifest, dev_speakers=2, test_speakers=2)
@@ -171,9 +176,20 @@ def test_a_run_trains_its_members_and_keeps_their_scores(tmp_path, monkeypatch):
     job |= {"channels": 8, "embedding_dim": 12, "batch_size": 4, "epochs": 1, "epoch_steps": 2}
     job |= {"crop_seconds": 0.4, "dev_seconds": 0.4, "score_seconds": 0.4}
     (tmp_path / "job.yaml").write_text(dump(job))
-    words = [tmp_path / "job.yaml", manifest, out, 0, "cpu"]
+    words = [tmp_path / "job.yaml", manifest, out, 0, "cpu", precision]
     monkeypatch.setattr(sys, "argv", ["train_run.py", *map(str, words)])
+    products = set()  # what convolutions and linear maps of the training are computed in
+    linear = torch.nn.functional.linear
+
+    def watched(x, *others):
+        y = linear(x, *others)
+        if y.requires_grad:
+            products.add(y.dtype)
+        return y
+
+    monkeypatch.setattr(torch.nn.functional, "linear", watched)
     assert train_run.main() == 0
+    assert (torch.bfloat16 in products) == (precision == "bf16")
     kept = dict(np.load(out))
     test = read_trial_set(corpora.read_manifest(splits.test), splits.test_trials)
     encoder = load_member(folder / "members" / "second")

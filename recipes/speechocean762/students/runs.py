@@ -13,7 +13,7 @@ from pairs.jobs import Job
 from acorl_sb.utils.errors import UserError
 
 CORPUS = "speechocean762"
-OWN_KEYS = ("teachers", "draws")  # of a run, not of train.py
+OWN_KEYS = ("teachers", "draws", "precision")  # of a run, not of train.py
 PARTS = ("dev", "test")
 PROGRAM = Path(__file__).with_name("train_run.py")
 
@@ -46,6 +46,7 @@ def job(
         changes["references"] = references(tree, needs[0], teachers)
     common = {**tree["common"], "corpus": CORPUS, "data_folder": str(data.resolve())}
     words = (folder / "manifest", score_file(folder, name, seed), run.get("draws", 0), device)
+    words += (run.get("precision", "fp32"),)
     return Job(
         run_folder(folder, name, seed),
         {**common, "seed": seed, **changes},

@@ -1,6 +1,6 @@
 """One run of the study, a process of its own: its members trained, their scores kept.
 
-    python students/train_run.py JOB.yaml MANIFEST OUT.npz DRAWS DEVICE
+    python students/train_run.py JOB.yaml MANIFEST OUT.npz DRAWS DEVICE PRECISION
 
 The YAML is one of train.py. What is finished is not done again. ``OUT.npz`` gets for each member
 its ``NAME/dev`` and ``NAME/test`` scores and ``NAME/cost`` (parameters, seconds of training), and
@@ -41,8 +41,9 @@ from acorl_sb.utils.logs import log_to_screen
 
 def main() -> int:
     torch.set_num_threads(1)
-    yaml, manifest, out, draws, device_name = sys.argv[1:]
-    loaded = options.read(TrainOptions, [yaml, f"--device={device_name}"], __doc__, TrainingRun)
+    yaml, manifest, out, draws, device_name, precision = sys.argv[1:]
+    words = [yaml, f"--device={device_name}", f"--precision={precision}"]
+    loaded = options.read(TrainOptions, words, __doc__, TrainingRun)
     settings = SpeechSettings(
         **{key: loaded.hparams[key] for key in TrainingKeys.model_fields},
         plain=loaded.plain([*DECISIVE, *CORPUS]),
