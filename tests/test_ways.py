@@ -115,9 +115,9 @@ def test_the_way_of_one_waveform(tmp_path):
     train_members(specs[:1], [], *options, tmp_path / "out")
     with Makers(lambda a: a.dtype in (torch.float32, np.float32), roots) as made:
         train_members(specs, [], *options, tmp_path / "out")
-    listed, _ = of_page("The way of one waveform")
-    assert made.modules.keys() == set(listed), made.modules
-    assert len(listed) <= 7
+    listed, networks = of_page("The way of one waveform")
+    assert made.modules.keys() == {*listed, *networks}, made.modules
+    assert len(listed) <= 7 and networks == {"encoders/frame_major.py"}
 
 
 def test_the_way_of_one_score(tmp_path, monkeypatch):

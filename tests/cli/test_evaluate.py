@@ -255,7 +255,7 @@ def test_an_evaluation_goes_on_after_what_is_finished(world, tmp_path, monkeypat
     args = ["--dev_trials", world / "dev.txt", "--replicates", "0", "--no-report"]
     evaluate(world, tmp_path, *args)
     first = read_scores(tmp_path / "scores" / "xvector" / "dev.txt").scores
-    assert asked == ["ECAPA_TDNN", "ECAPA_TDNN", "Xvector", "Xvector"]
+    assert asked == ["FrameMajorECAPA", "FrameMajorECAPA", "Xvector", "Xvector"]
     vectors = tmp_path / "embeddings" / "xvector" / "dev"
     (vectors / embed_once.RECORD).unlink()  # as if it had been stopped here
     evaluate(world, tmp_path, *args)
@@ -264,7 +264,7 @@ def test_an_evaluation_goes_on_after_what_is_finished(world, tmp_path, monkeypat
     np.testing.assert_allclose(again, first, atol=1e-5)
     (world / "speech" / "s6" / "u0.wav").touch()  # of the development trials
     evaluate(world, tmp_path, *args)
-    assert asked[5:] == ["ECAPA_TDNN", "Xvector"]
+    assert asked[5:] == ["FrameMajorECAPA", "Xvector"]
 
 
 def test_the_folder_keeps_results_of_other_encoders(world, made):
