@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from speechbrain.lobes.models.ECAPA_TDNN import ECAPA_TDNN
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -28,6 +27,7 @@ from acorl_sb.encoders.frame_major import frame_major
 from acorl_sb.utils.memory import keep_freed_memory
 from benchmarks.targets import Rows
 from benchmarks.timing import shortest
+from benchmarks.training import their_network
 
 N_MELS = 40
 CROPS = (48, 151, N_MELS)
@@ -75,14 +75,7 @@ def main() -> int:
 
 def networks(channels: int) -> dict[str, nn.Module]:
     """The same weights three times."""
-    torch.manual_seed(0)
-    theirs = ECAPA_TDNN(
-        N_MELS,
-        channels=[channels] * 4 + [3 * channels],
-        attention_channels=64,
-        se_channels=64,
-        lin_neurons=128,
-    )
+    theirs = their_network(channels, N_MELS)
     skipping = copy.deepcopy(theirs)
     skip_empty_padding(skipping)
     ours = copy.deepcopy(skipping)

@@ -151,6 +151,7 @@ class Adversarial(Objective):
     """
 
     uses_references = True
+    default_schedule = Ramp()
 
     def __init__(
         self,
@@ -164,9 +165,7 @@ class Adversarial(Objective):
         layers: int = 1,
         adversary_steps: int = 1,
     ):
-        super().__init__(
-            dim, reference_dims, n_classes, schedule if schedule is not None else Ramp()
-        )
+        super().__init__(dim, reference_dims, n_classes, schedule)
         if distance not in DISTANCES:
             raise ValueError(f"distance is one of {sorted(DISTANCES)}, not {distance!r}")
         if adversary_steps < 1:

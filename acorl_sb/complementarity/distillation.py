@@ -50,6 +50,7 @@ class Distillation(Objective):
     """
 
     uses_references = True
+    default_schedule = WeightSchedule(1.0)
     takes_unlabelled = True
 
     def __init__(
@@ -66,12 +67,7 @@ class Distillation(Objective):
         scale: float = 15.0,
         sharpness: float = 1.0,
     ):
-        super().__init__(
-            dim,
-            reference_dims,
-            n_classes,
-            schedule if schedule is not None else WeightSchedule(1.0),
-        )
+        super().__init__(dim, reference_dims, n_classes, schedule)
         weights = {
             "task_weight": task_weight,
             "embedding": embedding,

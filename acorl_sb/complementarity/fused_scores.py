@@ -34,6 +34,7 @@ class FusedScores(Objective):
     """
 
     uses_references = True
+    default_schedule = WeightSchedule(1.0)
 
     def __init__(
         self,
@@ -44,12 +45,7 @@ class FusedScores(Objective):
         scale: float = 30.0,
         margin: float = 0.1,
     ):
-        super().__init__(
-            dim,
-            reference_dims,
-            n_classes,
-            schedule if schedule is not None else WeightSchedule(1.0),
-        )
+        super().__init__(dim, reference_dims, n_classes, schedule)
         self.scale, self.margin = scale, margin
 
     def forward(self, z, references, labels, progress):

@@ -35,6 +35,7 @@ class HardClasses(Objective):
     """
 
     uses_references = True
+    default_schedule = WeightSchedule(1.0)
 
     def __init__(
         self,
@@ -45,12 +46,7 @@ class HardClasses(Objective):
         schedule: WeightSchedule | None = None,
         share: float = 0.5,
     ):
-        super().__init__(
-            dim,
-            reference_dims,
-            n_classes,
-            schedule if schedule is not None else WeightSchedule(1.0),
-        )
+        super().__init__(dim, reference_dims, n_classes, schedule)
         if not 0 < share < 1:
             raise ValueError(f"share lies between 0 and 1, not {share}")
         self.share = share

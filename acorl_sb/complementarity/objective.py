@@ -50,7 +50,8 @@ class Objective(nn.Module):
     n_classes : int
         Number of training classes.
     schedule : WeightSchedule
-        Gives c, the weight of the complementarity loss, docs/method.md (5).
+        Gives c, the weight of the complementarity loss, docs/method.md (5); None: a copy of the
+        class's ``default_schedule``.
 
     A class that ``takes_unlabelled`` items gets the label -1 of those.
     """
@@ -58,6 +59,7 @@ class Objective(nn.Module):
     uses_references = False
     takes_unlabelled = False
     adversary_steps = 0
+    default_schedule = WeightSchedule(0.0)
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class Objective(nn.Module):
         if self.uses_references and not reference_dims:
             raise ValueError(f"{type(self).__name__} needs at least one reference to complement")
         # A copy: a YAML may name one schedule for several members, and a schedule can hold state.
-        self.schedule = copy.deepcopy(schedule) if schedule is not None else WeightSchedule(0.0)
+        self.schedule = copy.deepcopy(self.default_schedule if schedule is None else schedule)
 
     def forward(
         self,

@@ -28,6 +28,7 @@ class ConditionalRedundancy(Objective):
     """
 
     uses_references = True
+    default_schedule = Ramp()
 
     def __init__(
         self,
@@ -37,9 +38,7 @@ class ConditionalRedundancy(Objective):
         schedule: WeightSchedule | None = None,
         hidden: int = 256,
     ):
-        super().__init__(
-            dim, reference_dims, n_classes, schedule if schedule is not None else Ramp()
-        )
+        super().__init__(dim, reference_dims, n_classes, schedule)
         self.discriminators = nn.ModuleList(
             nn.Sequential(nn.Linear(dim + d, hidden), nn.ReLU(), nn.Linear(hidden, 1))
             for d in reference_dims

@@ -52,6 +52,7 @@ class SharedSpecific(Objective):
     """
 
     uses_references = True
+    default_schedule = Ramp()
 
     def __init__(
         self,
@@ -63,9 +64,7 @@ class SharedSpecific(Objective):
         separation: float = 1.0,
         spread: float = 0.1,
     ):
-        super().__init__(
-            dim, reference_dims, n_classes, schedule if schedule is not None else Ramp()
-        )
+        super().__init__(dim, reference_dims, n_classes, schedule)
         self.shared = round(dim * shared)
         if not 0 < self.shared < dim:
             raise ValueError(f"shared: {shared} of {dim} entries leaves one of the parts empty")

@@ -111,7 +111,8 @@ class SpeakerEncoder(nn.Module):
             return waves
         features = self.compute_features(waves)
         if self.mean_var_norm is not None:
-            features = self.mean_var_norm(features, torch.ones(len(waves), device=waves.device))
+            # Not len(waves), which would fix the batch's size in an exported graph.
+            features = self.mean_var_norm(features, waves.new_ones(waves.shape[0]))
         return features
 
     def _embed(self, x: torch.Tensor) -> torch.Tensor:

@@ -69,14 +69,7 @@ class Graph(nn.Module):
         self.encoder = encoder
 
     def forward(self, waves: torch.Tensor) -> torch.Tensor:
-        x, encoder = waves, self.encoder
-        if encoder.compute_features is not None:
-            x = encoder.compute_features(x)
-        ones = x.new_ones(x.shape[0])  # not len(x), which would fix the batch's size
-        if encoder.mean_var_norm is not None:
-            x = encoder.mean_var_norm(x, ones)
-        z = encoder.embedding_model(*encoder.network_inputs(x))
-        return z.squeeze(1) if z.dim() == 3 else z
+        return self.encoder(waves)
 
 
 def exportable(encoder: SpeakerEncoder) -> Graph:

@@ -56,10 +56,9 @@ def picture(points: Sequence[Point]) -> Picture:
             axis.errorbar(x, y, yerr=spread[1], xerr=spread[0], linewidth=1.4, elinewidth=0.7,
                           capsize=2, **style)  # fmt: skip
             for p, left, up in zip(own, x, y, strict=True):
-                strongest = p.strength in (None, max(q.strength or 0 for q in own))
                 axis.plot(left, up, marker, color=style["color"], fillstyle="none", zorder=3,
                           markersize=5 + 7 * (p.strength or 0),
-                          label=means if strongest else None)  # fmt: skip
+                          label=means if p is own[-1] else None)  # fmt: skip
         axis.set_ylabel(label)
     axes[-1].set_xlabel("EER of all trials, %")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
