@@ -15,7 +15,7 @@ from acorl_sb.complementarity.agreement import Agreement
 from acorl_sb.complementarity.bounded import Bounded, bounded_loss
 from acorl_sb.complementarity.combined import Combined
 from acorl_sb.complementarity.distillation import Distillation
-from acorl_sb.complementarity.fused_scores import FusedScores
+from acorl_sb.complementarity.fused_scores import FusedScores, OwnScores
 from acorl_sb.complementarity.hard_classes import HardClasses
 from acorl_sb.complementarity.joint import Joint, concatenate
 from acorl_sb.complementarity.objective import Independent, Objective, Term
@@ -49,6 +49,7 @@ __all__ = [
     "Nontarget",
     "Objective",
     "OutOfFold",
+    "OwnScores",
     "Ramp",
     "ResidualTarget",
     "SharedSpecific",

@@ -55,6 +55,18 @@ class FusedScores(Objective):
         return Term(weight * loss, logs={"pair_loss": loss.detach(), "weight": weight})
 
 
+class OwnScores(FusedScores):
+    """``FusedScores`` without the references' scores: what its loss is worth by itself.
+
+    The control that shows what of a gain is due to references, and what to a loss on pairs.
+    """
+
+    uses_references = False
+
+    def forward(self, z, references, labels, progress):
+        return super().forward(z, [], labels, progress)
+
+
 def pair_loss(
     scores: torch.Tensor, labels: torch.Tensor, scale: float, margin: float
 ) -> torch.Tensor:

@@ -233,42 +233,36 @@ class StepSampler(Sampler):
 
 
 class SpeakerSampler(StepSampler):
-    """Batches of P speakers with ``each`` items of every one, for losses on target pairs.
+    """Batches with ``each`` items of every speaker in them, for losses on target pairs.
 
-    Otherwise as ``StepSampler``. Speakers come in a new random order in each pass over them; their
-    items are drawn anew each time, without repeating one within a batch where there are enough.
-    ``batch_size`` is P times ``each``.
+    Of every ``each`` items the first is drawn as ``StepSampler`` draws it, so that speakers come as
+    often as they would without; the others are further items of its speaker, in a new random order
+    each time. None is repeated among them where the speaker has enough.
 
     Arguments
     ---------
     labels : sequence of int, speaker of each item
     each : int >= 2
+        ``batch_size`` is a multiple of it.
+    batch_size, steps_per_epoch, seed, rank, world_size, weights : see ``StepSampler``
     """
 
-    def __init__(
-        self,
-        labels: Sequence[int],
-        each: int,
-        batch_size: int,
-        steps_per_epoch: int,
-        seed: int,
-        rank: int = 0,
-        world_size: int = 1,
-    ):
+    def __init__(self, labels: Sequence[int], each: int, batch_size: int, *args, **kwargs):
         if each < 2 or batch_size % each:
             raise ValueError(f"{each} items a speaker do not fit batches of {batch_size}")
+        super().__init__(len(labels), batch_size, *args, **kwargs)
         order = np.argsort(labels, kind="stable")
         edges = np.flatnonzero(np.diff(np.asarray(labels)[order])) + 1
-        self.groups = np.split(order, edges)
-        super().__init__(len(self.groups), batch_size, steps_per_epoch, seed, rank, world_size)
+        groups = {labels[group[0]]: group for group in np.split(order, edges)}
+        self.groups = [groups[label] for label in labels]  # of each item: those of its speaker
         self.each = each
 
     def _item(self, draw: int) -> int:
         place, number = divmod(draw, self.each)
-        group = self.groups[super()._item(place)]
-        generator = np.random.default_rng((self.seed, place, self.each))
-        rounds = -(-self.each // len(group))
-        return int(np.concatenate([generator.permutation(group) for _ in range(rounds)])[number])
+        first = super()._item(place)
+        others = self.groups[first][self.groups[first] != first]
+        order = np.random.default_rng((self.seed, place, self.each)).permutation(others)
+        return int(np.resize([first, *order], self.each)[number])
 
 
 class StepBatches:

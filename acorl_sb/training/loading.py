@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from acorl_sb.training.dataset import Batch, StepSampler, collate
+from acorl_sb.training.dataset import Batch, SpeakerSampler, StepSampler, collate
 from acorl_sb.training.epochs import seed_step
 from acorl_sb.training.settings import Settings
 from acorl_sb.training.training_data import TrainingData
 from acorl_sb.utils.distributed import rank_and_world
+from acorl_sb.utils.errors import UserError
 
 
 class AugmentedBatches(Dataset):
@@ -79,8 +80,16 @@ def make_loader(
     ``augmented``: they are augmented as they are made, by the loader's processes if there are any.
     """
     rank, world = rank_and_world()
-    count, size, steps = len(data.labels), settings.batch_size, settings.epoch_steps
-    sampler = StepSampler(count, size, steps, seed, rank, world, data.weights)
+    rest = (settings.batch_size, settings.epoch_steps, seed, rank, world)
+    if settings.per_class > 1:
+        if min(data.labels) < 0:
+            raise UserError(
+                "the key 'per_class' needs labels of all training examples; remove it or the "
+                "unlabelled ones (more_unlabelled)"
+            )
+        sampler = SpeakerSampler(data.labels, settings.per_class, *rest, data.weights)
+    else:
+        sampler = StepSampler(len(data.labels), *rest, data.weights)
     dataset, put_together = data.dataset(settings, seed), collate
     if augmented:
         dataset = AugmentedBatches(dataset, settings.augment, sampler, seed)

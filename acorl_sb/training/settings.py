@@ -29,6 +29,8 @@ class Settings:
     seed : int
     batch_size : int
         Training items of a step, on each rank.
+    per_class : int
+        Items of every class in a batch, for objectives that look at pairs of a class.
     epochs, epoch_steps : int
         ``epochs`` times ``epoch_steps`` steps, with a development check after each epoch.
     optimizer, adversary_optimizer : callable(parameters) -> optimizer
@@ -65,6 +67,7 @@ class Settings:
     view: str
     workers: int
     plain: dict[str, Any]
+    per_class: int = 1
     average_checkpoints: int | None = None
     train_logger: Callable[..., Any] | None = None
 

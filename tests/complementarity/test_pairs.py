@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from acorl_sb.complementarity import ConditionalRedundancy, FusedScores, WeightSchedule
+from acorl_sb.complementarity import ConditionalRedundancy, FusedScores, OwnScores, WeightSchedule
 from acorl_sb.complementarity.redundancy import class_partners
 
 LABELS = torch.tensor([0, 0, 1, 1, 1, 2])
@@ -31,6 +31,17 @@ def test_fused_scores_recomputed_pair_by_pair():
                 rivals = sum(math.exp(10 * score(i, n)) for n in range(6) if LABELS[n] != LABELS[i])
                 losses.append(-math.log(own / (own + rivals)))
     assert found == pytest.approx(0.5 * sum(losses) / len(losses), rel=1e-9)
+
+
+def test_own_scores_leave_the_references_out():
+    torch.manual_seed(0)
+    z, v = torch.randn(6, 4), torch.randn(6, 3)
+    control = OwnScores(4, [3], 3, WeightSchedule(0.5))
+    # A reference that scores as the member does changes no mean: the fused score is the member's.
+    fused = FusedScores(4, [4], 3, WeightSchedule(0.5))
+    found = float(control(z, [v], LABELS, 1.0).loss)
+    assert found == pytest.approx(float(fused(z, [z], LABELS, 1.0).loss), rel=1e-6)
+    assert found != pytest.approx(float(fused(z, [v], LABELS, 1.0).loss), rel=1e-2)
 
 
 def test_no_pair_no_loss():

@@ -71,6 +71,7 @@ TRAIN = cases(
         "report": ["x", "2.5", "null"],
         "train_logger": ["x", "3"],
         "average_checkpoints": ["x", "1", "2.5", "9"],
+        "per_class": ["x", "0", "2.5", "7"],
         "balance": ["x", "[]", "{}", "{age: 2}", "{age: x}", "{age: 1, gender: 1}"],
         "trials": NO_TEXT,
         "dev_trials": NO_TEXT,

@@ -9,10 +9,11 @@ import speechbrain as sb
 import torch
 
 from acorl_sb.training.brain import SpeakerBrain
-from acorl_sb.training.dataset import StepSampler, collate
+from acorl_sb.training.dataset import SpeakerSampler, StepSampler, collate
 from acorl_sb.training.epochs import seed_step
 from acorl_sb.training.loading import AugmentedBatches, augments_early, make_loader
 from acorl_sb.training.speech import TrainingSet
+from acorl_sb.utils.errors import UserError
 from tests import tiny
 
 
@@ -45,6 +46,24 @@ def test_batches_do_not_depend_on_who_makes_them(data):
                 assert torch.equal(found.items, batch.items)
             changed += wanted.shape != batch.inputs.shape or not torch.equal(wanted, batch.inputs)
     assert changed >= 2
+
+
+def test_several_items_of_every_class(data):
+    loader = make_loader(data, tiny.settings(batch_size=6, per_class=3), 5)
+    for batch in loader:
+        assert torch.equal(batch.labels[0::3], batch.labels[1::3])
+        assert torch.equal(batch.labels[0::3], batch.labels[2::3])
+    wanted = SpeakerSampler(data.labels, 3, 6, tiny.settings().epoch_steps, 5)
+    assert list(loader.batch_sampler) == list(wanted)
+
+
+def test_several_items_of_every_class_need_labels(data):
+    nobody = TrainingSet(data.utterances, lambda encoder: 0.1)
+    nobody.labels = [-1, *nobody.labels[1:]]
+    with pytest.raises(UserError):
+        make_loader(nobody, tiny.settings(batch_size=6, per_class=3), 5)
+    with pytest.raises(UserError):
+        tiny.settings(batch_size=6, per_class=4)
 
 
 def test_ranks_draw_differently_and_steps_are_counted_over_ranks():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
 import torch
 
@@ -13,19 +11,24 @@ from tests import tiny
 LABELS = [0, 0, 0, 1, 1, 2, 3, 3, 3, 3]
 
 
-def test_each_batch_holds_several_items_of_every_speaker():
-    sampler = SpeakerSampler(LABELS, 2, 4, 8, seed=1)
-    batches = list(sampler)
-    assert len(batches) == 8
+def test_each_batch_holds_several_items_of_its_speakers():
+    sampler = SpeakerSampler(LABELS, 2, 4, 20, seed=1)
+    plain = [item for batch in StepSampler(len(LABELS), 2, 20, seed=1) for _, item in batch]
+    batches = [[item for _, item in batch] for batch in sampler]
+    assert len(batches) == 20
+    assert [item for batch in batches for item in batch[::2]] == plain
     for batch in batches:
-        of = Counter(LABELS[item] for _, item in batch)
-        assert list(of.values()) == [2, 2]
-        for speaker in of:
-            items = {item for _, item in batch if LABELS[item] == speaker}
-            assert len(items) == min(2, LABELS.count(speaker))
-    met = Counter(LABELS[item] for batch in batches for _, item in batch)
-    assert set(met.values()) == {8}  # speakers evenly, however many items they have
-    assert {item for batch in batches for _, item in batch} > {5}
+        for first, second in zip(batch[::2], batch[1::2], strict=True):
+            assert LABELS[first] == LABELS[second]
+            assert (first == second) == (LABELS.count(LABELS[first]) == 1)
+    partners = {(b[0], b[1]) for b in batches}
+    assert len({second for first, second in partners if LABELS[first] == 3}) > 1
+
+
+def test_a_speaker_with_too_few_items_repeats_them():
+    (batch,) = SpeakerSampler([0, 0, 1], 4, 12, 1, seed=0)
+    items = [item for _, item in batch]
+    assert sorted(items.count(item) for item in (0, 1, 2)) == [4, 4, 4]
 
 
 def test_it_goes_on_in_the_middle():
