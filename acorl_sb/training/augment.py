@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.fft import next_fast_len
 from speechbrain.augment.time_domain import AddNoise
 from torch import nn
-from torchaudio.functional import fftconvolve
 
 from acorl_sb.corpora.listing import audio_files, read_headers
 from acorl_sb.training.dataset import KeptAudio
@@ -103,13 +103,23 @@ class FolderReverb(nn.Module):
         responses = nn.utils.rnn.pad_sequence(
             [self._response(*self.files[i]) for i in drawn], batch_first=True
         ).to(waveforms.device)  # (B, L)
-        wet = fftconvolve(waveforms, responses)[:, : waveforms.shape[1]]
+        wet = convolve(waveforms, responses)[:, : waveforms.shape[1]]
         level = waveforms.abs().mean(1, keepdim=True) / wet.abs().mean(1, keepdim=True).clamp(1e-8)
         return wet * level
 
     def _response(self, path: Path, length: int) -> torch.Tensor:
         response = torch.from_numpy(self.audio.read(path, (0, length), 0, length))
         return response[response.abs().argmax() :][: self.longest]
+
+
+def convolve(waves: torch.Tensor, responses: torch.Tensor) -> torch.Tensor:
+    """Full convolution of (B, T) and (B, L), row by row: (B, T + L - 1).
+
+    What torchaudio's ``fftconvolve`` gives, at a length for which the transform is fast.
+    """
+    length = waves.shape[1] + responses.shape[1] - 1
+    n = next_fast_len(length, real=True)
+    return torch.fft.irfft(torch.fft.rfft(waves, n) * torch.fft.rfft(responses, n), n)[:, :length]
 
 
 def audio_lengths(folder: str | None, purpose: str, sample_rate: int) -> list[tuple[Path, int]]:

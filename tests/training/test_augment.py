@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from acorl_sb.training.augment import FolderNoise, FolderReverb
+from acorl_sb.training.augment import FolderNoise, FolderReverb, convolve
 from acorl_sb.training.dataset import KeptAudio
 from acorl_sb.utils.errors import UserError
 
@@ -96,3 +96,11 @@ def test_rooms_follow_from_the_random_state(noises):
     assert torch.equal(FolderReverb(None)(waves, torch.ones(6)), waves)
     with pytest.raises(UserError):
         FolderReverb(noises / "none")
+
+
+def test_convolution_at_a_length_for_which_the_transform_is_slow():
+    rng = np.random.default_rng(0)
+    waves, responses = rng.standard_normal((2, 3000)), rng.standard_normal((2, 1010))  # 4009: prime
+    found = convolve(torch.from_numpy(waves), torch.from_numpy(responses))
+    wanted = [np.convolve(wave, response) for wave, response in zip(waves, responses, strict=True)]
+    assert found.numpy() == pytest.approx(np.stack(wanted), abs=1e-9)
