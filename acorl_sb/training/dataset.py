@@ -243,8 +243,8 @@ class SpeakerSampler(StepSampler):
     ---------
     labels : sequence of int, speaker of each item
     each : int >= 2
-        ``batch_size`` is a multiple of it.
-    batch_size, steps_per_epoch, seed, rank, world_size, weights : see ``StepSampler``
+    batch_size : int
+        A multiple of ``each``; what follows is as in ``StepSampler``.
     """
 
     def __init__(self, labels: Sequence[int], each: int, batch_size: int, *args, **kwargs):

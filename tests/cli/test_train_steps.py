@@ -17,7 +17,16 @@ from tests import tiny
 HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
 
 
-@pytest.mark.parametrize("name", ["acorl_ecapa", "acorl_paper", "acorl_ge2e", "independent_ecapa"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "acorl_ecapa",
+        "acorl_paper",
+        "acorl_ge2e",
+        "independent_ecapa",
+        "heterogeneous_ecapa",
+    ],
+)
 def test_the_default_output_folder_tells_data_folders_apart(name, tmp_path):
     def default(*args):
         path = str(HPARAMS / f"{name}.yaml")

@@ -195,7 +195,7 @@ DECLARED = {
     TrainOptions: [
         path
         for path in sorted((ROOT / "hparams").glob("*.yaml"))
-        if path.stem.startswith(("acorl", "independent"))
+        if path.stem.startswith(("acorl", "independent", "heterogeneous"))
     ],
     ScoreOptions: [ROOT / "hparams/score.yaml", ROOT / "hparams/score_plda.yaml"],
     AnalyseOptions: [ROOT / "hparams/analyse.yaml"],
