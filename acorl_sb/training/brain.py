@@ -92,8 +92,8 @@ class ComplementaryBrain(SpeakerBrain):
     Arguments
     ---------
     references : FrozenEnsemble, OutOfFoldReferences or EmbeddingTable
-        View ``crop``: the ensemble embeds the batch that the new member sees. View
-        ``utterance``: a table holds an embedding for every training item.
+        View ``crop``: the ensemble embeds the batch that the new member sees; ``clean``: what that
+        was before its augmentation. View ``utterance``: a table holds an embedding for every item.
     adversary_opt_class : callable(parameters) -> optimizer
     term_batches : callable(step) -> Batch, or None
         Batches of their own for the term, such as utterances that the references were not trained
@@ -102,6 +102,8 @@ class ComplementaryBrain(SpeakerBrain):
     second_view : callable(inputs, relative lengths) -> the same, or None
         The term sees its own batches as they are and, below them, the same under this; None: once,
         augmented as the task's are.
+    clean : bool
+        View ``clean``.
     """
 
     def __init__(
@@ -111,12 +113,14 @@ class ComplementaryBrain(SpeakerBrain):
         adversary_opt_class: Callable[..., torch.optim.Optimizer],
         term_batches: Callable[[int], Batch] | None = None,
         second_view: Callable | None = None,
+        clean: bool = False,
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.references = references.to(self.device)
         self.term_batches = term_batches
         self.second_view = second_view
+        self.clean = clean
         self.adversary_opt_class = adversary_opt_class
 
     @property
@@ -126,9 +130,11 @@ class ComplementaryBrain(SpeakerBrain):
     def compute_objectives(self, predictions, batch: Batch, stage: sb.Stage) -> torch.Tensor:
         """L (4), a scalar; the objective has the adversary's loss L_adv (2), (3) in it."""
         task_loss = super().compute_objectives(predictions, batch, stage)  # (1)
+        clean = batch.inputs
         if self.term_batches is not None:
             # Augmented where they are made, on the CPU, as the loader does beside a GPU.
             batch = self.term_batches(self.global_step)
+            clean = batch.inputs if self.second_view is None else batch.inputs.repeat(2, 1)
             if self.second_view is None:
                 batch = batch._replace(inputs=self.augmented(batch.inputs))
             else:
@@ -138,6 +144,8 @@ class ComplementaryBrain(SpeakerBrain):
             with fixed_batch_statistics(self.modules["encoder"]):
                 predictions = self.embed(batch.inputs)
         z, inputs, seen = predictions  # z: (B, D)
+        if self.clean:
+            inputs, seen = clean.to(self.device), None
         references = [v.float() for v in self.embed_references(inputs, seen, batch)]  # (B, D_k)
         # c(p) of (5) is inside the objective, as the strength of its gradient reversal.
         term = self.modules.objective(z, references, batch.labels, self.progress)  # (2), (3)
@@ -156,7 +164,7 @@ class ComplementaryBrain(SpeakerBrain):
         if isinstance(self.references, OutOfFoldReferences):
             return self.references.embed(inputs, batch.labels)
         return [
-            member(seen if lent else inputs)
+            member(seen if lent and seen is not None else inputs)
             for member, lent in zip(self.references.members, self.lends_features, strict=True)
         ]
 

@@ -87,7 +87,8 @@ def train_member(
     if spec.get("start") is not None:
         kind.load_start(spec["start"], encoder, head, data.classes)
     modules = {"encoder": encoder, "head": head}
-    early = augments_early(settings.augment, device)
+    # References that see crops before augmentation need both.
+    early = augments_early(settings.augment, device) and settings.view != "clean"
     loader = make_loader(data, settings, seed, augmented=early)
     counter = EpochCounter(settings.epochs)
     checkpointer = AtomicCheckpointer(folder / "save", {"counter": counter})
@@ -132,6 +133,7 @@ def train_member(
             adversary_opt_class=settings.adversary_optimizer,
             term_batches=term.batches(settings, seed),
             second_view=term.second_view,
+            clean=settings.view == "clean",
         )
     checkpointer.add_recoverables(modules)
     wanted = member_settings(spec, index, settings.plain, reference_weights(ensemble))
@@ -243,7 +245,7 @@ def make_references(
     ensemble: FrozenEnsemble, data: TrainingData, view: str, device: torch.device
 ) -> FrozenEnsemble | EmbeddingTable:
     """What gives the references' embeddings in training: the ensemble, or a table made once."""
-    if view == "crop":
+    if view != "utterance":
         return ensemble
     return EmbeddingTable(data.table(m.encoder, device, m.name) for m in ensemble.members)
 

@@ -41,8 +41,8 @@ class Settings:
     augment : callable(inputs, relative lengths) -> the same, or None
         On a GPU it runs in the loader, unless it has an attribute ``on_device`` that is true.
     view : str
-        ``crop``: references see the training inputs; ``utterance``: each training item is embedded
-        once by each reference.
+        ``crop``: references see the training inputs; ``clean``: these before augmentation;
+        ``utterance``: each training item is embedded once by each reference.
     workers : int
         Loader processes.
     average_checkpoints : int or None

@@ -24,7 +24,7 @@ REFERENCE_SOURCES = (
     "encoder",
 )  # see acorl_sb.encoders.member_folder.load_reference
 
-View = Literal["crop", "utterance"]
+View = Literal["crop", "clean", "utterance"]
 Speeds = Annotated[
     list[Annotated[float, Field(ge=0.5, le=2)]],
     Field(min_length=1),
@@ -115,7 +115,8 @@ class LearningKeys(Options):
     )
     view: View = Field(
         "crop",
-        description="crop: references see the same crop; utterance: computed once per utterance",
+        description="crop: references see the same crop; clean: before its augmentation; "
+        "utterance: computed once per utterance",
     )
 
     def check(self) -> None:

@@ -14,6 +14,8 @@ from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldReferences
 from acorl_sb.encoders.member_folder import build_encoder
 from acorl_sb.training import one_member
 from acorl_sb.training.batchnorm import fixed_batch_statistics
+from acorl_sb.training.dataset import StepBatches
+from acorl_sb.training.loading import make_loader
 from acorl_sb.training.one_member import train_member
 from acorl_sb.training.speech import TrainingSet
 from acorl_sb.training.term_settings import TermSettings
@@ -145,6 +147,32 @@ def test_the_term_sees_its_batch_as_it_is_and_under_the_second_view(data, tmp_pa
         wanted = batches(step).inputs
         assert torch.equal(inputs, torch.cat([wanted, -2 * wanted]))
         assert all(torch.equal(*name.chunk(2)) for name in names)
+    assert len(seen) == 6
+
+
+@pytest.mark.parametrize("own", [None, "once", "twice"])
+def test_in_the_clean_view_references_see_crops_before_augmentation(
+    data, tmp_path, monkeypatch, own
+):
+    made = term(data, own is not None, honest=True)
+    if own == "twice":
+        made.second_view = lambda inputs, lengths: (-2 * inputs, lengths)
+    seen = []
+    original = one_member.ComplementaryBrain.embed_references
+
+    def noting(self, inputs, features, batch):
+        seen.append((inputs, features))
+        return original(self, inputs, features, batch)
+
+    monkeypatch.setattr(one_member.ComplementaryBrain, "embed_references", noting)
+    train(data, tmp_path / "b", made, view="clean")
+    settings = tiny.settings(speeds=data.speeds, batch_size=10)
+    loader = make_loader(data, settings, 1001)
+    batches = made.batches(settings, 1001) or StepBatches(loader.dataset, loader.batch_sampler)
+    for step, (inputs, features) in enumerate(seen, 1):
+        wanted = batches(step).inputs
+        assert torch.equal(inputs, torch.cat([wanted, wanted]) if own == "twice" else wanted)
+        assert features is None
     assert len(seen) == 6
 
 
