@@ -95,7 +95,7 @@ class LearningKeys(Options):
         1,
         ge=1,
         le=1000,
-        description="of every speaker in a batch, for objectives on target pairs",
+        description="of every class (speaker) in a batch, for objectives on target pairs",
     )
     epochs: int = Field(
         ge=1, le=1_000_000, description="development checks, a checkpoint after each"
