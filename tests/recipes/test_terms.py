@@ -6,6 +6,7 @@ import copy
 import importlib.util
 import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from hyperpyyaml import resolve_references
 from scipy.stats import norm
 
 from acorl_sb.complementarity import Objective
+from acorl_sb.data.audio import read_audio
 from acorl_sb.training.heads import AAMHead
 from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
@@ -173,6 +175,13 @@ def test_pooled_change_and_exchange_rate():
     assert of_seeds == pytest.approx([np.log(0.9), 0.0])
     assert value == pytest.approx(np.log(0.9) / 2)
     assert replicates == pytest.approx(0.25 * np.log(0.9) + 0.75 * np.log(0.8))
+    for one, cllr in ((reference, 0.5), (row, 0.4)):
+        for seed in (1, 2):
+            for key in ("a, clean", "b, clean"):
+                one.figures[seed][key]["cllr"] = cllr
+                one.replicates[seed][f"{key}, cllr"] = np.full(1000, 0.9 * cllr)
+    value, replicates, of_seeds = tables.change(row, reference, share, "clean", "cllr")
+    assert [value, *of_seeds, *replicates] == pytest.approx([np.log(0.8)] * 1003)
     found = tables.exchange(row, reference, share)
     before, after = -2 * norm.ppf(0.08), -2 * norm.ppf(0.09)
     assert found["removed"] == pytest.approx(0.1)
@@ -209,6 +218,18 @@ def test_ensembles_by_number_of_members(tree):
     assert [cell.strip() for cell in cells[4]] == ["9.00", "", "4.50", ""]  # seed 2 alone
 
 
+def test_what_a_term_has_to_remove():
+    # Without a cost: (1 + rho) falls as the square of d' grows.
+    eer = norm.cdf(-(2.0 + 1.8) / np.sqrt(2 * 1.7) / 2)
+    wanted = -2 * norm.ppf(0.9 * eer)
+    free = tables.needed(2.0, 1.8, 0.7, 0.0, aim=0.1)
+    assert 1.7 - free == pytest.approx(3.8**2 / (2 * wanted**2))
+    paid = tables.needed(2.0, 1.8, 0.7, 0.5, aim=0.1)
+    assert (3.8 - 0.5 * paid) / np.sqrt(2 * (1.7 - paid)) == pytest.approx(wanted)
+    assert paid > free
+    assert tables.needed(2.0, 1.8, 0.7, 1.3, aim=0.1) == np.inf  # beyond its break-even, about 1.1
+
+
 def test_cells_are_the_studys_rows_with_other_encoders_and_fewer_speakers(tree):
     before = {key: list(tree[key]) for key in ("members", "rows")}
     grown = copy.deepcopy(tree)
@@ -223,6 +244,7 @@ def test_cells_are_the_studys_rows_with_other_encoders_and_fewer_speakers(tree):
                 spec = dict(grown["members"][name])
                 old = dict(tree["members"][name.removesuffix(cell.without[len("heterogeneous") :])])
                 assert spec.pop("speakers", None) == cell.speakers
+                assert spec.pop("steps", None) == {60: 400, 160: 400}.get(cell.speakers)
                 assert spec.pop("encoder") == f"{old.pop('encoder')}_{cell.size}"
                 references = [f"{r}{cell.without[13:]}" for r in old.pop("references", [])]
                 assert (spec.pop("references", []), spec) == (references, old)
@@ -282,6 +304,18 @@ def test_a_room_delays_nothing_before_its_direct_sound_and_fades():
     assert not response[:peak].any()  # nothing is faster than the straight way
     energy = np.cumsum(response[::-1].astype(float) ** 2)[::-1]
     assert 0 < energy[peak + 3200] < 0.1 * energy[peak]
+
+
+def test_audio_is_decoded_once_and_sounds_the_same(tmp_path):
+    first, second = tiny.hums(tmp_path / "audio", speakers=2, each=1)
+    given = [first, replace(first, start=100, stop=8000), second]
+    made = sets.Decoded(tmp_path / "decoded").of(given)
+    assert made[0].wav == made[1].wav != made[2].wav
+    assert len(list((tmp_path / "decoded").iterdir())) == 2
+    for new, old in zip(made, given, strict=True):
+        assert replace(new, wav=old.wav) == old
+        found, wanted = (read_audio(u.wav, u.start, u.stop) for u in (new, old))
+        assert found == pytest.approx(wanted, abs=2**-15)
 
 
 def test_noise_has_the_ratio_that_was_asked_for(tmp_path):

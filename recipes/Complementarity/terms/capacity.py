@@ -1,7 +1,7 @@
 """The capacity map: two of the study's rows again, for each size of member and number of speakers.
 
 Rows and members of a cell have the study's names and the cell's, ``long_2_0.05M_60``. They differ
-from the study's in their encoders and their key ``speakers`` alone.
+from the study's in their encoders and their keys ``speakers`` and ``steps`` alone.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ def add_member(tree, name: str, cell: Cell) -> None:
     spec["encoder"] = encoder
     if cell.speakers is not None:
         spec["speakers"] = cell.speakers
+        spec["steps"] = tree["capacity"]["steps"][cell.speakers]
     for other in spec.get("references", []):
         add_member(tree, other, cell)
     if "references" in spec:

@@ -88,7 +88,7 @@ def row_figures(folder: Path, seed: int, name: str, members: Sequence[str], part
                 "cllr": float(metrics.cllr(fused, labels)),
                 "correlation": [float(alike[kind][0, 1]) for kind in ("target", "nontarget")],
             }
-            replicates[key] = draws(fused, trials)
+            replicates |= draws(fused, trials, key)
     with atomic_path(path.with_suffix(".npz")) as temporary:
         np.savez_compressed(temporary, **replicates)
     write_json(path, figures)
@@ -100,18 +100,23 @@ def row_file(folder: Path, name: str, seed: int, part: str) -> Path:
     return folder / "figures" / f"seed{seed}" / part / f"{name}.json"
 
 
-def draws(fused: np.ndarray, trials: TrialSet) -> np.ndarray:
-    """EER (R,) over draws of speakers, the same for every system on these trials."""
+def draws(fused: np.ndarray, trials: TrialSet, key: str) -> dict[str, np.ndarray]:
+    """EER (R,) over draws of speakers, the same for every system on these trials.
+
+    Under ``key``; clean, where the fusion is calibrated, also the Cllr, under ``key, cllr``.
+    """
+    measures = [Measure("eer"), *[Measure("cllr")] * key.endswith(", clean")]
     speaker = np.array([u.spk_id for u in trials.utterances])
     values = speaker_bootstrap(
         fused,
         trials.trials.labels,
         speaker[trials.enrol],
         speaker[trials.test],
-        [Measure("eer")],
+        measures,
         REPLICATES,
     )
-    return values["eer"][0].astype(np.float32)
+    names = (key, f"{key}, cllr")
+    return {n: values[str(m)][0].astype(np.float32) for n, m in zip(names, measures, strict=False)}
 
 
 def weights(data: Path, part: str) -> dict[str, float]:

@@ -80,9 +80,10 @@ def arguments() -> argparse.Namespace:
 
 
 def train(tree, folder: Path, seed: int, name: str, device: torch.device) -> None:
-    settings, data = tree["settings"], folder / "data"
+    data = folder / "data"
     plain_name, _, fold = name.partition("@")
     spec = tree["members"][plain_name]
+    settings = {**tree["settings"], **({"steps": spec["steps"]} if "steps" in spec else {})}
     folds = settings["folds"]
     utterances = read_manifest(data / "train.csv")
     speakers = sorted({u.spk_id for u in utterances})
@@ -123,7 +124,7 @@ def train(tree, folder: Path, seed: int, name: str, device: torch.device) -> Non
         references,
         [0.0] * len(references),
         heard,
-        how(settings, data, seed),
+        how(settings, data, seed, spec.get("view", "crop")),
         RunOptions(
             device=str(device),
             ckpt_interval_steps=CHECKPOINT_STEPS,
@@ -182,8 +183,8 @@ def copies(folder: Path, references: list[str], fold: int) -> FrozenEnsemble:
     return ensemble
 
 
-def how(settings, data: Path, seed: int) -> SpeechSettings:
-    """The same for every member: batch, steps, rate, noise and rooms."""
+def how(settings, data: Path, seed: int, view: str) -> SpeechSettings:
+    """The same for every member: batch, steps, rate, noise and rooms; not what a reference sees."""
     steps, epochs = settings["steps"], settings["epochs"]
     rate = settings["lr"]
     return SpeechSettings(
@@ -197,7 +198,7 @@ def how(settings, data: Path, seed: int) -> SpeechSettings:
         lr_schedule=WarmCoolDecayLRSchedule(rate, 30, steps // 2, steps),
         head=functools.partial(AAMHead, margin=0.2, scale=30.0),
         augment=noise_and_rooms(data, 0),
-        view="crop",
+        view=view,
         cache_mb=1500,
         workers=0,
         plain={},

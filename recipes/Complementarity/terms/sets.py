@@ -59,7 +59,7 @@ SETS = {
 
 
 def prepare(data: Path, folder: Path) -> None:
-    """Write manifests, trial lists, noises and rooms to ``folder``, unless they are there."""
+    """Write audio, manifests, trials, noises and rooms to ``folder``, unless they are there."""
     if (folder / "prepared.json").is_file():
         return
     ocean = speechocean762.collect(data / "speechocean762")
@@ -73,8 +73,10 @@ def prepare(data: Path, folder: Path) -> None:
         *named(voice.train, "cv"),
         *named(commands.train, "sc"),
     ]
-    write_manifest(folder / "cohort.csv", thin(train, COHORT_EACH, 0))
-    write_manifest(folder / "train.csv", [piece for u in train for piece in cut(u, SEGMENT)])
+    audio = Decoded(folder / "audio")
+    write_manifest(folder / "cohort.csv", audio.of(thin(train, COHORT_EACH, 0)))
+    pieces = [piece for u in train for piece in cut(u, SEGMENT)]
+    write_manifest(folder / "train.csv", audio.of(pieces))
     counts = {"train": {"speakers": len({u.spk_id for u in train}), "utterances": len(train)}}
     for part, ocean_part, cv in (
         ("dev", ocean_dev, voice.dev),
@@ -100,7 +102,7 @@ def prepare(data: Path, folder: Path) -> None:
             trials = make_trials(utterances, 1, limit, NONTARGETS, group)
             used = set(trials.ids)
             kept = [u for u in utterances if u.id in used]
-            write_manifest(folder / part / f"{name}.csv", kept)
+            write_manifest(folder / part / f"{name}.csv", audio.of(kept))
             write_trials(folder / part / f"{name}.txt", trials)
             speakers = {u.id: u.spk_id for u in kept}
             counts[f"{part} {name}"] = {
@@ -123,6 +125,28 @@ def prepare(data: Path, folder: Path) -> None:
                 soundfile.write(temporary, room_response(rng), SAMPLE_RATE)
         counts[f"noise {part}"], counts[f"rooms {part}"] = len(chosen), ROOMS[part]
     write_json(folder / "prepared.json", counts)
+
+
+class Decoded:
+    """Files decoded once to 16-bit WAV: every member's training and embedding reads them again.
+
+    ``of`` gives utterances with the new files, which are numbered in the order of their first use.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.files: dict[str, str] = {}
+
+    def of(self, utterances: Sequence[Utterance]) -> list[Utterance]:
+        return [replace(u, wav=self.file(u.wav)) for u in utterances]
+
+    def file(self, path: str) -> str:
+        if path not in self.files:
+            target = self.folder / f"{len(self.files):05d}.wav"
+            with atomic_path(target) as temporary:
+                soundfile.write(temporary, read_audio(path), SAMPLE_RATE, format="WAV")
+            self.files[path] = str(target)
+        return self.files[path]
 
 
 def named(utterances: Sequence[Utterance], corpus: str) -> list[Utterance]:

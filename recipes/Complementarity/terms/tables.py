@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 from acorl_sb.metrics.intervals import interval
 from acorl_sb.utils.tables import markdown
@@ -15,6 +17,8 @@ from terms.figures import REPLICATES, strength, weights
 from terms.sets import CONDITIONS, SCREENED, SETS
 
 PARTS = {"dev": "Development", "test": "Test"}
+AIM = 0.05  # relative fall of the fused EER that a term is to bring
+RATES = (0.0, 0.25, 0.5, 1.0)  # r, of the table of what a term would have to remove
 POWER = 2.8  # standard errors of an effect that a two-sided 5 % test sees in 80 of 100 cases
 
 
@@ -39,6 +43,9 @@ def page(folder: Path, tree) -> str:
             if tree.get("by_number"):
                 parts.append("### Fused EER %, clean, by number of members")
                 parts.append(number_table(tree, rows, share))
+            if (needed := needed_table(rows, share)) is not None:
+                parts.append(f"### Correlation that a term has to remove for {-100 * AIM:.0f} %")
+                parts.append(needed)
             parts.append("### Fused EER against the row's reference, by condition")
             parts.append(condition_table(tree, rows, share, part))
             parts.append("### Fused EER %, clean, by set")
@@ -62,8 +69,10 @@ def read_rows(folder: Path, tree, part: str) -> dict[str, Row]:
     return rows
 
 
-def change(row: Row, reference: Row, share: dict[str, float], condition: str) -> tuple:
-    """Pooled log ratio of fused EERs: value, replicates (R,), seeds.
+def change(
+    row: Row, reference: Row, share: dict[str, float], condition: str, what: str = "fused"
+) -> tuple:
+    """Pooled log ratio of EERs (``fused``) or Cllrs (``cllr``): value, replicates (R,), by seed.
 
     The mean over sets, weighted by their speakers, of log EER(row) - log EER(reference); the mean
     over the seeds that both have. A replicate draws speakers within each set, the same for both
@@ -74,9 +83,10 @@ def change(row: Row, reference: Row, share: dict[str, float], condition: str) ->
     for i, seed in enumerate(seeds):
         for name, weight in share.items():
             key = f"{name}, {condition}"
-            pair = [r.figures[seed][key]["fused"] for r in (row, reference)]
+            pair = [r.figures[seed][key][what] for r in (row, reference)]
             value[i] += weight * np.diff(np.log(floor(pair)[::-1]))[0]
-            a, b = (np.log(floor(r.replicates[seed][key])) for r in (row, reference))
+            drawn_as = key if what == "fused" else f"{key}, {what}"
+            a, b = (np.log(floor(r.replicates[seed][drawn_as])) for r in (row, reference))
             drawn[i] += weight * (a - b)
     rng = np.random.default_rng(0)
     picked = rng.integers(len(seeds), size=(len(seeds), REPLICATES))
@@ -115,9 +125,42 @@ def pooled(figures: dict, share: dict[str, float]) -> list[float]:
     return np.sum(found, 0)
 
 
+def needed(first: float, last: float, correlation: float, r: float, aim: float = AIM) -> float:
+    """How much correlation a term has to remove from a pair for a fused EER lower by ``aim``.
+
+    ``first``, ``last``: d' of the members; each unit of correlation costs the last one ``r`` of its
+    d'. With d' = (first + last) / sqrt(2 (1 + rho)) of the pair and EER = Phi(-d' / 2); infinite
+    where no fall of the correlation to 0 is enough.
+    """
+
+    def fused(removed: float) -> float:
+        return (first + last - r * removed) / np.sqrt(2 * (1 + correlation - removed))
+
+    wanted = strength((1 - aim) * norm.cdf(-fused(0.0) / 2))
+    if fused(correlation) < wanted:
+        return np.inf
+    return brentq(lambda removed: fused(removed) - wanted, 0.0, correlation)
+
+
+def needed_table(rows: dict[str, Row], share: dict[str, float]) -> str | None:
+    """``needed`` of the baselines of two members, at several rates; None without a baseline."""
+    lines = []
+    for name in ("independent", "heterogeneous"):
+        if name in rows:
+            first, last, correlation = np.mean(
+                [pooled(figures, share) for figures in rows[name].figures.values()], 0
+            )
+            found = [needed(first, last, correlation, r) for r in RATES]
+            lines.append([name, f"{first:.2f}", f"{last:.2f}", f"{correlation:.3f}"])
+            lines[-1] += [f"{one:.3f}" if np.isfinite(one) else "more than all" for one in found]
+    head = ["pair", "d' first", "d' last", "ρ", *(f"r = {r:g}" for r in RATES)]
+    return markdown(head, lines) if lines else None
+
+
 def main_table(tree, rows: dict[str, Row], share: dict[str, float], part: str) -> str:
     head = ["row", "seeds", "last member EER %", "fused EER %", "against", "fused, relative"]
-    head += ["sd over seeds", "sees", "d' lost", "ρ removed", "r", "break-even"]
+    head += ["sd over seeds", "sees", "Cllr, relative", "sees"]
+    head += ["d' lost", "ρ removed", "r", "break-even"]
     lines = []
     for name, row in rows.items():
         member, fused = (mean_eer(row, share, what) for what in ("member", "fused"))
@@ -126,7 +169,9 @@ def main_table(tree, rows: dict[str, Row], share: dict[str, float], part: str) -
         if against in rows and row.figures.keys() & rows[against].figures.keys():
             value, drawn, of_seeds = change(row, rows[against], share, "clean")
             spread = f"{100 * np.std(of_seeds, ddof=1):.1f} %" if len(of_seeds) > 1 else ""
-            line += [against, told(value, drawn), spread, f"{100 * POWER * np.std(drawn):.1f} %"]
+            line += [against, told(value, drawn), spread, seen(drawn)]
+            value, drawn, _ = change(row, rows[against], share, "clean", "cllr")
+            line += [told(value, drawn), seen(drawn)]
             if len(tree["rows"][name]["members"]) == len(tree["rows"][against]["members"]):
                 found = exchange(row, rows[against], share)
                 # No correlation removed: there is nothing to pay for.
@@ -138,7 +183,7 @@ def main_table(tree, rows: dict[str, Row], share: dict[str, float], part: str) -
         "Means over sets, weighted by their speakers with target trials: "
         + ", ".join(f"{name} {weight:.2f}" for name, weight in share.items())
         + f". *sees*: {POWER} standard errors, the effect that this comparison would find in 80 of "
-        "100 cases."
+        "100 cases. Cllr: of the fusion, which is calibrated on the clean development trials."
     )
     return markdown(head, lines) + "\n\n" + note
 
@@ -207,6 +252,11 @@ def mean_eer(row: Row, share: dict[str, float], what: str) -> float:
             [sum(w * of(f[f"{n}, clean"]) for n, w in share.items()) for f in row.figures.values()]
         )
     )
+
+
+def seen(drawn: np.ndarray) -> str:
+    """The smallest effect that a comparison with these replicates finds in 80 of 100 cases."""
+    return f"{100 * POWER * np.std(drawn):.1f} %"
 
 
 def told(value: float, drawn: np.ndarray) -> str:
