@@ -91,12 +91,7 @@ class LearningKeys(Options):
 
     seed: Seed = Field(description="of initial weights, training examples and augmentation")
     batch_size: int = Field(ge=1, le=100_000, description="training examples of a step, each rank")
-    per_class: int = Field(
-        1,
-        ge=1,
-        le=1000,
-        description="of every class (speaker) in a batch, for objectives on target pairs",
-    )
+    per_class: int = Field(1, ge=1, le=1000, description="of every class (speaker) in a batch")
     epochs: int = Field(
         ge=1, le=1_000_000, description="development checks, a checkpoint after each"
     )
@@ -123,8 +118,7 @@ class LearningKeys(Options):
         check_train_logger(self.train_logger)
         if self.batch_size % self.per_class:
             raise UserError(
-                f"the key 'per_class', {self.per_class}, must divide the key 'batch_size', "
-                f"{self.batch_size}"
+                f"the key 'per_class', {self.per_class}, must divide batch_size, {self.batch_size}"
             )
         if self.average_checkpoints is not None and self.average_checkpoints > self.epochs:
             raise UserError(
