@@ -9,6 +9,7 @@ import torch
 from scipy.fft import next_fast_len
 from speechbrain.augment.time_domain import AddNoise
 from torch import nn
+from torchaudio.functional import fftconvolve
 
 from acorl_sb.corpora.listing import audio_files, read_headers
 from acorl_sb.training.dataset import KeptAudio
@@ -115,11 +116,11 @@ class FolderReverb(nn.Module):
 def convolve(waves: torch.Tensor, responses: torch.Tensor) -> torch.Tensor:
     """Full convolution of (B, T) and (B, L), row by row: (B, T + L - 1).
 
-    What torchaudio's ``fftconvolve`` gives, at a length for which the transform is fast.
+    torchaudio's ``fftconvolve`` at a length for which the transform is fast.
     """
     length = waves.shape[1] + responses.shape[1] - 1
-    n = next_fast_len(length, real=True)
-    return torch.fft.irfft(torch.fft.rfft(waves, n) * torch.fft.rfft(responses, n), n)[:, :length]
+    more = next_fast_len(length, real=True) - length
+    return fftconvolve(waves, nn.functional.pad(responses, (0, more)))[:, :length]
 
 
 def audio_lengths(folder: str | None, purpose: str, sample_rate: int) -> list[tuple[Path, int]]:

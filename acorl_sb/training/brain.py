@@ -134,10 +134,11 @@ class ComplementaryBrain(SpeakerBrain):
         if self.term_batches is not None:
             # Augmented where they are made, on the CPU, as the loader does beside a GPU.
             batch = self.term_batches(self.global_step)
-            clean = batch.inputs if self.second_view is None else batch.inputs.repeat(2, 1)
+            clean = batch.inputs
             if self.second_view is None:
                 batch = batch._replace(inputs=self.augmented(batch.inputs))
             else:
+                clean = torch.cat([clean, clean])
                 with torch.autocast(self.device_type, enabled=False):
                     batch = two_views(batch, self.second_view)
             batch = batch.to(self.device)

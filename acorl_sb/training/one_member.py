@@ -87,8 +87,9 @@ def train_member(
     if spec.get("start") is not None:
         kind.load_start(spec["start"], encoder, head, data.classes)
     modules = {"encoder": encoder, "head": head}
-    # References that see crops before augmentation need both.
-    early = augments_early(settings.augment, device) and settings.view != "clean"
+    # References that see crops before augmentation need them as they are, and augmented.
+    both = settings.view == "clean" and spec.get("objective") is not None
+    early = augments_early(settings.augment, device) and not both
     loader = make_loader(data, settings, seed, augmented=early)
     counter = EpochCounter(settings.epochs)
     checkpointer = AtomicCheckpointer(folder / "save", {"counter": counter})

@@ -105,18 +105,19 @@ def draws(fused: np.ndarray, trials: TrialSet, key: str) -> dict[str, np.ndarray
 
     Under ``key``; clean, where the fusion is calibrated, also the Cllr, under ``key, cllr``.
     """
-    measures = [Measure("eer"), *[Measure("cllr")] * key.endswith(", clean")]
+    measures = {key: Measure("eer")}
+    if key.endswith(", clean"):
+        measures[f"{key}, cllr"] = Measure("cllr")
     speaker = np.array([u.spk_id for u in trials.utterances])
     values = speaker_bootstrap(
         fused,
         trials.trials.labels,
         speaker[trials.enrol],
         speaker[trials.test],
-        measures,
+        list(measures.values()),
         REPLICATES,
     )
-    names = (key, f"{key}, cllr")
-    return {n: values[str(m)][0].astype(np.float32) for n, m in zip(names, measures, strict=False)}
+    return {name: values[str(m)][0].astype(np.float32) for name, m in measures.items()}
 
 
 def weights(data: Path, part: str) -> dict[str, float]:
