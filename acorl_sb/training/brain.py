@@ -92,8 +92,8 @@ class ComplementaryBrain(SpeakerBrain):
     Arguments
     ---------
     references : FrozenEnsemble, OutOfFoldReferences or EmbeddingTable
-        View ``crop``: the ensemble embeds the batch that the new member sees; ``clean``: what that
-        was before its augmentation. View ``utterance``: a table holds an embedding for every item.
+        The ensemble embeds the batch that the new member sees, or what that was before its
+        augmentation (view ``clean``); a table holds an embedding for every item.
     adversary_opt_class : callable(parameters) -> optimizer
     term_batches : callable(step) -> Batch, or None
         Batches of their own for the term, such as utterances that the references were not trained
@@ -102,8 +102,9 @@ class ComplementaryBrain(SpeakerBrain):
     second_view : callable(inputs, relative lengths) -> the same, or None
         The term sees its own batches as they are and, below them, the same under this; None: once,
         augmented as the task's are.
-    clean : bool
-        View ``clean``.
+    view : str
+        The key of that name. ``unaugmented``: the objective is left out of the steps whose batch
+        augmentation has changed, and its own batches are not augmented.
     """
 
     def __init__(
@@ -113,14 +114,14 @@ class ComplementaryBrain(SpeakerBrain):
         adversary_opt_class: Callable[..., torch.optim.Optimizer],
         term_batches: Callable[[int], Batch] | None = None,
         second_view: Callable | None = None,
-        clean: bool = False,
+        view: str = "crop",
         **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.references = references.to(self.device)
         self.term_batches = term_batches
         self.second_view = second_view
-        self.clean = clean
+        self.view = view
         self.adversary_opt_class = adversary_opt_class
 
     @property
@@ -131,12 +132,17 @@ class ComplementaryBrain(SpeakerBrain):
         """L (4), a scalar; the objective has the adversary's loss L_adv (2), (3) in it."""
         task_loss = super().compute_objectives(predictions, batch, stage)  # (1)
         clean = batch.inputs
-        if self.term_batches is not None:
+        self.active = True
+        if self.term_batches is None:
+            if self.view == "unaugmented":
+                self.active = torch.equal(predictions[1], clean)
+        else:
             # Augmented where they are made, on the CPU, as the loader does beside a GPU.
             batch = self.term_batches(self.global_step)
             clean = batch.inputs
             if self.second_view is None:
-                batch = batch._replace(inputs=self.augmented(batch.inputs))
+                if self.view != "unaugmented":
+                    batch = batch._replace(inputs=self.augmented(batch.inputs))
             else:
                 clean = torch.cat([clean, clean])
                 with torch.autocast(self.device_type, enabled=False):
@@ -145,13 +151,16 @@ class ComplementaryBrain(SpeakerBrain):
             with fixed_batch_statistics(self.modules["encoder"]):
                 predictions = self.embed(batch.inputs)
         z, inputs, seen = predictions  # z: (B, D)
-        if self.clean:
+        if self.view == "clean":
             inputs, seen = clean.to(self.device), None
         references = [v.float() for v in self.embed_references(inputs, seen, batch)]  # (B, D_k)
         # c(p) of (5) is inside the objective, as the strength of its gradient reversal.
         term = self.modules.objective(z, references, batch.labels, self.progress)  # (2), (3)
         self.told |= term.logs
         self.last_batch = (z.detach(), references, batch.labels)
+        if not self.active:
+            # Not left out altogether: every rank has to have all gradients, if only of 0.
+            return task_loss + 0.0 * term.loss
         if term.limit is None or not term.loss.requires_grad:
             return term.total(task_loss)  # (4), or (6) to (8) with other objectives
         encoder = [*self.modules["encoder"].parameters()]
@@ -198,7 +207,8 @@ class ComplementaryBrain(SpeakerBrain):
         if not should_step:
             return  # gradients of several batches are being gathered
         for _ in range(self.objective.adversary_steps - 1):
-            self.objective.adversary_loss(*self.last_batch).backward()  # (3) on a fixed z
+            loss = self.objective.adversary_loss(*self.last_batch)  # (3) on a fixed z
+            (loss if self.active else 0.0 * loss).backward()
             average_gradients(self.objective.adversary_parameters())
             self.adversary_optimizer.step()
             self.adversary_optimizer.zero_grad()  # nothing may leak into the next batch

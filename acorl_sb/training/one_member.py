@@ -87,8 +87,8 @@ def train_member(
     if spec.get("start") is not None:
         kind.load_start(spec["start"], encoder, head, data.classes)
     modules = {"encoder": encoder, "head": head}
-    # References that see crops before augmentation need them as they are, and augmented.
-    both = settings.view == "clean" and spec.get("objective") is not None
+    # These views look at crops before augmentation, too.
+    both = settings.view in ("clean", "unaugmented") and spec.get("objective") is not None
     early = augments_early(settings.augment, device) and not both
     loader = make_loader(data, settings, seed, augmented=early)
     counter = EpochCounter(settings.epochs)
@@ -134,7 +134,7 @@ def train_member(
             adversary_opt_class=settings.adversary_optimizer,
             term_batches=term.batches(settings, seed),
             second_view=term.second_view,
-            clean=settings.view == "clean",
+            view=settings.view,
         )
     checkpointer.add_recoverables(modules)
     wanted = member_settings(spec, index, settings.plain, reference_weights(ensemble))

@@ -42,7 +42,8 @@ class Settings:
         On a GPU it runs in the loader, unless it has an attribute ``on_device`` that is true.
     view : str
         ``crop``: references see the training inputs; ``clean``: these before augmentation;
-        ``utterance``: each training item is embedded once by each reference.
+        ``unaugmented``: the objective is applied to the batches alone that augmentation leaves as
+        they are; ``utterance``: each training item is embedded once by each reference.
     workers : int
         Loader processes.
     average_checkpoints : int or None
@@ -73,6 +74,12 @@ class Settings:
 
     def __post_init__(self):
         validate(self.keys, {key: getattr(self, key) for key in self.keys.model_fields}).check()
+        fewest = getattr(self.augment, "min_augmentations", 0)
+        if self.view == "unaugmented" and fewest > 0:
+            raise UserError(
+                f"the key 'view' is unaugmented, but the key 'augment' changes every batch; set "
+                f"its min_augmentations, {fewest}, to 0"
+            )
 
     @property
     def total_steps(self) -> int:

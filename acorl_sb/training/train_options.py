@@ -24,7 +24,7 @@ REFERENCE_SOURCES = (
     "encoder",
 )  # see acorl_sb.encoders.member_folder.load_reference
 
-View = Literal["crop", "clean", "utterance"]
+View = Literal["crop", "clean", "unaugmented", "utterance"]
 Speeds = Annotated[
     list[Annotated[float, Field(ge=0.5, le=2)]],
     Field(min_length=1),
@@ -111,7 +111,7 @@ class LearningKeys(Options):
     view: View = Field(
         "crop",
         description="crop: references see the same crop; clean: before its augmentation; "
-        "utterance: computed once per utterance",
+        "unaugmented: the objective only has crops without any; utterance: once per utterance",
     )
 
     def check(self) -> None:

@@ -7,6 +7,7 @@ import functools
 import pytest
 import ruamel.yaml
 import torch
+from speechbrain.augment.augmenter import Augmenter
 from torch import nn
 
 from acorl_sb.complementarity import deal_folds
@@ -19,6 +20,7 @@ from acorl_sb.training.loading import make_loader
 from acorl_sb.training.one_member import train_member
 from acorl_sb.training.speech import TrainingSet
 from acorl_sb.training.term_settings import TermSettings
+from acorl_sb.utils.errors import UserError
 from tests import tiny
 
 OBJECTIVE = """
@@ -70,8 +72,8 @@ def term(data, own, honest):
     return made
 
 
-def train(data, folder, changes, **more):
-    tree = ruamel.yaml.YAML().load(OBJECTIVE)
+def train(data, folder, changes, objective=OBJECTIVE, **more):
+    tree = ruamel.yaml.YAML().load(objective or "objective: null")
     train_member(
         {"name": "b", "encoder": tiny.encoder_tree(), **tree},
         1,
@@ -174,6 +176,62 @@ def test_in_the_clean_view_references_see_crops_before_augmentation(
         assert torch.equal(inputs, torch.cat([wanted, wanted]) if own == "twice" else wanted)
         assert features is None
     assert len(seen) == 6
+
+
+class Louder(nn.Module):
+    """Changes each batch, or each second one."""
+
+    def __init__(self, every=1):
+        super().__init__()
+        self.every, self.calls = every, 0
+
+    def forward(self, inputs, lengths):
+        self.calls += 1
+        return (inputs if self.calls % self.every else 2 * inputs), lengths
+
+
+def test_an_objective_on_unaugmented_crops_acts_on_no_others(data, tmp_path):
+    plain = train(data, tmp_path / "plain", None, objective=None, augment=Louder())
+    left = train(data, tmp_path / "left", None, view="unaugmented", augment=Louder())
+    assert all(torch.equal(left[k], v) for k, v in plain.items())
+    crop = train(data, tmp_path / "crop", None, augment=None)
+    clean = train(data, tmp_path / "clean", None, view="unaugmented", augment=None)
+    assert all(torch.equal(clean[k], v) for k, v in crop.items())
+    kinds = [{}, {"view": "unaugmented"}, {"objective": None}]
+    mixed = [
+        train(data, tmp_path / f"mixed{i}", None, augment=Louder(2), **more)
+        for i, more in enumerate(kinds)
+    ]
+    for one, other in ((0, 1), (1, 2)):
+        assert not all(torch.equal(mixed[one][k], v) for k, v in mixed[other].items())
+
+
+def test_own_batches_of_an_objective_on_unaugmented_crops_are_not_augmented(
+    data, tmp_path, monkeypatch
+):
+    seen = []
+    original = one_member.ComplementaryBrain.embed_references
+
+    def noting(self, inputs, features, batch):
+        seen.append(inputs)
+        return original(self, inputs, features, batch)
+
+    monkeypatch.setattr(one_member.ComplementaryBrain, "embed_references", noting)
+    made = term(data, True, False)
+    weights = train(data, tmp_path / "b", made, view="unaugmented", augment=Louder())
+    batches = made.batches(tiny.settings(speeds=data.speeds), 1001)
+    assert len(seen) == 6
+    assert all(torch.equal(inputs, batches(i).inputs) for i, inputs in enumerate(seen, 1))
+    plain = train(data, tmp_path / "plain", None, objective=None, augment=Louder())
+    assert not all(torch.equal(plain[k], v) for k, v in weights.items())
+
+
+def test_unaugmented_crops_need_an_augmentation_that_leaves_some():
+    augment = Augmenter(min_augmentations=1, augmentations=[Louder()])
+    with pytest.raises(UserError, match="min_augmentations"):
+        tiny.settings(view="unaugmented", augment=augment)
+    augment.min_augmentations = 0
+    assert tiny.settings(view="unaugmented", augment=augment).view == "unaugmented"
 
 
 def test_a_mask_hides_from_the_member_and_not_from_the_references(data, tmp_path, monkeypatch):
