@@ -213,6 +213,7 @@ class TrainOptions(Lists, TrainingKeys):
         ABSENT, gt=0, le=1000, description="learning rate, for optimizer and schedule"
     )
     total_steps: int = Field(ABSENT, ge=1, description="steps of a member's training")
+    finished: Text = Field(ABSENT, description="folder of a run whose members are trained on")
     embedding_dim: int = Field(ABSENT, ge=1, le=65536, description="of the members' encoders")
     channels: int = Field(ABSENT, ge=1, le=8192, description="of the members' encoders")
 

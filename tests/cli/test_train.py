@@ -21,6 +21,7 @@ from acorl_sb.utils.errors import UserError
 from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
+ENSEMBLE = ("first", "second")
 TINY = [
     *("--channels", "8", "--embedding_dim", "16", "--crop_seconds", "0.5", "--batch_size", "8"),
     *("--epochs", "2", "--epoch_steps", "3", "--dev_seconds", "0.5", "--score_seconds", "0.5"),
@@ -143,6 +144,27 @@ def test_changed_settings_leave_finished_work_alone(run):
     assert before == {
         p: p.stat().st_mtime_ns for p in (folder / "members").rglob("*") if p.is_file()
     }
+
+
+def test_a_finished_ensemble_is_trained_on(run, tmp_path):
+    folder, args, _ = run
+    weights = {
+        name: torch.load(folder / "members" / name / "embedding_model.ckpt") for name in ENSEMBLE
+    }
+    args = [*args[:-1], tmp_path / "out", "--lr", "1e-9", "--finished"]
+    done = train(*args, folder, yaml="hparams/complement_ecapa.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    systems = json.loads((tmp_path / "out" / "results.json").read_text())["systems"]
+    assert [system["name"] for system in systems][:2] == [*ENSEMBLE]
+    # With no learning rate to speak of it ends where it began: at the finished member.
+    new = torch.load(tmp_path / "out" / "members" / "second" / "embedding_model.ckpt")
+    learnt = [key for key in new if "running" not in key and "tracked" not in key]
+    assert all(torch.allclose(new[k], weights["second"][k], atol=1e-6) for k in learnt)
+    for name in ENSEMBLE:
+        now = torch.load(folder / "members" / name / "embedding_model.ckpt")
+        assert all(torch.equal(now[k], v) for k, v in weights[name].items())
+    line = refused(train(*args, "nowhere", yaml="hparams/complement_ecapa.yaml"))
+    assert str(Path("nowhere") / "members" / "first") in line
 
 
 def test_members_load_in_plain_speechbrain(run):
