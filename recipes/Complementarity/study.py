@@ -85,9 +85,9 @@ def settled(path: Path, folder: Path, steps: int | None):
     tree, kept = YAML().load(text), folder / "study.yaml"
     capacity.expand(tree)
     if steps is not None:
-        for part in (tree["settings"], *tree["members"].values()):
-            if "steps" in part:
-                part["steps"] = steps
+        own = [spec for spec in tree["members"].values() if "steps" in spec]
+        for part in (tree["settings"], tree["settings"]["continued"], *own):
+            part["steps"] = steps
     if kept.is_file():
         before = YAML().load(kept.read_text(encoding="utf-8"))
         for key in ("settings", "encoders", "objectives", "members", "rows"):

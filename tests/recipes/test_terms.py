@@ -57,12 +57,16 @@ def test_every_member_can_be_built(tree):
 
 def test_second_members_differ_from_the_baseline_in_the_term_alone(tree):
     for name, row in tree["rows"].items():
-        if "against" not in row or "heterogeneous" not in row["against"]:
+        if not row.get("against", "").startswith(("heterogeneous", "continued")):
             continue
         pair = (row, tree["rows"][row["against"]])
         if len(pair[0]["members"]) == len(pair[1]["members"]):  # not a member more or fewer
             own, other = (tree["members"][r["members"][-1]] for r in pair)
-            assert (own["encoder"], own["seed"]) == (other["encoder"], other["seed"]), name
+            if "start" in own and "start" not in other:  # the other one, trained on
+                assert own["start"] == pair[1]["members"][-1]
+                continue
+            for key in ("encoder", "seed", "start"):
+                assert own.get(key) == other.get(key), (name, key)
 
 
 def test_each_member_is_trained_once_and_after_what_it_needs(tree):
@@ -70,7 +74,7 @@ def test_each_member_is_trained_once_and_after_what_it_needs(tree):
     made = jobs.plan(tree, wanted)
     order = list(made)
     trained = {job[1] for job in made if job[-1] == "train"}
-    assert {"first@0", "first@1", "oof_nontarget@1"} <= trained
+    assert {"first@0", "first@1"} <= trained
     assert not any(job[2] == "test" for job in made)
     for job, needs in made.items():
         assert all(order.index(need) < order.index(job) for need in needs)
@@ -79,6 +83,9 @@ def test_each_member_is_trained_once_and_after_what_it_needs(tree):
     }
     assert order[0] == ("1", "first", "train")
     assert ("1", "long_2", "train") in made["1", "oof_nontarget_steered", "train"]
+    assert made["1", "third_on_nontarget", "train"] == {
+        ("1", name, "train") for name in ("first", "on_nontarget", "middle_3")
+    }
     assert made["1", "mask_own", "train"] == {("1", "first", "train")}
 
 
@@ -200,22 +207,18 @@ def test_ensembles_by_number_of_members(tree):
         [tree["members"][m]["encoder"] for m in tree["rows"][names[-1]]["members"]]
         for names in kinds.values()
     ]
-    assert encoders == [["short"] * 4, *[["short", "long", "middle", "brief"]] * 2]
-    trained = jobs.plan(tree, [("bounded_4", 1, "dev")])
-    assert {("1", "third_oof_bounded@1", "train"), ("1", "first@0", "train")} <= trained[
-        "1", "fourth_oof_bounded", "train"
-    ]
+    assert encoders == [["short"] * 4, *[["short", "long", "middle", "brief"]] * 3]
     rows = {
         "single": tables.Row(
             {1: figures(0.1, 0.1, [1, 1], 0.08), 2: figures(0.1, 0.1, [1, 1], 0.06)}, {}
         ),
-        "bounded_3": tables.Row({2: figures(0.1, 0.1, [1, 1], 0.03)}, {}),
+        "on_nontarget_3": tables.Row({2: figures(0.1, 0.1, [1, 1], 0.03)}, {}),
     }
     cells = [
         line.split("|")[2:6]
         for line in tables.number_table(tree, rows, {"a": 0.5, "b": 0.5}).splitlines()
     ]
-    assert [cell.strip() for cell in cells[4]] == ["9.00", "", "4.50", ""]  # seed 2 alone
+    assert [cell.strip() for cell in cells[5]] == ["9.00", "", "4.50", ""]  # seed 2 alone
 
 
 def test_what_a_term_has_to_remove():
@@ -242,14 +245,20 @@ def test_cells_are_the_studys_rows_with_other_encoders_and_fewer_speakers(tree):
         for row in (cell.without, cell.term):
             for name in grown["rows"][row]["members"]:
                 spec = dict(grown["members"][name])
-                old = dict(tree["members"][name.removesuffix(cell.without[len("heterogeneous") :])])
+                suffix = cell.without.removeprefix("continued")
+                old = dict(tree["members"][name.removesuffix(suffix)])
                 assert spec.pop("speakers", None) == cell.speakers
-                assert spec.pop("steps", None) == {60: 400, 160: 400}.get(cell.speakers)
+                if "start" in spec:
+                    assert spec.pop("start") == f"{old.pop('start')}{suffix}"
+                else:
+                    assert spec.pop("steps", None) == {60: 400, 160: 400}.get(cell.speakers)
                 assert spec.pop("encoder") == f"{old.pop('encoder')}_{cell.size}"
-                references = [f"{r}{cell.without[13:]}" for r in old.pop("references", [])]
+                references = [f"{r}{suffix}" for r in old.pop("references", [])]
                 assert (spec.pop("references", []), spec) == (references, old)
-    made = jobs.plan(grown, [("oof_nontarget_bounded_0.05M_60", 1, "dev")])
-    assert ("1", "first_0.05M_60@1", "train") in made
+    made = jobs.plan(grown, [("on_nontarget_0.05M_60", 1, "dev")])
+    assert made["1", "on_nontarget_0.05M_60", "train"] == {
+        ("1", f"{name}_0.05M_60", "train") for name in ("first", "long_2")
+    }
     assert not any(job[1].partition("@")[0] == "first" for job in made)
 
 
@@ -271,9 +280,9 @@ def test_the_map_has_the_terms_gain_by_cell(tree):
     lower = {k: 0.9 * v for k, v in drawn.items()}
     same = [0.1, 0.1, [0.5, 0.5]]
     rows = {
-        "heterogeneous_0.15M_160": tables.Row({1: figures(*same, 0.1)}, {1: drawn}),
-        "oof_nontarget_bounded_0.15M_160": tables.Row({1: figures(*same, 0.09)}, {1: lower}),
-        "heterogeneous_0.15M_all": tables.Row({1: figures(*same, 0.1)}, {1: drawn}),
+        "continued_0.15M_160": tables.Row({1: figures(*same, 0.1)}, {1: drawn}),
+        "on_nontarget_0.15M_160": tables.Row({1: figures(*same, 0.09)}, {1: lower}),
+        "continued_0.15M_all": tables.Row({1: figures(*same, 0.1)}, {1: drawn}),
     }
     table = tables.capacity_table(tree, rows, {"a": 0.5, "b": 0.5}).splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]

@@ -71,14 +71,15 @@ def add_member(tree, name: str, cell: Cell) -> None:
     spec["encoder"] = encoder
     if cell.speakers is not None:
         spec["speakers"] = cell.speakers
-        spec["steps"] = tree["capacity"]["steps"][cell.speakers]
+        if "start" not in spec:
+            spec["steps"] = tree["capacity"]["steps"][cell.speakers]
     for other in spec.get("references", []):
         add_member(tree, other, cell)
     if "references" in spec:
         spec["references"] = [named(other, *of_cell) for other in spec["references"]]
-    if "within" in spec:
-        add_member(tree, spec["within"], cell)
-        spec["within"] = named(spec["within"], *of_cell)
+    for key in {"start", "within"} & spec.keys():
+        add_member(tree, spec[key], cell)
+        spec[key] = named(spec[key], *of_cell)
     tree["members"][new] = spec
 
 
