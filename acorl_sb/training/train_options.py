@@ -214,6 +214,7 @@ class TrainOptions(Lists, TrainingKeys):
     )
     total_steps: int = Field(ABSENT, ge=1, description="steps of a member's training")
     finished: Text = Field(ABSENT, description="folder of a run whose members are trained on")
+    complemented: Text = Field(ABSENT, description="folder of a run of complement_ecapa.yaml")
     embedding_dim: int = Field(ABSENT, ge=1, le=65536, description="of the members' encoders")
     channels: int = Field(ABSENT, ge=1, le=8192, description="of the members' encoders")
 

@@ -148,23 +148,31 @@ def test_changed_settings_leave_finished_work_alone(run):
 
 def test_a_finished_ensemble_is_trained_on(run, tmp_path):
     folder, args, _ = run
-    weights = {
-        name: torch.load(folder / "members" / name / "embedding_model.ckpt") for name in ENSEMBLE
-    }
-    args = [*args[:-1], tmp_path / "out", "--lr", "1e-9", "--finished"]
-    done = train(*args, folder, yaml="hparams/complement_ecapa.yaml")
-    assert done.returncode == 0, done.stderr[-3000:]
-    systems = json.loads((tmp_path / "out" / "results.json").read_text())["systems"]
-    assert [system["name"] for system in systems][:2] == [*ENSEMBLE]
-    # With no learning rate to speak of it ends where it began: at the finished member.
-    new = torch.load(tmp_path / "out" / "members" / "second" / "embedding_model.ckpt")
-    learnt = [key for key in new if "running" not in key and "tracked" not in key]
-    assert all(torch.allclose(new[k], weights["second"][k], atol=1e-6) for k in learnt)
-    for name in ENSEMBLE:
-        now = torch.load(folder / "members" / name / "embedding_model.ckpt")
-        assert all(torch.equal(now[k], v) for k, v in weights[name].items())
-    line = refused(train(*args, "nowhere", yaml="hparams/complement_ecapa.yaml"))
+    before = {name: weights(folder, name) for name in ENSEMBLE}
+
+    def on(kind, finished, *more):
+        out = ("--output_folder", tmp_path / kind, "--finished", finished)
+        return train(*args[:-2], "--lr", "1e-9", *out, *more, yaml=f"hparams/{kind}.yaml")
+
+    line = refused(on("complement_ecapa", "nowhere"))
     assert str(Path("nowhere") / "members" / "first") in line
+    complemented = ("--complemented", tmp_path / "complement_ecapa")
+    rounds = [("complement_ecapa", "second", ()), ("complement_first_ecapa", "first", complemented)]
+    for kind, name, more in rounds:
+        done = on(kind, folder, *more)
+        assert done.returncode == 0, done.stderr[-3000:]
+        systems = json.loads((tmp_path / kind / "results.json").read_text())["systems"]
+        assert {system["name"] for system in systems[:2]} == set(ENSEMBLE)
+        # With no learning rate to speak of it ends where it began: at the finished member.
+        for key, value in weights(tmp_path / kind, name).items():
+            if "running" not in key and "tracked" not in key:
+                assert torch.allclose(value, before[name][key], atol=1e-6), key
+    for name in ENSEMBLE:
+        assert all(torch.equal(v, before[name][k]) for k, v in weights(folder, name).items())
+
+
+def weights(run, name):
+    return torch.load(run / "members" / name / "embedding_model.ckpt")
 
 
 def test_members_load_in_plain_speechbrain(run):

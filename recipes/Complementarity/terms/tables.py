@@ -99,7 +99,7 @@ def floor(eer) -> np.ndarray:
 
 
 def exchange(row: Row, reference: Row, share: dict[str, float]) -> dict[str, float]:
-    """r, its break-even, what the last member loses in d' and what the correlation falls by.
+    """r, its break-even, what the first and the last member lose in d', and the correlation's fall.
 
     Means over seeds of the pooled figures, clean. The break-even is that of the reference row.
     """
@@ -107,7 +107,8 @@ def exchange(row: Row, reference: Row, share: dict[str, float]) -> dict[str, flo
     of_row, of_reference = (
         np.mean([pooled(r.figures[seed], share) for seed in seeds], 0) for r in (row, reference)
     )
-    lost, removed = of_reference[1] - of_row[1], of_reference[2] - of_row[2]
+    lost = of_reference[:2].sum() - of_row[:2].sum()  # most rows have the same first member
+    removed = of_reference[2] - of_row[2]
     even = (of_reference[0] + of_reference[1]) / (2 * (1 + of_reference[2]))
     return {"r": lost / removed, "even": even, "lost": lost, "removed": removed}
 
