@@ -132,21 +132,18 @@ class ComplementaryBrain(SpeakerBrain):
         """L (4), a scalar; the objective has the adversary's loss L_adv (2), (3) in it."""
         task_loss = super().compute_objectives(predictions, batch, stage)  # (1)
         clean = batch.inputs
-        self.active = True
-        if self.term_batches is None:
-            if self.view == "unaugmented":
-                self.active = torch.equal(predictions[1], clean)
-        else:
+        plain, own = self.view == "unaugmented", self.term_batches is not None
+        self.active = not plain or own or torch.equal(predictions[1], clean)
+        if own:
             # Augmented where they are made, on the CPU, as the loader does beside a GPU.
             batch = self.term_batches(self.global_step)
             clean = batch.inputs
-            if self.second_view is None:
-                if self.view != "unaugmented":
-                    batch = batch._replace(inputs=self.augmented(batch.inputs))
-            else:
+            if self.second_view is not None:
                 clean = torch.cat([clean, clean])
                 with torch.autocast(self.device_type, enabled=False):
                     batch = two_views(batch, self.second_view)
+            elif not plain:
+                batch = batch._replace(inputs=self.augmented(batch.inputs))
             batch = batch.to(self.device)
             with fixed_batch_statistics(self.modules["encoder"]):
                 predictions = self.embed(batch.inputs)

@@ -84,8 +84,6 @@ def train(tree, folder: Path, seed: int, name: str, device: torch.device) -> Non
     plain_name, _, fold = name.partition("@")
     spec = tree["members"][plain_name]
     settings = {**tree["settings"], **({"steps": spec["steps"]} if "steps" in spec else {})}
-    if "start" in spec and not fold:  # a copy without a fold begins anew
-        settings |= settings["continued"]
     folds = settings["folds"]
     utterances = read_manifest(data / "train.csv")
     speakers = sorted({u.spk_id for u in utterances})
@@ -102,8 +100,9 @@ def train(tree, folder: Path, seed: int, name: str, device: torch.device) -> Non
         "seed": 1000 * seed + spec["seed"] + (10 * (1 + int(fold)) if fold else 0),
         "objective": None,
     }
-    if "start" in spec and not fold:
+    if "start" in spec and not fold:  # a copy without a fold begins anew
         member["start"] = str(folder / f"seed{seed}" / spec["start"])
+        settings |= settings["continued"]
     references, term = FrozenEnsemble(), TermSettings()
     if not fold:
         for other in spec.get("references", []):
