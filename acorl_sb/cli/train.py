@@ -27,6 +27,7 @@ from acorl_sb.fusion.ensemble_scoring import evaluate_ensemble
 from acorl_sb.report.run_report import write_run_report
 from acorl_sb.report.train_tables import table
 from acorl_sb.scoring.backends.cosine import cosine_eer
+from acorl_sb.training.member_options import check_specs
 from acorl_sb.training.members import train_members
 from acorl_sb.training.rehearsal import rehearse
 from acorl_sb.training.run_folder import check_and_prepare, named
@@ -37,7 +38,6 @@ from acorl_sb.training.train_options import (
     TrainingKeys,
     TrainingRun,
     TrainOptions,
-    check_specs,
 )
 from acorl_sb.utils import distributed, options
 from acorl_sb.utils.errors import run_cli

@@ -6,7 +6,8 @@ embeddings and says D as ``embedding_dim``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -71,13 +72,23 @@ class FrozenEnsemble:
         """D_1 .. D_K."""
         return [member.embedding_dim for member in self.members]
 
-    def add(self, name: str, encoder: nn.Module) -> FrozenMember:
-        """Freeze ``encoder`` and let it join as ``name``; ValueError if the name is taken."""
+    def add(self, name: str, encoder: nn.Module, replaces: str | None = None) -> FrozenMember:
+        """Freeze ``encoder`` and let it join as ``name``, last or in the place of ``replaces``.
+
+        ValueError if the name is taken.
+        """
         if name in self.names:
             raise ValueError(f"the ensemble already has a member named {name!r}")
         member = FrozenMember(name, encoder)
-        self.members.append(member)
+        if replaces is None:
+            self.members.append(member)
+        else:
+            self.members[self.names.index(replaces)] = member
         return member
+
+    def without(self, name: str | None) -> FrozenEnsemble:
+        """The same members but the one of this name."""
+        return FrozenEnsemble(member for member in self.members if member.name != name)
 
     def to(self, device: torch.device | str) -> FrozenEnsemble:
         """Move the encoders to ``device``; returns itself."""
@@ -88,6 +99,30 @@ class FrozenEnsemble:
     def embed(self, *inputs: torch.Tensor) -> list[torch.Tensor]:
         """View ``crop``: v_1 .. v_K of this batch, each (B, D_k), without a graph."""
         return [member(*inputs) for member in self.members]
+
+
+def goes_on_from(specs: Sequence[Mapping[str, Any]], index: int) -> str | None:
+    """The earlier member of the YAML's ``members`` whose place ``specs[index]`` takes, if any."""
+    start = specs[index].get("start")
+    return start if start in [spec["name"] for spec in specs[:index]] else None
+
+
+def standing(specs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the ensemble's members, in order, of the YAML's ``members``.
+
+    Example
+    -------
+    >>> standing([{"name": "a"}, {"name": "b"}, {"name": "c", "start": "a"}])
+    ['c', 'b']
+    """
+    names: list[str] = []
+    for index, spec in enumerate(specs):
+        old = goes_on_from(specs, index)
+        if old in names:
+            names[names.index(old)] = spec["name"]
+        else:
+            names.append(spec["name"])
+    return names
 
 
 class OutOfFoldReferences:

@@ -15,7 +15,7 @@ from acorl_sb.data.alignment import align
 from acorl_sb.data.audio import SHORTEST
 from acorl_sb.data.recording_range import RecordingRange
 from acorl_sb.data.scorefiles import read_scores
-from acorl_sb.encoders.ensemble import FrozenEnsemble
+from acorl_sb.encoders.ensemble import FrozenEnsemble, standing
 from acorl_sb.encoders.member_folder import load_member, load_reference
 from acorl_sb.encoders.trusted import read_yaml
 from acorl_sb.fusion import models as fusion
@@ -70,27 +70,16 @@ def load_run(
                 "with two members or more is needed"
             )
     seconds, calibrated_on = _read_scoring(results_path)
-    ensemble, names = FrozenEnsemble(), set()
-    tree = read_yaml(yaml_path)
-    for kind in ("references", "members"):
-        specs = tree.get(kind) or []
-        if not isinstance(specs, list):
-            raise UserError(f"{yaml_path}: {kind} must be a list")
-        for i, spec in enumerate(specs):
-            where = f"{yaml_path} {kind}[{i}]"
-            if not isinstance(spec, dict):
-                raise UserError(f"{where} must have keys, such as name")
-            name = check_name(spec.get("name"), where)
-            if name in names:
-                raise UserError(f"{where}: the name {name!r} is there twice")
-            names.add(name)
-            if members and name not in members:
-                continue
-            if kind == "references":
-                encoder = load_reference(spec, where, trust)
-            else:
-                encoder = load_member(folder / "members" / name, trust)
-            ensemble.add(name, encoder)
+    ensemble, names = FrozenEnsemble(), []
+    given, trained = _listed(yaml_path)
+    for where, spec in given:
+        names.append(spec["name"])
+        if not members or spec["name"] in members:
+            ensemble.add(spec["name"], load_reference(spec, where, trust))
+    for name in trained:
+        names.append(name)
+        if not members or name in members:
+            ensemble.add(name, load_member(folder / "members" / name, trust))
     for name in members or ():
         if name not in names:
             raise UserError(f"{folder}: no member {name!r}, only {', '.join(sorted(names))}")
@@ -110,13 +99,35 @@ def load_run(
     return FinishedRun(ensemble, model, seconds, calibrated_on, spread)
 
 
+def _listed(path: Path) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
+    """A run's ``references``, each with its place in the YAML, and the names of its members.
+
+    A member that another one went on from is none of the ensemble.
+    """
+    tree, names = read_yaml(path), set()
+    found: dict[str, list[tuple[str, dict[str, Any]]]] = {"references": [], "members": []}
+    for kind, entries in found.items():
+        specs = tree.get(kind) or []
+        if not isinstance(specs, list):
+            raise UserError(f"{path}: {kind} must be a list")
+        for i, spec in enumerate(specs):
+            where = f"{path} {kind}[{i}]"
+            if not isinstance(spec, dict):
+                raise UserError(f"{where} must have keys, such as name")
+            name = check_name(spec.get("name"), where)
+            if name in names:
+                raise UserError(f"{where}: the name {name!r} is there twice")
+            names.add(name)
+            entries.append((where, spec))
+    return found["references"], standing([spec for _, spec in found["members"]])
+
+
 def _spread(folder: Path, names: Sequence[str]) -> Disagreement:
     """What tells how much members disagree: saved, or fitted on the run's development scores."""
     if len(names) < 2:
         raise UserError(f"{folder}: one member cannot disagree with itself; load two or more")
     saved = folder / SPREAD
-    listed = read_yaml(folder / "hyperparams.yaml").get("members") or []
-    if saved.is_file() and [member["name"] for member in listed] == list(names):
+    if saved.is_file() and _listed(folder / "hyperparams.yaml")[1] == list(names):
         return read_disagreement(saved, len(names))
     return Disagreement().fit(*_development(folder, names), names)
 

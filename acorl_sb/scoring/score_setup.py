@@ -76,6 +76,8 @@ def with_run_folder(options: dict[str, Any]) -> dict[str, Any]:
     members = sorted(path.name for path in (run / "members").glob("*") if path.is_dir())
     if not members:
         raise UserError(f"{run}: no members; the output folder of train.py is expected")
+    # A member that another one went on from has no embeddings.
+    members = [m for m in members if (run / "embeddings" / m).is_dir()] or members
     if not options["systems"]:
         options["systems"] = {name: run / "embeddings" / name / part for name in members}
         # The run has no embeddings of its training set: its encoders make them if need be.

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from acorl_sb.encoders.ensemble import standing
 from acorl_sb.encoders.member_folder import read_record
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import read_tree
@@ -60,7 +61,8 @@ def teachers(run_folder: str | Path) -> tuple[list[dict[str, Any]], dict[str, An
             )
     members = tree.get("members") or []
     for i, member in enumerate(members if isinstance(members, list) else []):
-        name = check_name(member.get("name") if isinstance(member, dict) else None, f"{path} [{i}]")
+        check_name(member.get("name") if isinstance(member, dict) else None, f"{path} [{i}]")
+    for name in standing(members) if isinstance(members, list) else ():
         folder = root / "members" / name
         if read_record(folder, ()) is None:
             raise UserError(f"{folder}: the member is not finished; finish the run first")

@@ -10,14 +10,20 @@ from typing import Any
 import torch
 from speechbrain.utils.run_opts import RunOptions
 
-from acorl_sb.encoders.ensemble import FrozenEnsemble
+from acorl_sb.encoders.ensemble import FrozenEnsemble, goes_on_from, standing
 from acorl_sb.encoders.member_folder import read_record
 from acorl_sb.training import provenance
+from acorl_sb.training.member_options import check_specs
 from acorl_sb.training.one_member import train_member
-from acorl_sb.training.provenance import member_settings, reference_weights, refuse_changes
+from acorl_sb.training.provenance import (
+    Start,
+    member_settings,
+    reference_weights,
+    refuse_changes,
+)
 from acorl_sb.training.settings import Settings, own_settings
-from acorl_sb.training.train_options import check_specs
 from acorl_sb.training.training_data import MemberKind, TrainingData
+from acorl_sb.utils.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +42,9 @@ def train_members(
     Arguments
     ---------
     specs : list
-        Resolved ``members`` of the YAML, each with name, encoder, objective, seed, start (a
-        finished member's folder whose weights training goes on from) and training (settings that
-        are this member's own); the last four may lack.
+        Resolved ``members`` of the YAML, each with name, encoder, objective, seed, start (an
+        earlier member, or a finished member's folder, whose weights training goes on from) and
+        training (settings that are this member's own); the last four may lack.
     reference_specs : list
         Resolved ``references``: encoders that a user owns.
     data : TrainingData
@@ -53,7 +59,7 @@ def train_members(
     Returns
     -------
     FrozenEnsemble
-        References and members, in order.
+        References and members, in order; one that goes on from an earlier one has its place.
 
     Raises
     ------
@@ -64,29 +70,51 @@ def train_members(
     # All at once, so that a mistake in the last one costs no training of the others.
     own = [own_settings(s, f"members[{i}]", settings) for i, s in enumerate(specs)]
     heard = [data.adapted(of_member) for of_member in own]
+    check_classes(specs, heard)
     ensemble = load_references(reference_specs, data.kind)
-    errors: list[float] = []
+    errors: dict[str, float] = {}
     for reference in ensemble.members:
         error = data.check(reference.encoder, None)
         shown = "" if error is None else f", {data.dev_figure} {error:.4g}"
         logger.info("%s: loaded as a frozen reference encoder%s", reference.name, shown)
-        errors += [] if error is None else [error]
+        if error is not None:
+            errors[reference.name] = error
     for index, (spec, of_member) in enumerate(zip(specs, own, strict=True)):
         name, member = str(spec["name"]), folder / str(spec["name"])
-        figures = (data.dev_figure, "seconds")
+        old, figures = goes_on_from(specs, index), (data.dev_figure, "seconds")
+        references, start = ensemble.without(old), None
+        if old is not None:
+            start = Start(old, folder / old, reference_weights(ensemble)[old])
         record = read_record(member, figures)
         if record is None:
-            items = heard[index]
-            train_member(spec, index, ensemble, errors, items, of_member, run_opts, device, member)
+            known = [errors[n] for n in references.names if n in errors]
+            rest = heard[index], of_member, run_opts, device, member
+            train_member(spec, index, references, known, *rest, start=start)
             record = read_record(member, figures)
         else:
-            wanted = member_settings(spec, index, settings.plain, reference_weights(ensemble))
-            refuse_changes(member, record["settings"], wanted)
+            weights = reference_weights(references)
+            refuse_changes(
+                member,
+                record["settings"],
+                member_settings(spec, index, settings.plain, weights, start),
+            )
             logger.info("%s: already trained, not trained again", name)
-        errors.append(record[data.dev_figure])
-        where = f"members[{index}].encoder"
-        ensemble.add(name, data.kind.rebuild(member, spec["encoder"], where))
+        errors[name] = record[data.dev_figure]
+        encoder = data.kind.rebuild(member, spec["encoder"], f"members[{index}].encoder")
+        ensemble.add(name, encoder, replaces=old)
     return ensemble
+
+
+def check_classes(specs: Sequence[Any], heard: Sequence[TrainingData]) -> None:
+    """UserError for a member that is trained on other classes than the one that it goes on from."""
+    index_of = {spec["name"]: index for index, spec in enumerate(specs)}
+    for index in range(len(specs)):
+        old = goes_on_from(specs, index)
+        if old is not None and not set(heard[index].classes) <= set(heard[index_of[old]].classes):
+            raise UserError(
+                f"members[{index}]: {old!r}, which it goes on from, is not trained on its classes; "
+                "give both the same speeds"
+            )
 
 
 def check_members(
@@ -121,7 +149,11 @@ def check_members(
     for index, spec in enumerate(specs):
         name, where = str(spec["name"]), f"members[{index}]"
         own_settings(spec, where, settings)
-        wanted = member_settings(spec, index, settings.plain, weights)
+        old = goes_on_from(specs, index)
+        joined = [*references.names, *standing(specs[:index])]
+        complemented = {n: weights[n] for n in joined if n != old}
+        start = None if old is None else Start(old, folder / old, weights[old])
+        wanted = member_settings(spec, index, settings.plain, complemented, start)
         record = read_record(folder / name, ())
         if record is not None:
             refuse_changes(folder / name, record["settings"], wanted)
@@ -129,7 +161,7 @@ def check_members(
             weights[name] = provenance.weights_hash(encoder)
         else:
             provenance.refuse_other_start(folder / name, {**wanted, "run": run})
-            if spec.get("start") is not None:
+            if spec.get("start") is not None and old is None:
                 kind.check_start(spec["start"], kind.build(spec["encoder"], f"{where}.encoder"))
             weights[name] = None
         if record is not None or provenance.has_started(folder / name):

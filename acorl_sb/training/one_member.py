@@ -20,10 +20,12 @@ from torch.utils.data import DataLoader
 
 from acorl_sb.complementarity import Independent, Objective, out_of_fold
 from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFoldReferences
+from acorl_sb.encoders.member_folder import read_record
 from acorl_sb.training.brain import ComplementaryBrain, SpeakerBrain
 from acorl_sb.training.graphs import replay_network
 from acorl_sb.training.loading import augments_early, make_loader
 from acorl_sb.training.provenance import (
+    Start,
     member_settings,
     note_start,
     reference_weights,
@@ -51,6 +53,7 @@ def train_member(
     device: torch.device,
     folder: Path,
     term: TermSettings | None = None,
+    start: Start | None = None,
 ) -> None:
     """Train one member to the end, from where it was interrupted; write its folder.
 
@@ -69,6 +72,8 @@ def train_member(
         Of this member.
     term : TermSettings or None
         What its objective looks at; None: the task's batches and the ensemble.
+    start : Start or None
+        The member of the same run that it goes on from, where it goes on from one.
 
     Raises
     ------
@@ -78,14 +83,17 @@ def train_member(
     """
     term = term or TermSettings()
     started = time.time()
+    if start is not None:  # what led to its weights counts
+        started -= read_record(start.folder, ("seconds",))["seconds"]
     check_accumulation(settings, run_opts)
     name, kind, unlabelled = str(spec["name"]), data.kind, min(data.labels) < 0
     seed = int(spec.get("seed", 1000 * settings.seed + index))
     torch.manual_seed(seed)
     encoder = kind.build(spec["encoder"], f"members[{index}].encoder")
     head = settings.head(dim=encoder.embedding_dim, n_classes=len(data.classes))
-    if spec.get("start") is not None:
-        kind.load_start(spec["start"], encoder, head, data.classes)
+    if start is not None or spec.get("start") is not None:
+        begin = spec["start"] if start is None else start.folder
+        kind.load_start(begin, encoder, head, data.classes)
     modules = {"encoder": encoder, "head": head}
     # These views look at crops before augmentation, too.
     both = settings.view in ("clean", "unaugmented") and spec.get("objective") is not None
@@ -137,7 +145,7 @@ def train_member(
             view=settings.view,
         )
     checkpointer.add_recoverables(modules)
-    wanted = member_settings(spec, index, settings.plain, reference_weights(ensemble))
+    wanted = member_settings(spec, index, settings.plain, reference_weights(ensemble), start)
     run = run_settings(run_opts)
     if if_main_process():
         note_start(folder, {**wanted, "run": run})

@@ -2,7 +2,7 @@
 
 A finished member's record (``member.json``) and an interrupted one's ``save/settings.json`` hold
 all that decides its weights: the YAML's keys as plain values, and a hash of the weights of every
-frozen reference encoder.
+frozen encoder that it complements or goes on from.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from speechbrain.utils.checkpoints import CKPT_PREFIX
 from speechbrain.utils.run_opts import RunOptions
@@ -26,27 +26,42 @@ REFERENCES = "reference_weights"
 STARTED = "settings.json"
 
 
+class Start(NamedTuple):
+    """The member that one goes on from: its folder, and the hash of its weights, if known."""
+
+    name: str
+    folder: Path
+    weights: str | None
+
+
 def reference_weights(references: FrozenEnsemble) -> dict[str, str]:
     """Name -> hash of the weights of each frozen reference encoder, in order."""
     return {member.name: weights_hash(member.encoder) for member in references.members}
 
 
 def member_settings(
-    spec: Any, index: int, training: dict[str, Any], references: Mapping[str, str | None]
+    spec: Any,
+    index: int,
+    training: dict[str, Any],
+    references: Mapping[str, str | None],
+    start: Start | None = None,
 ) -> dict[str, Any]:
     """All that determines a member's weights, as plain values.
 
     ``spec`` is its entry in the YAML's ``members`` and ``index`` the place there; ``training`` are
     the settings of training as plain values; ``references`` the hashes of its frozen reference
-    encoders' weights, None where one is not trained yet.
+    encoders' weights, None where one is not trained yet; ``start`` the member that it goes on from.
     """
     complements = spec.get("objective") is not None
+    hashes = dict(references) if complements else {}
+    if start is not None:
+        hashes[start.name] = start.weights
     return {
         "member": plain(spec),
         "index": index,
         "training": training,
         "references": list(references) if complements else [],
-        REFERENCES: {n: h for n, h in references.items() if h} if complements else {},
+        REFERENCES: {name: known for name, known in hashes.items() if known},
     }
 
 
@@ -79,9 +94,8 @@ def refuse_changes(folder: Path, before: dict, now: dict, how: str = "trained") 
         if key in old and key in new:
             reference = key.removeprefix(f"{REFERENCES}.")
             raise UserError(
-                f"{folder}: {how} against the frozen reference encoder {reference!r}, whose "
-                "weights are others now; bring those back, name another output_folder, or delete "
-                "this member's folder"
+                f"{folder}: {how} with the frozen encoder {reference!r}, whose weights are others "
+                "now; bring those back, name another output_folder, or delete this member's folder"
             )
 
 

@@ -20,7 +20,7 @@ from speechbrain.augment.augmenter import Augmenter
 from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 
-from acorl_sb.encoders.ensemble import FrozenEnsemble
+from acorl_sb.encoders.ensemble import FrozenEnsemble, goes_on_from
 from acorl_sb.training.one_member import make_objective
 from acorl_sb.training.settings import Settings, check_accumulation, own_settings
 from acorl_sb.training.training_data import MemberKind
@@ -52,7 +52,13 @@ def rehearse(
                 ensemble.add(str(spec["name"]), reference)
         for i, spec in enumerate(members):
             own = own_settings(spec, f"members[{i}]", settings)
-            ensemble.add(str(spec["name"]), _step(spec, i, own, ensemble, kind))
+            old = goes_on_from(members, i)
+            encoder = _step(spec, i, own, ensemble.without(old), kind)
+            if old is not None:
+                with in_words(f"members[{i}].start"):
+                    before = ensemble.members[ensemble.names.index(old)].encoder
+                    kind.check_start(before, kind.build(spec["encoder"], f"members[{i}].encoder"))
+            ensemble.add(str(spec["name"]), encoder, replaces=old)
 
 
 def _step(

@@ -93,8 +93,11 @@ class SpeakerMembers(MemberKind):
     def save(self, folder, encoder, head, tree, data, record) -> None:
         save_member(folder, encoder, tree, head.classifier, data.classes, record)
 
-    def check_start(self, folder: str | Path, encoder: nn.Module) -> None:
-        load_weights(encoder.embedding_model, Path(folder) / WEIGHTS)
+    def check_start(self, start: str | Path | nn.Module, encoder: nn.Module) -> None:
+        if isinstance(start, nn.Module):
+            encoder.embedding_model.load_state_dict(start.embedding_model.state_dict())
+        else:
+            load_weights(encoder.embedding_model, Path(start) / WEIGHTS)
 
     def load_start(self, folder, encoder, head, classes) -> None:
         load_start(folder, encoder, head.classifier, classes)

@@ -6,40 +6,29 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
-from pydantic import AfterValidator, BeforeValidator, Field, create_model
+from pydantic import AfterValidator, Field, create_model
 from speechbrain.utils.run_opts import RunOptions
-from torch import nn
 
 from acorl_sb import corpora
+from acorl_sb.training.member_options import (
+    Augment,
+    Averaged,
+    Balance,
+    Epochs,
+    EpochSteps,
+    Lists,
+    Schedule,
+    Seed,
+    Speeds,
+    View,
+)
 from acorl_sb.training.train_loggers import check_train_logger
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.hparams import untagged
 from acorl_sb.utils.option_kinds import ABSENT
-from acorl_sb.utils.options import Device, Factory, Name, Options, Seconds, Text, built, validate
+from acorl_sb.utils.options import Device, Factory, Options, Seconds, Text, built, validate
 
 CORPUS = ("corpus", "data_folder", "prepare_options")
-REFERENCE_SOURCES = (
-    "folder",
-    "source",
-    "encoder",
-)  # see acorl_sb.encoders.member_folder.load_reference
-
-View = Literal["crop", "clean", "unaugmented", "utterance"]
-Speeds = Annotated[
-    list[Annotated[float, Field(ge=0.5, le=2)]],
-    Field(min_length=1),
-    BeforeValidator(lambda v: list(v) if isinstance(v, tuple) else v),
-]
-Balance = Annotated[
-    dict[Text, Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=1)
-]
-Augment = built("!new: of a module, or null", lambda v: v is None or isinstance(v, nn.Module))
 TrainLogger = built("!name: of a logger, or null", lambda v: v is None or callable(v))
-Objective = built("!name: of an objective, or null", lambda v: v is None or callable(v))
-Schedule = built("!new: of a schedule that is called with optimizer and step", callable)
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-# The names that the fusions of a run have in its table.
-_FUSIONS = ("embedding-concatenation", "score-mean", "score-logistic", "concatenation")
 
 
 def _known_corpus(name: str) -> str:
@@ -50,59 +39,21 @@ def _known_corpus(name: str) -> str:
     return name
 
 
-class OwnTraining(Options):
-    """What one member may have for itself; see the keys of the same names in ``TrainingKeys``."""
-
-    crop_seconds: Seconds = Field(ABSENT, description="of this member")
-    speeds: Speeds = Field(ABSENT, description="of this member")
-    balance: Balance | None = Field(ABSENT, description="of this member")
-    augment: Augment = Field(ABSENT, description="of this member")
-    view: View = Field(ABSENT, description="of this member")
-
-
-class Member(Options):
-    """An entry of ``members``."""
-
-    name: Name = Field(description="its folder's and its row's name")
-    encoder: dict[str, Any] = Field(description="keys as in hparams/encoders/*.yaml")
-    objective: Objective = Field(
-        None, description="what makes it complement the frozen ones; null: plain training"
-    )
-    seed: Seed = Field(ABSENT, description="by default 1000 times the run's, plus its position")
-    start: Text | None = Field(None, description="a finished member's folder to go on from")
-    training: OwnTraining | None = Field(None, description="settings of its own")
-
-
-class Reference(Options):
-    """An entry of ``references``: one of folder, source and encoder says what it is."""
-
-    name: Name = Field(description="its folder's and its row's name")
-    folder: Text = Field(ABSENT, description="a member's folder, ours or SpeechBrain's")
-    source: Text = Field(ABSENT, description="such a folder, or an id of the Hugging Face hub")
-    encoder: dict[str, Any] = Field(ABSENT, description="keys as in hparams/encoders/*.yaml")
-    weights: Text | None = Field(None, description="with encoder: file of a state dict")
-    revision: Text | None = Field(None, description="with source: commit, tag or branch")
-    sha256: Text | None = Field(None, description="hash that the weights must have")
-    trust: bool = Field(False, description="build whatever the folder names, docs/trust.md")
-
-
 class LearningKeys(Options):
     """What decides a member's weights whatever the data, and how fast they are got."""
 
     seed: Seed = Field(description="of initial weights, training examples and augmentation")
     batch_size: int = Field(ge=1, le=100_000, description="training examples of a step, each rank")
     per_class: int = Field(1, ge=1, le=1000, description="of every class (speaker) in a batch")
-    epochs: int = Field(
-        ge=1, le=1_000_000, description="development checks, a checkpoint after each"
-    )
-    epoch_steps: int = Field(ge=1, le=100_000_000, description="steps of an epoch")
+    epochs: Epochs = Field(description="development checks, a checkpoint after each")
+    epoch_steps: EpochSteps = Field(description="steps of an epoch")
     workers: int = Field(0, ge=0, le=1024, description="processes that load examples; 0: none")
     optimizer: Factory = Field(description="of encoder and head: parameters -> optimizer")
     adversary_optimizer: Factory = Field(description="of the adversary: parameters -> optimizer")
     lr_schedule: Schedule = Field(description="sets the learning rate before each step")
     head: Factory = Field(description="of the task loss: (dim, n_classes) -> module")
     augment: Augment = Field(None, description="inputs and relative lengths -> the same, augmented")
-    average_checkpoints: Annotated[int, Field(ge=2, le=1000)] | None = Field(
+    average_checkpoints: Averaged | None = Field(
         None, description="best epochs whose weights are averaged at the end; null: the best alone"
     )
     train_logger: TrainLogger = Field(
@@ -150,36 +101,6 @@ class TrainingKeys(LearningKeys):
             )
 
 
-class Lists(Options):
-    """The encoders of a run."""
-
-    references: list[Reference] | None = Field(
-        [], description="encoders that you own, frozen from the start"
-    )
-    members: Annotated[list[Member], Field(min_length=1)] = Field(
-        description="encoders to train, in this order"
-    )
-
-    def check(self) -> None:
-        taken = set(_FUSIONS)
-        for kind, entries in (("references", self.references or []), ("members", self.members)):
-            for i, entry in enumerate(entries):
-                if entry.name.casefold() in taken:  # some disks do not tell a from A
-                    raise UserError(f"{kind}[{i}]: the name {entry.name!r} is taken")
-                taken.add(entry.name.casefold())
-        for i, reference in enumerate(self.references or []):
-            given = [key for key in REFERENCE_SOURCES if getattr(reference, key) is not ABSENT]
-            if len(given) != 1:
-                sources = ", ".join(REFERENCE_SOURCES)
-                raise UserError(
-                    f"references[{i}]: one of the keys {sources} is needed, not {len(given)}"
-                )
-        if not self.references and self.members[0].objective is not None:
-            raise UserError(
-                "members[0] has an objective but no reference to complement; set it to null"
-            )
-
-
 class TrainOptions(Lists, TrainingKeys):
     """All keys of ``train.py``."""
 
@@ -213,8 +134,6 @@ class TrainOptions(Lists, TrainingKeys):
         ABSENT, gt=0, le=1000, description="learning rate, for optimizer and schedule"
     )
     total_steps: int = Field(ABSENT, ge=1, description="steps of a member's training")
-    finished: Text = Field(ABSENT, description="folder of a run whose members are trained on")
-    complemented: Text = Field(ABSENT, description="folder of a run of complement_ecapa.yaml")
     embedding_dim: int = Field(ABSENT, ge=1, le=65536, description="of the members' encoders")
     channels: int = Field(ABSENT, ge=1, le=8192, description="of the members' encoders")
 
@@ -265,12 +184,6 @@ class TrainingRun(Device):
         short = {"epochs": self.debug_epochs, "epoch_steps": self.debug_batches}
         values = {key: value for key, value in self if not key.startswith("debug")}
         return RunOptions(**values, overridden_args=given), short if self.debug else {}
-
-
-def check_specs(members: Any, references: Any) -> None:
-    """Refuse ``members`` or ``references`` of a resolved YAML that make no sense."""
-    lists = {"members": untagged(members), "references": untagged(references)}
-    validate(Lists, lists, built=True).check()
 
 
 def check_preparation(corpus: str, options: dict[str, Any]) -> None:

@@ -63,9 +63,12 @@ class MemberKind(abc.ABC):
         Only the first rank calls it.
         """
 
-    def check_start(self, folder: str | Path, encoder: nn.Module) -> None:
-        """Refuse a member's key ``start`` whose weights do not fit; ``encoder`` may be changed."""
-        raise UserError(f"start {folder}: members of this kind always start anew; remove the key")
+    def check_start(self, start: str | Path | nn.Module, encoder: nn.Module) -> None:
+        """Refuse a member's key ``start`` whose weights do not fit; ``encoder`` may be changed.
+
+        ``start`` is a finished member's folder, or an encoder like that of the earlier member.
+        """
+        raise UserError("start: members of this kind always start anew; remove the key")
 
     def load_start(
         self, folder: str | Path, encoder: nn.Module, head: nn.Module, classes: Sequence[str]

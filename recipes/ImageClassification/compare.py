@@ -18,7 +18,7 @@ from images.ensembles import fused, measure
 from images.run import ImageOptions, run
 from pydantic import Field
 
-from acorl_sb.training.train_options import Seed
+from acorl_sb.training.member_options import Seed
 from acorl_sb.utils.errors import UserError, run_cli
 from acorl_sb.utils.option_kinds import ABSENT
 

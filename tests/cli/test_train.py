@@ -146,29 +146,69 @@ def test_changed_settings_leave_finished_work_alone(run):
     }
 
 
-def test_a_finished_ensemble_is_trained_on(run, tmp_path):
-    folder, args, _ = run
-    before = {name: weights(folder, name) for name in ENSEMBLE}
+@pytest.fixture(scope="module")
+def complemented(run, tmp_path_factory):
+    """The front door with members that are trained on; with no learning rate to speak of."""
+    _, args, _ = run
+    folder = tmp_path_factory.mktemp("complemented") / "out"
+    args = (*args[:-1], folder, "--lr", "1e-9")
+    done = train(*args, yaml="hparams/complement_ecapa.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder, args
 
-    def on(kind, finished, *more):
-        out = ("--output_folder", tmp_path / kind, "--finished", finished)
-        return train(*args[:-2], "--lr", "1e-9", *out, *more, yaml=f"hparams/{kind}.yaml")
 
-    line = refused(on("complement_ecapa", "nowhere"))
-    assert str(Path("nowhere") / "members" / "first") in line
-    complemented = ("--complemented", tmp_path / "complement_ecapa")
-    rounds = [("complement_ecapa", "second", ()), ("complement_first_ecapa", "first", complemented)]
-    for kind, name, more in rounds:
-        done = on(kind, folder, *more)
-        assert done.returncode == 0, done.stderr[-3000:]
-        systems = json.loads((tmp_path / kind / "results.json").read_text())["systems"]
-        assert {system["name"] for system in systems[:2]} == set(ENSEMBLE)
-        # With no learning rate to speak of it ends where it began: at the finished member.
-        for key, value in weights(tmp_path / kind, name).items():
+COMPLEMENTED = [f"{name}-complementary" for name in ENSEMBLE]
+
+
+def test_members_that_are_trained_on_are_the_ensemble(complemented):
+    folder, _ = complemented
+    systems = json.loads((folder / "results.json").read_text())["systems"]
+    assert [system["name"] for system in systems[:3]] == [*COMPLEMENTED, "embedding-concatenation"]
+    for name, of in zip(COMPLEMENTED, ENSEMBLE, strict=True):
+        before, after = weights(folder, of), weights(folder, name)
+        for key in before:
             if "running" not in key and "tracked" not in key:
-                assert torch.allclose(value, before[name][key], atol=1e-6), key
-    for name in ENSEMBLE:
-        assert all(torch.equal(v, before[name][k]) for k, v in weights(folder, name).items())
+                assert torch.allclose(before[key], after[key], atol=1e-6), key
+    second, first = (
+        json.loads((folder / "members" / name / "member.json").read_text())
+        for name in reversed(COMPLEMENTED)
+    )
+    assert second["settings"]["references"] == ["first"]
+    assert first["settings"]["references"] == ["second-complementary"]
+
+
+def test_other_commands_read_the_members_that_are_trained_on(complemented, tmp_path):
+    from acorl_sb.cli import score
+    from acorl_sb.fusion.finished_run import load_run
+    from acorl_sb.training.distil import teachers
+
+    folder, _ = complemented
+    assert load_run(folder).ensemble.names == COMPLEMENTED
+    assert load_run(folder, members=COMPLEMENTED[1:]).ensemble.names == COMPLEMENTED[1:]
+    with pytest.raises(UserError, match="'first'"):
+        load_run(folder, members=["first"])
+    assert [teacher["name"] for teacher in teachers(folder)[0]] == COMPLEMENTED
+    words = ["hparams/score.yaml", "--run_folder", str(folder), "--output_folder", str(tmp_path)]
+    assert score.main(words) == 0
+    made = json.loads((tmp_path / "results.json").read_text())["systems"]
+    ours = json.loads((folder / "results.json").read_text())["systems"]
+    assert [row["system"] for row in made] == COMPLEMENTED
+    for one, other in zip(made, ours[:2], strict=True):
+        assert one["eer"] == pytest.approx(other["test"]["eer"], abs=0.02)
+
+
+def test_a_plain_run_becomes_one_whose_members_are_trained_on(complemented, tmp_path):
+    folder, args = complemented
+    own = (*args[:-3], tmp_path / "out", *args[-2:])
+    assert train(*own, yaml="hparams/heterogeneous_ecapa.yaml").returncode == 0
+    before = {name: weights(tmp_path / "out", name) for name in ENSEMBLE}
+    done = train(*own, yaml="hparams/complement_ecapa.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "first: already trained" in done.stderr and "second: already trained" in done.stderr
+    for name in (*ENSEMBLE, *COMPLEMENTED):
+        now = weights(tmp_path / "out", name)
+        assert all(torch.equal(v, now[k]) for k, v in before.get(name, now).items())
+        assert all(torch.equal(v, now[k]) for k, v in weights(folder, name).items())
 
 
 def weights(run, name):

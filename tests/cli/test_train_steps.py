@@ -26,7 +26,6 @@ HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
         "independent_ecapa",
         "heterogeneous_ecapa",
         "complement_ecapa",
-        "complement_first_ecapa",
     ],
 )
 def test_the_default_output_folder_tells_data_folders_apart(name, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble
+from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, goes_on_from, standing
 
 
 class Encoder(nn.Module):
@@ -43,6 +43,30 @@ def test_order_dims_and_names():
     assert ensemble.names == ["a", "b"] and ensemble.dims == [3, 7] and len(ensemble) == 2
     with pytest.raises(ValueError, match="'a'"):
         ensemble.add("a", Encoder())
+
+
+def test_a_member_takes_the_place_of_the_one_that_it_replaces():
+    ensemble, encoders = FrozenEnsemble(), {name: Encoder() for name in "abc"}
+    ensemble.add("a", encoders["a"])
+    ensemble.add("b", encoders["b"])
+    others = ensemble.without("a")
+    ensemble.add("c", encoders["c"], replaces="a")
+    assert ensemble.names == ["c", "b"] and others.names == ["b"]
+    assert [member.encoder for member in ensemble.members] == [encoders["c"], encoders["b"]]
+    assert ensemble.without(None).names == ensemble.names
+    with pytest.raises(ValueError, match="'b'"):
+        ensemble.add("b", Encoder(), replaces="c")
+
+
+def test_a_folder_to_go_on_from_replaces_nobody():
+    specs = [
+        {"name": "a", "start": "b"},  # b comes later: it is a folder
+        {"name": "b", "start": "runs/a"},
+        {"name": "c", "start": "a"},
+        {"name": "d", "start": "c"},
+    ]
+    assert [goes_on_from(specs, i) for i in range(4)] == [None, None, "a", "c"]
+    assert standing(specs[:3]) == ["c", "b"] and standing(specs) == ["d", "b"]
 
 
 def test_an_ensemble_hides_from_modules():

@@ -13,10 +13,10 @@ from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.member_folder import build_encoder, load_member, load_start
 from acorl_sb.training import one_member
 from acorl_sb.training.brain import SpeakerBrain
-from acorl_sb.training.members import train_members
+from acorl_sb.training.member_options import check_specs
+from acorl_sb.training.members import check_members, train_members
 from acorl_sb.training.one_member import train_member
 from acorl_sb.training.speech import TrainingSet
-from acorl_sb.training.train_options import check_specs
 from acorl_sb.utils.errors import UserError
 from tests import tiny
 
@@ -301,6 +301,74 @@ def test_training_goes_on_from_a_members_weights_by_speaker(data, tmp_path):
         load_start(start, encoder, head.classifier, strangers)
 
 
+def chain():
+    return [
+        spec("a"),
+        spec("b"),
+        spec("b2", ACORL, start="b"),
+        spec("a2", ACORL, start="a"),
+        spec("a3", start="a2"),
+    ]
+
+
+def test_members_go_on_from_earlier_ones_and_take_their_place(data, tmp_path):
+    folder, specs = tmp_path / "run", chain()
+    still = {
+        "optimizer": functools.partial(torch.optim.SGD, lr=0.0),
+        "lr_schedule": lambda optimizer, step: None,
+    }
+    assert train(folder, data, specs[:3], **still).names == ["a", "b2"]
+    assert train(folder, data, specs, **still).names == ["a3", "b2"]
+    records = {n: json.loads((folder / n / "member.json").read_text()) for n in ("b2", "a2", "a3")}
+    told = {n: record["settings"] for n, record in records.items()}
+    assert [told[n]["references"] for n in told] == [["a"], ["b2"], []]
+    assert [set(told[n]["reference_weights"]) for n in told] == [{"a", "b"}, {"a", "b2"}, {"a2"}]
+    assert records["a3"]["seconds"] > records["a2"]["seconds"]
+    for new, old in (("b2", "b"), ("a2", "a"), ("a3", "a")):
+        for name, tensor in weights(folder / new).items():
+            if name.endswith(("weight", "bias")):
+                assert torch.equal(tensor, weights(folder / old)[name]), (new, name)
+    settings, rest = tiny.settings(**still), (data.kind,)
+    assert check_members(specs, [], *rest, settings, tiny.CPU, folder) == [
+        *("a", "b", "b2", "a2", "a3")
+    ]
+    changed = weights(folder / "b")
+    changed[next(iter(changed))] += 1
+    torch.save(changed, folder / "b" / "embedding_model.ckpt")
+    with pytest.raises(UserError, match=r"b2.*'b'"):
+        train(folder, data, specs, **still)
+    with pytest.raises(UserError, match=r"b2.*'b'"):
+        check_members(specs, [], *rest, settings, tiny.CPU, folder)
+
+
+def test_an_interrupted_member_goes_on_from_the_same_one(data, tmp_path, monkeypatch):
+    whole = train(tmp_path / "whole", data, chain()[:3])
+
+    class Cut(Exception):
+        pass
+
+    class Cutting(one_member.ComplementaryBrain):
+        def on_stage_end(self, stage, stage_loss, epoch):
+            super().on_stage_end(stage, stage_loss, epoch)
+            raise Cut
+
+    with monkeypatch.context() as patch, pytest.raises(Cut):
+        patch.setattr(one_member, "ComplementaryBrain", Cutting)
+        train(tmp_path / "cut", data, chain()[:3])
+    rest = (data.kind, tiny.settings(), tiny.CPU, tmp_path / "cut")
+    assert check_members(chain()[:3], [], *rest) == ["a", "b", "b2"]
+    again = train(tmp_path / "cut", data, chain()[:3])
+    for one, other in zip(whole.members, again.members, strict=True):
+        assert same(one.encoder.state_dict(), other.encoder.state_dict())
+
+
+def test_a_member_goes_on_from_one_of_its_own_speakers(data, tmp_path):
+    specs = [spec("a"), spec("b"), spec("b2", ACORL, start="b", training={"speeds": [1.1]})]
+    with pytest.raises(UserError, match=r"members\[2\].*'b'.*speeds"):
+        train(tmp_path, data, specs)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_member_may_train_in_its_own_way(data, tmp_path):
     own = {"speeds": [0.9, 1.1], "crop_seconds": 0.3}
     specs = [spec("a"), {**spec("b"), "training": own}]
@@ -337,6 +405,28 @@ def test_a_member_may_train_in_its_own_way(data, tmp_path):
             r"members\[0\].training.*'lr'",
         ),
         ([{"name": "a", "encoder": {}, "objective": print}], [], None),
+        ([{"name": "a", "encoder": {}, "start": "a"}], [], r"members\[0\].*'a'"),
+        (
+            [{"name": "a", "encoder": {}, "start": "b"}, {"name": "b", "encoder": {}}],
+            [],
+            r"members\[0\].*'b'",
+        ),
+        (
+            [
+                {"name": n, "encoder": {}, "start": s}
+                for n, s in (("a", None), *zip("bc", "aa", strict=True))
+            ],
+            [],
+            r"members\[2\].*'a'",
+        ),
+        (
+            [
+                {"name": "a", "encoder": {}},
+                {"name": "b", "encoder": {}, "start": "a", "objective": print},
+            ],
+            [],
+            r"members\[1\].*objective",
+        ),
         ([{"name": "a", "encoder": {}, "objective": 1}], [], r"members\[0\].objective"),
         (
             [{"name": "a", "encoder": {}}],

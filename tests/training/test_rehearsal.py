@@ -107,6 +107,15 @@ def test_a_rate_that_is_not_a_number_is_found_in_a_schedule():
         rehearse(lists(), [], tiny.settings(lr_schedule=schedule), tiny.CPU, TrainingSet.kind)
 
 
+def test_a_member_has_the_shapes_of_the_one_that_it_goes_on_from():
+    first, second = lists()
+    on = {**second, "name": "c", "start": "b"}
+    rehearse([first, second, on], [], tiny.settings(), tiny.CPU, TrainingSet.kind)
+    wider = {**on, "encoder": tiny.encoder_tree(channels=16)}
+    with pytest.raises(UserError, match=r"^members\[2\]\.start"):
+        rehearse([first, second, wider], [], tiny.settings(), tiny.CPU, TrainingSet.kind)
+
+
 def test_references_are_looked_at_and_complemented():
     reference = {"name": "r", "encoder": tiny.encoder_tree("resnet", channels=4)}
     members = [{**lists()[1], "name": "b"}]

@@ -12,10 +12,11 @@ from speechbrain.utils.distributed import if_main_process, run_on_main
 
 from acorl_sb.encoders.member_folder import CLASSIFIER
 from acorl_sb.encoders.weights import load_weights
+from acorl_sb.training.member_options import Lists
 from acorl_sb.training.members import check_members, train_members
 from acorl_sb.training.rehearsal import rehearse
 from acorl_sb.training.settings import Settings
-from acorl_sb.training.train_options import LearningKeys, Lists, TrainingRun
+from acorl_sb.training.train_options import LearningKeys, TrainingRun
 from acorl_sb.utils import distributed, options
 from acorl_sb.utils.files import output_path, write_json, write_text
 from acorl_sb.utils.hparams import in_words

@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, create_model
 
-from acorl_sb.training.train_options import Objective, Seed, Speeds, TrainOptions
+from acorl_sb.training.member_options import Objective, Seed, Speeds
+from acorl_sb.training.train_options import TrainOptions
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import untagged
 from acorl_sb.utils.option_kinds import ABSENT, hint
