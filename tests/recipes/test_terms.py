@@ -41,8 +41,7 @@ def test_every_member_can_be_built(tree):
         assert spec["encoder"] in tree["encoders"]
         if "objective" not in spec:
             continue
-        curve = [3.0, 2.0] if "within" in spec else None
-        factory = build({"made": member.objective(tree, spec, curve)}, "study.yaml")["made"]
+        factory = build({"made": member.objective(tree, spec)}, "study.yaml")["made"]
         objective = factory(dim=8, reference_dims=[8], n_classes=6)
         assert isinstance(objective, Objective)
         term = objective(
@@ -82,23 +81,10 @@ def test_each_member_is_trained_once_and_after_what_it_needs(tree):
         ("1", name, "train") for name in ("first", "first@0", "first@1")
     }
     assert order[0] == ("1", "first", "train")
-    assert ("1", "long_2", "train") in made["1", "oof_nontarget_steered", "train"]
     assert made["1", "third_on_nontarget", "train"] == {
         ("1", name, "train") for name in ("first", "on_nontarget", "middle_3")
     }
-    assert made["1", "mask_own", "train"] == {("1", "first", "train")}
-
-
-def test_the_run_without_is_read_by_epoch(tree, tmp_path):
-    spec = tree["members"]["oof_nontarget_steered"]
-    (tmp_path / "long_2").mkdir()
-    lines = '{"epoch": 1, "task_loss": 5.5}\n{"epoch": 2, "task_loss": 2.25}\n'
-    (tmp_path / "long_2" / "train_log.jsonl").write_text(lines)
-    found = member.curve(tmp_path, spec)
-    factory = build({"made": member.objective(tree, spec, found)}, "study.yaml")["made"]
-    assert factory(dim=8, reference_dims=[8], n_classes=6).schedule.curve == [5.5, 2.25]
-    assert "curve" not in tree["objectives"]["nontarget_steered"]["schedule"]
-    assert member.curve(tmp_path, tree["members"]["oof_nontarget"]) is None
+    assert made["1", "on_mask", "train"] == {("1", name, "train") for name in ("first", "long_2")}
 
 
 def test_a_mask_has_the_references_class_vectors_in_the_order_of_the_classes(tmp_path):

@@ -77,9 +77,9 @@ def add_member(tree, name: str, cell: Cell) -> None:
         add_member(tree, other, cell)
     if "references" in spec:
         spec["references"] = [named(other, *of_cell) for other in spec["references"]]
-    for key in {"start", "within"} & spec.keys():
-        add_member(tree, spec[key], cell)
-        spec[key] = named(spec[key], *of_cell)
+    if "start" in spec:
+        add_member(tree, spec["start"], cell)
+        spec["start"] = named(spec["start"], *of_cell)
     tree["members"][new] = spec
 
 

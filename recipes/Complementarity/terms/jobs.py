@@ -29,7 +29,8 @@ def plan(tree, wanted: list[tuple[str, int, str]]) -> dict[Job, set[Job]]:
             spec, needs = tree["members"][name.partition("@")[0]], set()
             if "@" not in name:
                 needs = {train(other, seed) for other in spec.get("references", [])}
-                needs |= {train(spec[key], seed) for key in ("start", "within") if key in spec}
+                if "start" in spec:
+                    needs.add(train(spec["start"], seed))
                 if spec.get("honest"):
                     folds = range(tree["settings"]["folds"])
                     needs |= {train(f"{o}@{f}", seed) for o in spec["references"] for f in folds}

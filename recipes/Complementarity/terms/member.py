@@ -11,9 +11,7 @@ already is not done again; training goes on from its last checkpoint.
 from __future__ import annotations
 
 import argparse
-import copy
 import functools
-import json
 import logging
 from pathlib import Path
 
@@ -110,7 +108,7 @@ def train(tree, folder: Path, seed: int, name: str, device: torch.device) -> Non
         if "mask" in spec:
             term.mask = mask(folder / f"seed{seed}" / spec["references"][0], heard, spec["mask"])
     if not fold and spec.get("objective"):
-        member["objective"] = objective(tree, spec, curve(folder / f"seed{seed}", spec))
+        member["objective"] = objective(tree, spec)
         term.data, size, term.each = own_batches(heard, spec)
         term.batch_size = size
         if spec.get("own", {}).get("views"):
@@ -139,12 +137,9 @@ def train(tree, folder: Path, seed: int, name: str, device: torch.device) -> Non
     )
 
 
-def objective(tree, spec, without: list[float] | None = None):
-    """The objective's YAML, wrapped where its schedule is bounded; ``without`` as its curve."""
+def objective(tree, spec):
+    """The objective's YAML, wrapped where its gradient is bounded."""
     wanted = tree["objectives"][spec["objective"]]
-    if without is not None:
-        wanted = copy.deepcopy(wanted)
-        wanted["schedule"]["curve"] = without
     if "limit" not in spec:
         return wanted
     # In block style: a flow mapping would swallow the tags of what is put into it.
@@ -152,14 +147,6 @@ def objective(tree, spec, without: list[float] | None = None):
     bounded = ruamel.yaml.YAML().load(yaml)
     bounded["part"] = wanted
     return bounded
-
-
-def curve(trained: Path, spec) -> list[float] | None:
-    """Task loss by epoch of the member in ``within``, the run without the term."""
-    if "within" not in spec:
-        return None
-    log = trained / spec["within"] / "train_log.jsonl"
-    return [json.loads(line)["task_loss"] for line in log.read_text(encoding="utf-8").splitlines()]
 
 
 def own_batches(heard: TrainingSet, spec):
