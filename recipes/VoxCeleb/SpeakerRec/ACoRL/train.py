@@ -7,6 +7,7 @@ scored, fused and reported.
 To run this recipe, use the following commands:
 > python train.py hparams/ecapa1024.yaml --data_folder=/path/to/VoxCeleb
 > python train.py hparams/ecapa1024_large_margin.yaml --data_folder=/path/to/VoxCeleb
+> python train.py hparams/ecapa1024_resnet34_complement.yaml --data_folder=/path/to/VoxCeleb
 > torchrun --nproc_per_node=4 train.py hparams/resnet34.yaml --data_folder=/path/to/VoxCeleb
 
 In a YAML the key ["inherit"] names another one, whose keys it then replaces.
