@@ -148,7 +148,7 @@ def test_changed_settings_leave_finished_work_alone(run):
 
 @pytest.fixture(scope="module")
 def complemented(run, tmp_path_factory):
-    """The front door with members that are trained on; with no learning rate to speak of."""
+    """The front door with members that are fine-tuned; with no learning rate to speak of."""
     _, args, _ = run
     folder = tmp_path_factory.mktemp("complemented") / "out"
     args = (*args[:-1], folder, "--lr", "1e-9")
@@ -157,10 +157,10 @@ def complemented(run, tmp_path_factory):
     return folder, args
 
 
-COMPLEMENTED = [f"{name}-complementary" for name in ENSEMBLE]
+COMPLEMENTED = [f"{name}-tuned" for name in ENSEMBLE]
 
 
-def test_members_that_are_trained_on_are_the_ensemble(complemented):
+def test_members_that_are_fine_tuned_are_the_ensemble(complemented):
     folder, _ = complemented
     systems = json.loads((folder / "results.json").read_text())["systems"]
     assert [system["name"] for system in systems[:3]] == [*COMPLEMENTED, "embedding-concatenation"]
@@ -174,10 +174,10 @@ def test_members_that_are_trained_on_are_the_ensemble(complemented):
         for name in reversed(COMPLEMENTED)
     )
     assert second["settings"]["references"] == ["first"]
-    assert first["settings"]["references"] == ["second-complementary"]
+    assert first["settings"]["references"] == ["second-tuned"]
 
 
-def test_other_commands_read_the_members_that_are_trained_on(complemented, tmp_path):
+def test_other_commands_read_the_members_that_are_fine_tuned(complemented, tmp_path):
     from acorl_sb.cli import score
     from acorl_sb.fusion.finished_run import load_run
     from acorl_sb.training.distil import teachers
@@ -197,7 +197,7 @@ def test_other_commands_read_the_members_that_are_trained_on(complemented, tmp_p
         assert one["eer"] == pytest.approx(other["test"]["eer"], abs=0.02)
 
 
-def test_a_plain_run_becomes_one_whose_members_are_trained_on(complemented, tmp_path):
+def test_a_plain_run_becomes_one_whose_members_are_fine_tuned(complemented, tmp_path):
     folder, args = complemented
     own = (*args[:-3], tmp_path / "out", *args[-2:])
     assert train(*own, yaml="hparams/heterogeneous_ecapa.yaml").returncode == 0

@@ -61,7 +61,7 @@ def test_second_members_differ_from_the_baseline_in_the_term_alone(tree):
         pair = (row, tree["rows"][row["against"]])
         if len(pair[0]["members"]) == len(pair[1]["members"]):  # not a member more or fewer
             own, other = (tree["members"][r["members"][-1]] for r in pair)
-            if "start" in own and "start" not in other:  # the other one, trained on
+            if "start" in own and "start" not in other:  # the other one, fine-tuned
                 assert own["start"] == pair[1]["members"][-1]
                 continue
             for key in ("encoder", "seed", "start"):

@@ -66,7 +66,7 @@ def test_every_yaml_has_its_row():
 
 
 def test_the_debug_rows_run(tmp_path):
-    """Training, then fine-tuning, and members that are trained on, with the flags of the rows."""
+    """Training, then fine-tuning, and members that are fine-tuned, with the flags of the rows."""
     for kind, seed in (("noise", 0), ("RIRs", 1)):
         folder = tmp_path / "tests" / "samples" / kind
         folder.mkdir(parents=True)
