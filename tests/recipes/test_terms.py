@@ -182,6 +182,33 @@ def test_pooled_change_and_exchange_rate():
     assert found["even"] == pytest.approx(2 * before / (2 * 1.75))
 
 
+def test_both_parts_together_weigh_speakers_alike():
+    def row(factor, sets):
+        keys = [f"{name}, clean" for name in sets]
+        made = {key: {"fused": 0.1 * factor, "cllr": 0.3} for key in keys}
+        drawn = {key: np.full(1000, 0.1 * factor) for key in keys}
+        drawn |= {f"{key}, cllr": np.full(1000, 0.3) for key in keys}
+        return tables.Row({1: made, 2: made}, {1: drawn, 2: drawn})
+
+    rows = {
+        "dev": {"new": row(0.9, "ab"), "old": row(1.0, "ab"), "third": row(0.5, "ab")},
+        "test": {"new": row(1.1, "c"), "old": row(1.0, "c")},
+    }
+    against = {"old": {}, "new": {"against": "old"}, "third": {"against": "old"}}
+    table = tables.together_table(
+        {"rows": against}, rows, {"dev": {"a": 10, "b": 20}, "test": {"c": 10}}
+    )
+    (line,) = table.splitlines()[2:]
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    change = 100 * (0.9**0.75 * 1.1**0.25 - 1)
+    assert cells[:3] == ["new", "old", f"{change:+.1f} % [{change:+.1f}, {change:+.1f}]"]
+    assert cells[4] == "+0.0 % [+0.0, +0.0]"
+    del rows["test"]["new"]
+    assert (
+        tables.together_table({"rows": against}, rows, {"dev": {"a": 1}, "test": {"c": 1}}) is None
+    )
+
+
 def test_ensembles_by_number_of_members(tree):
     kinds = tree["by_number"]
     for names in kinds.values():

@@ -122,8 +122,13 @@ def draws(fused: np.ndarray, trials: TrialSet, key: str) -> dict[str, np.ndarray
 
 def weights(data: Path, part: str) -> dict[str, float]:
     """Of each set: its share of the speakers with target trials."""
-    counts = {name: len(sets.target_speakers(side(data, part, name))) for name in sets.SETS[part]}
-    return {name: count / sum(counts.values()) for name, count in counts.items()}
+    found = counts(data, part)
+    return {name: count / sum(found.values()) for name, count in found.items()}
+
+
+def counts(data: Path, part: str) -> dict[str, int]:
+    """Of each set: its speakers with target trials."""
+    return {name: len(sets.target_speakers(side(data, part, name))) for name in sets.SETS[part]}
 
 
 def strength(eer: float | np.ndarray) -> float | np.ndarray:

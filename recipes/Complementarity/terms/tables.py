@@ -13,7 +13,7 @@ from scipy.stats import norm
 from acorl_sb.metrics.intervals import interval
 from acorl_sb.utils.tables import markdown
 from terms import capacity
-from terms.figures import REPLICATES, strength, weights
+from terms.figures import REPLICATES, counts, strength, weights
 from terms.sets import CONDITIONS, SCREENED, SETS
 
 PARTS = {"dev": "Development", "test": "Test"}
@@ -53,6 +53,9 @@ def page(folder: Path, tree) -> str:
         if any(name in found for name in of_cells):
             parts.append(f"## {PARTS[part]} trials, clean, 2 s: what the term gains, by capacity")
             parts.append(capacity_table(tree, found, weights(folder / "data", part)))
+    both = {part: read_rows(folder, tree, part) for part in PARTS}
+    if together := together_table(tree, both, {p: counts(folder / "data", p) for p in PARTS}):
+        parts += ["## Development and test speakers together, clean, 2 s", together]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
@@ -187,6 +190,32 @@ def main_table(tree, rows: dict[str, Row], share: dict[str, float], part: str) -
         "100 cases. Cllr: of the fusion, which is calibrated on the clean development trials."
     )
     return markdown(head, lines) + "\n\n" + note
+
+
+def together_table(
+    tree, rows: dict[str, dict[str, Row]], speakers: dict[str, dict[str, int]]
+) -> str | None:
+    """Changes of the rows whose test trials have been read, over the speakers of both parts.
+
+    Sharper than each alone, and not free of the choices that were made on development trials.
+    """
+    total = sum(sum(found.values()) for found in speakers.values())
+    lines = []
+    for name in rows["test"]:
+        against, pairs = tree["rows"][name].get("against"), []
+        for part, found in speakers.items():
+            if name in rows[part] and against in rows[part]:
+                share = {of_set: count / total for of_set, count in found.items()}
+                pairs.append((rows[part][name], rows[part][against], share))
+        if len(pairs) < len(speakers):
+            continue
+        line = [name, against]
+        for what in ("fused", "cllr"):
+            changes = [change(*pair, "clean", what)[:2] for pair in pairs]
+            value, drawn = (sum(of_parts) for of_parts in zip(*changes, strict=True))
+            line += [told(value, drawn), seen(drawn)]
+        lines.append(line)
+    return markdown(["row", "against", "fused", "sees", "Cllr", "sees"], lines) if lines else None
 
 
 def condition_table(tree, rows: dict[str, Row], share: dict[str, float], part: str) -> str:
