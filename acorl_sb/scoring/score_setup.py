@@ -12,6 +12,7 @@ from acorl_sb.data import speakers as speaker_lists
 from acorl_sb.data.lines import some
 from acorl_sb.data.protocols import Protocol, check_training, find_protocol, read_protocol
 from acorl_sb.data.trials import TrialList, read_enrolment, read_trials
+from acorl_sb.encoders.trusted import read_yaml
 from acorl_sb.scoring.sources import LabelledSet, Source
 from acorl_sb.scoring.stage import Lineup
 from acorl_sb.utils.errors import UserError
@@ -76,8 +77,8 @@ def with_run_folder(options: dict[str, Any]) -> dict[str, Any]:
     members = sorted(path.name for path in (run / "members").glob("*") if path.is_dir())
     if not members:
         raise UserError(f"{run}: no members; the output folder of train.py is expected")
-    # A member that another one went on from has no embeddings.
-    members = [m for m in members if (run / "embeddings" / m).is_dir()] or members
+    begun = _starts(run / "hyperparams.yaml")  # others have taken their place
+    members = [name for name in members if name not in begun]
     if not options["systems"]:
         options["systems"] = {name: run / "embeddings" / name / part for name in members}
         # The run has no embeddings of its training set: its encoders make them if need be.
@@ -90,6 +91,13 @@ def with_run_folder(options: dict[str, Any]) -> dict[str, Any]:
     if not options["speakers"] and not options["speaker_pattern"]:
         options["speakers"] = manifest / f"{part}.csv"
     return options
+
+
+def _starts(path: Path) -> list[Any]:
+    """What members of a run went on from, as its YAML says; nothing where there is none."""
+    listed = read_yaml(path).get("members") if path.is_file() else None
+    specs = listed if isinstance(listed, list) else []
+    return [spec.get("start") for spec in specs if isinstance(spec, dict)]
 
 
 def read_score_seconds(run: Path) -> float | None:

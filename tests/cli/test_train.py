@@ -178,7 +178,6 @@ def test_members_that_are_fine_tuned_are_the_ensemble(complemented):
 
 
 def test_other_commands_read_the_members_that_are_fine_tuned(complemented, tmp_path):
-    from acorl_sb.cli import score
     from acorl_sb.fusion.finished_run import load_run
     from acorl_sb.training.distil import teachers
 
@@ -188,11 +187,9 @@ def test_other_commands_read_the_members_that_are_fine_tuned(complemented, tmp_p
     with pytest.raises(UserError, match="'first'"):
         load_run(folder, members=["first"])
     assert [teacher["name"] for teacher in teachers(folder)[0]] == COMPLEMENTED
-    words = ["hparams/score.yaml", "--run_folder", str(folder), "--output_folder", str(tmp_path)]
-    assert score.main(words) == 0
+    assert score_systems(folder, tmp_path) == COMPLEMENTED
     made = json.loads((tmp_path / "results.json").read_text())["systems"]
     ours = json.loads((folder / "results.json").read_text())["systems"]
-    assert [row["system"] for row in made] == COMPLEMENTED
     for one, other in zip(made, ours[:2], strict=True):
         assert one["eer"] == pytest.approx(other["test"]["eer"], abs=0.02)
 
@@ -209,6 +206,16 @@ def test_a_plain_run_becomes_one_whose_members_are_fine_tuned(complemented, tmp_
         now = weights(tmp_path / "out", name)
         assert all(torch.equal(v, now[k]) for k, v in before.get(name, now).items())
         assert all(torch.equal(v, now[k]) for k, v in weights(folder, name).items())
+    # Embeddings of the first table are still there.
+    assert score_systems(tmp_path / "out", tmp_path / "scored") == COMPLEMENTED
+
+
+def score_systems(run, out):
+    from acorl_sb.cli import score
+
+    words = ["hparams/score.yaml", "--run_folder", str(run), "--output_folder", str(out)]
+    assert score.main(words) == 0
+    return [row["system"] for row in json.loads((out / "results.json").read_text())["systems"]]
 
 
 def weights(run, name):
