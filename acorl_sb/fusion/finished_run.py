@@ -70,14 +70,12 @@ def load_run(
                 "with two members or more is needed"
             )
     seconds, calibrated_on = _read_scoring(results_path)
-    ensemble, names = FrozenEnsemble(), []
     given, trained = _listed(yaml_path)
+    ensemble, names = FrozenEnsemble(), [*(spec["name"] for _, spec in given), *trained]
     for where, spec in given:
-        names.append(spec["name"])
         if not members or spec["name"] in members:
             ensemble.add(spec["name"], load_reference(spec, where, trust))
     for name in trained:
-        names.append(name)
         if not members or name in members:
             ensemble.add(name, load_member(folder / "members" / name, trust))
     for name in members or ():

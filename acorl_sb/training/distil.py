@@ -59,10 +59,11 @@ def teachers(run_folder: str | Path) -> tuple[list[dict[str, Any]], dict[str, An
                 f"{path}: the reference {reference.get('name')!r} is neither in a folder nor has a "
                 "source; name all teachers yourself, in the references of acorl train"
             )
-    members = tree.get("members") or []
-    for i, member in enumerate(members if isinstance(members, list) else []):
+    members = tree.get("members")
+    members = members if isinstance(members, list) else []
+    for i, member in enumerate(members):
         check_name(member.get("name") if isinstance(member, dict) else None, f"{path} [{i}]")
-    for name in standing(members) if isinstance(members, list) else ():
+    for name in standing(members):
         folder = root / "members" / name
         if read_record(folder, ()) is None:
             raise UserError(f"{folder}: the member is not finished; finish the run first")

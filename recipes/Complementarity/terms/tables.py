@@ -31,13 +31,14 @@ class Row(NamedTuple):
 
 def page(folder: Path, tree) -> str:
     """All tables, as far as there are figures."""
-    parts = []
-    for part in ("dev", "test"):
-        found = read_rows(folder, tree, part)
-        of_cells = capacity.rows(tree)
+    parts, of_cells = [], capacity.rows(tree)
+    both = {part: read_rows(folder, tree, part) for part in PARTS}
+    for part, found in both.items():
+        if not found:
+            continue
+        share = weights(folder / "data", part)
         rows = {name: row for name, row in found.items() if name not in of_cells}
         if rows:
-            share = weights(folder / "data", part)
             parts.append(f"## {PARTS[part]} trials, clean, 2 s")
             parts.append(main_table(tree, rows, share, part))
             if tree.get("by_number"):
@@ -52,10 +53,11 @@ def page(folder: Path, tree) -> str:
             parts.append(set_table(rows, part))
         if any(name in found for name in of_cells):
             parts.append(f"## {PARTS[part]} trials, clean, 2 s: what the term gains, by capacity")
-            parts.append(capacity_table(tree, found, weights(folder / "data", part)))
-    both = {part: read_rows(folder, tree, part) for part in PARTS}
-    if together := together_table(tree, both, {p: counts(folder / "data", p) for p in PARTS}):
-        parts += ["## Development and test speakers together, clean, 2 s", together]
+            parts.append(capacity_table(tree, found, share))
+    if both["test"]:
+        speakers = {part: counts(folder / "data", part) for part in PARTS}
+        if (together := together_table(tree, both, speakers)) is not None:
+            parts += ["## Development and test speakers together, clean, 2 s", together]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
