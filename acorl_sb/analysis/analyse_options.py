@@ -17,7 +17,7 @@ class AnalyseOptions(Options):
     output_folder: Text | None = Field(None, description="null: <run_folder>/analysis")
     part: Literal["dev", "test"] = Field("test", description="which utterances and trials")
     members: list[Text] | None = Field(
-        None, description="names; null: all members of the run, every pair of them"
+        None, description="names; null: the members of the run's ensemble, every pair of them"
     )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="of folds, probes and what is drawn")
     baseline_run: Text | None = Field(

@@ -75,7 +75,7 @@ def read_inputs(
     ---------
     run_folder : path
     part : ``dev`` or ``test``
-    members : names, at least two; None: all members of the run, in the order of training
+    members : names, at least two; None: the run's ensemble, in its order
     baseline_run : an output folder on the same corpus and seed whose first two members were
         trained independently of each other; None: no reference pair
     reference_members : two names; None: the reference run's first two
@@ -127,25 +127,32 @@ def read_part(root: Path, part: str) -> TrialSet:
     return read_trial_set(read_manifest(manifest), root / "manifest" / f"{part}_trials.txt")
 
 
-def member_names(root: Path) -> list[str]:
-    """Members with embeddings, references too, in the order of results.json where there is one."""
+def member_names(root: Path) -> tuple[list[str], list[str]]:
+    """Members with embeddings, references too, and those of them that are the run's ensemble.
+
+    Returns
+    -------
+    present : list of str, the ensemble first, then members that an earlier table of the run was of
+    ensemble : list of str, in the order of results.json; all of them where there is no such file
+    """
     present = sorted(path.name for path in (root / "embeddings").glob("*") if path.is_dir())
     results = root / "results.json"
-    if results.is_file():
-        try:
-            systems = json.loads(results.read_text(encoding="utf-8"))["systems"]
-            order = [row["name"] for row in systems if row["kind"] == "member"]
-        except (ValueError, KeyError, TypeError):
-            raise UserError(f"{results}: not the results of train.py; run it again") from None
-        present.sort(key=lambda name: order.index(name) if name in order else len(order))
-    return present
+    if not results.is_file():
+        return present, present
+    try:
+        systems = json.loads(results.read_text(encoding="utf-8"))["systems"]
+        order = [row["name"] for row in systems if row["kind"] == "member"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{results}: not the results of train.py; run it again") from None
+    ensemble = [name for name in order if name in present]
+    return ensemble + [name for name in present if name not in order], ensemble
 
 
 def _choose(root: Path, members: Sequence[str] | None) -> list[str]:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; name an output folder of train.py")
-    present = member_names(root)
-    chosen = [check_name(name, "members") for name in members or present]
+    present, ensemble = member_names(root)
+    chosen = [check_name(name, "members") for name in members or ensemble]
     unknown = [name for name in chosen if name not in present]
     if unknown:
         raise UserError(

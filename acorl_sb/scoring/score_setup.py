@@ -12,6 +12,7 @@ from acorl_sb.data import speakers as speaker_lists
 from acorl_sb.data.lines import some
 from acorl_sb.data.protocols import Protocol, check_training, find_protocol, read_protocol
 from acorl_sb.data.trials import TrialList, read_enrolment, read_trials
+from acorl_sb.encoders.ensemble import standing
 from acorl_sb.encoders.trusted import read_yaml
 from acorl_sb.scoring.sources import LabelledSet, Source
 from acorl_sb.scoring.stage import Lineup
@@ -77,8 +78,8 @@ def with_run_folder(options: dict[str, Any]) -> dict[str, Any]:
     members = sorted(path.name for path in (run / "members").glob("*") if path.is_dir())
     if not members:
         raise UserError(f"{run}: no members; the output folder of train.py is expected")
-    begun = _starts(run / "hyperparams.yaml")  # others have taken their place
-    members = [name for name in members if name not in begun]
+    replaced = _replaced(run / "hyperparams.yaml")
+    members = [name for name in members if name not in replaced]
     if not options["systems"]:
         options["systems"] = {name: run / "embeddings" / name / part for name in members}
         # The run has no embeddings of its training set: its encoders make them if need be.
@@ -93,11 +94,13 @@ def with_run_folder(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _starts(path: Path) -> list[Any]:
-    """What members of a run went on from, as its YAML says; nothing where there is none."""
+def _replaced(path: Path) -> list[Any]:
+    """Members of a run whose place others took, as its YAML says; none where there is no YAML."""
     listed = read_yaml(path).get("members") if path.is_file() else None
     specs = listed if isinstance(listed, list) else []
-    return [spec.get("start") for spec in specs if isinstance(spec, dict)]
+    named = [spec for spec in specs if isinstance(spec, dict) and "name" in spec]
+    left = standing(named)
+    return [spec["name"] for spec in named if spec["name"] not in left]
 
 
 def read_score_seconds(run: Path) -> float | None:

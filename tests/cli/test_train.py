@@ -16,6 +16,7 @@ import torch
 from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
+from acorl_sb.analysis.run_inputs import read_inputs
 from acorl_sb.data.scorefiles import read_scores
 from acorl_sb.utils.errors import UserError
 from tests import tiny
@@ -208,6 +209,9 @@ def test_a_plain_run_becomes_one_whose_members_are_fine_tuned(complemented, tmp_
         assert all(torch.equal(v, now[k]) for k, v in weights(folder, name).items())
     # Embeddings of the first table are still there.
     assert score_systems(tmp_path / "out", tmp_path / "scored") == COMPLEMENTED
+    assert list(read_inputs(tmp_path / "out").members) == COMPLEMENTED
+    every = ["first", "second", *COMPLEMENTED]
+    assert list(read_inputs(tmp_path / "out", members=every).members) == every
 
 
 def score_systems(run, out):
