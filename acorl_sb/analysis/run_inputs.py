@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from acorl_sb.data.lines import read_blocks, some
 from acorl_sb.data.manifest import Utterance, read_manifest
 from acorl_sb.data.trial_set import TrialSet, read_trial_set
 from acorl_sb.encoders.member_folder import WEIGHTS
+from acorl_sb.encoders.run_members import ensemble_of
 from acorl_sb.encoders.weights import read_weights
 from acorl_sb.scoring.backends.cosine import unit_rows
 from acorl_sb.utils.errors import UserError
@@ -133,19 +133,14 @@ def member_names(root: Path) -> tuple[list[str], list[str]]:
     Returns
     -------
     present : list of str, the ensemble first, then members that an earlier table of the run was of
-    ensemble : list of str, in the order of results.json; all of them where there is no such file
+    ensemble : list of str, in its order; all of them where the run does not say
     """
     present = sorted(path.name for path in (root / "embeddings").glob("*") if path.is_dir())
-    results = root / "results.json"
-    if not results.is_file():
+    named = ensemble_of(root)
+    if named is None:
         return present, present
-    try:
-        systems = json.loads(results.read_text(encoding="utf-8"))["systems"]
-        order = [row["name"] for row in systems if row["kind"] == "member"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{results}: not the results of train.py; run it again") from None
-    ensemble = [name for name in order if name in present]
-    return ensemble + [name for name in present if name not in order], ensemble
+    ensemble = [name for name in named if name in present]
+    return ensemble + [name for name in present if name not in named], ensemble
 
 
 def _choose(root: Path, members: Sequence[str] | None) -> list[str]:

@@ -116,7 +116,7 @@ def run_experiment(
             + [own_trials],
         )
         log_to(folder / "train_log.txt")
-        if if_main_process():
+        if if_main_process() and not (folder / "results.json").is_file():  # these have their own
             write_text(folder / "hyperparams.yaml", text)
         dev = read_trial_set(corpora.read_manifest(splits.dev), splits.dev_trials)
         test = read_trial_set(corpora.read_manifest(splits.test), splits.test_trials)
@@ -138,6 +138,7 @@ def run_experiment(
             device,
         )
         if results is not None:
+            write_text(folder / "hyperparams.yaml", text)
             write_text(folder / "results.md", table(results))
             print(table(results))
             for warning in write_run_report(folder, sys.argv)["warnings"] if report else ():

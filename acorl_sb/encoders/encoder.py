@@ -138,6 +138,29 @@ def skip_empty_padding(model: nn.Module) -> None:
 
 
 @torch.no_grad()
+def check_same_encoder(a: nn.Module, b: nn.Module) -> None:
+    """ValueError where weights of ``a`` do not fit ``b``, or its front end is another one.
+
+    Front ends are judged on a probe of noise, before the normalisation.
+    """
+    of_a, of_b = (e.embedding_model.state_dict() for e in (a, b))
+    for name in [*of_a, *of_b]:
+        shapes = [tuple(of[name].shape) if name in of else None for of in (of_a, of_b)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"the shape of the weights {name} is {shapes[0]} there, {shapes[1]} here"
+            )
+    ends = [getattr(e, "compute_features", None) for e in (a, b)]
+    probe = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
+    seen = [None if end is None else end(probe) for end in ends]
+    if None in ends:
+        same = ends[0] is ends[1]
+    else:
+        same = seen[0].shape == seen[1].shape and torch.equal(*seen)
+    if not same:
+        raise ValueError("its front end is another one")
+
+
 def same_features(a: nn.Module, b: nn.Module) -> bool:
     """Whether two encoders see a wave through the same features, so that one can lend them.
 

@@ -16,13 +16,14 @@ from torch import nn
 from acorl_sb.data.audio import SAMPLE_RATE
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.trusted import build_keys, read_yaml
-from acorl_sb.encoders.weights import load_weights, read_weights, save_weights
+from acorl_sb.encoders.weights import load_weights, save_weights
 from acorl_sb.utils.downloads import check_hash, hub_folder
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import atomic_path, write_json, write_text
 from acorl_sb.utils.hparams import dump
 
 WEIGHTS, CLASSIFIER = "embedding_model.ckpt", "classifier.ckpt"
+LABELS = "label_encoder.ckpt"
 RECORD = "member.json"
 ENCODER_KEYS = (
     *("embedding_model", "embedding_dim", "compute_features", "mean_var_norm", "sample_rate"),
@@ -112,7 +113,7 @@ def save_member(
     save_weights(classifier, folder / CLASSIFIER)
     encoder_of_labels = CategoricalEncoder()
     encoder_of_labels.update_from_iterable(speakers)
-    with atomic_path(folder / "label_encoder.ckpt") as temporary:
+    with atomic_path(folder / LABELS) as temporary:
         encoder_of_labels.save(temporary)
     write_json(folder / RECORD, record)
 
@@ -234,45 +235,6 @@ def load_reference(spec: dict[str, Any], where: str, trust: bool | None = None) 
     if encoder.sample_rate != SAMPLE_RATE:
         raise UserError(f"{where}: manifests count samples at {SAMPLE_RATE} Hz, and so must it")
     return encoder.eval()
-
-
-def load_start(
-    folder: str | Path, encoder: SpeakerEncoder, classifier: nn.Module, speakers: Sequence[str]
-) -> None:
-    """Put a finished member's weights into an encoder and its classifier, to go on from there.
-
-    The classifier takes the rows of ``speakers`` by name, so a member that was trained on more
-    of them (other speeds count as speakers) will do.
-
-    Raises ``UserError`` for weights that do not fit and speakers that the member does not know.
-    """
-    folder = Path(folder)
-    load_weights(encoder.embedding_model, folder / WEIGHTS)
-    known = CategoricalEncoder()  # reads its file by ast.literal_eval
-    for path in (folder / "label_encoder.ckpt", folder / CLASSIFIER):
-        if not path.is_file():
-            raise UserError(f"start {folder}: {path} does not exist; name a member's folder")
-    try:
-        known.load(folder / "label_encoder.ckpt")
-    except Exception as error:  # whatever its parser stumbles over
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{folder}/label_encoder.ckpt: not readable ({reason})") from None
-    unknown = [speaker for speaker in speakers if speaker not in known.lab2ind]
-    if unknown:
-        raise UserError(
-            f"start {folder}: {len(unknown)} training speakers are not its own, "
-            f"first {unknown[0]}; start from a member of the same corpus"
-        )
-    rows = [known.lab2ind[speaker] for speaker in speakers]
-    old = read_weights(folder / CLASSIFIER)
-    new = classifier.state_dict()
-    for key, value in old.items():
-        if key in new and value.dim() and len(value) == len(known.lab2ind):
-            value = value[rows]
-        if key not in new or value.shape != new[key].shape:
-            raise UserError(f"{folder}/classifier.ckpt: {key} does not fit this head")
-        new[key] = value
-    classifier.load_state_dict(new)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from acorl_sb.encoders.run_members import trained_members
 from acorl_sb.utils.errors import UserError
 
 
@@ -43,14 +44,13 @@ def name_systems(paths: Sequence[str]) -> list[str]:
 
 
 def from_run_folder(folder: str | os.PathLike) -> tuple[list[System], list[str]]:
-    """The members of a finished run of ``train.py`` and its manifests.
+    """The members of a finished run's ensemble and its manifests.
 
     Raises ``UserError`` when the folder holds no members with scores.
     """
     root = Path(folder)
-    members = sorted(path.name for path in root.glob("members/*") if path.is_dir())
     systems = []
-    for name in members:
+    for name in trained_members(root):
         scores = {part: str(root / "scores" / name / f"{part}.txt") for part in ("dev", "test")}
         if not all(Path(path).is_file() for path in scores.values()):
             continue

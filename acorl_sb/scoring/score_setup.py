@@ -12,8 +12,7 @@ from acorl_sb.data import speakers as speaker_lists
 from acorl_sb.data.lines import some
 from acorl_sb.data.protocols import Protocol, check_training, find_protocol, read_protocol
 from acorl_sb.data.trials import TrialList, read_enrolment, read_trials
-from acorl_sb.encoders.ensemble import standing
-from acorl_sb.encoders.trusted import read_yaml
+from acorl_sb.encoders.run_members import trained_members
 from acorl_sb.scoring.sources import LabelledSet, Source
 from acorl_sb.scoring.stage import Lineup
 from acorl_sb.utils.errors import UserError
@@ -75,11 +74,9 @@ def with_run_folder(options: dict[str, Any]) -> dict[str, Any]:
         return options
     run, part = Path(options["run_folder"]), options["part"]
     manifest = run / "manifest"
-    members = sorted(path.name for path in (run / "members").glob("*") if path.is_dir())
+    members = trained_members(run)
     if not members:
         raise UserError(f"{run}: no members; the output folder of train.py is expected")
-    replaced = _replaced(run / "hyperparams.yaml")
-    members = [name for name in members if name not in replaced]
     if not options["systems"]:
         options["systems"] = {name: run / "embeddings" / name / part for name in members}
         # The run has no embeddings of its training set: its encoders make them if need be.
@@ -92,15 +89,6 @@ def with_run_folder(options: dict[str, Any]) -> dict[str, Any]:
     if not options["speakers"] and not options["speaker_pattern"]:
         options["speakers"] = manifest / f"{part}.csv"
     return options
-
-
-def _replaced(path: Path) -> list[Any]:
-    """Members of a run whose place others took, as its YAML says; none where there is no YAML."""
-    listed = read_yaml(path).get("members") if path.is_file() else None
-    specs = listed if isinstance(listed, list) else []
-    named = [spec for spec in specs if isinstance(spec, dict) and "name" in spec]
-    left = standing(named)
-    return [spec["name"] for spec in named if spec["name"] not in left]
 
 
 def read_score_seconds(run: Path) -> float | None:

@@ -85,6 +85,8 @@ def train_members(
         references, start = ensemble.without(old), None
         if old is not None:
             start = Start(old, folder / old, reference_weights(ensemble)[old])
+        elif spec.get("start") is not None:
+            start = start_folder(spec, index, data.kind)
         record = read_record(member, figures)
         if record is None:
             known = [errors[n] for n in references.names if n in errors]
@@ -117,6 +119,31 @@ def check_classes(specs: Sequence[Any], heard: Sequence[TrainingData]) -> None:
             )
 
 
+def check_speeds(specs: Sequence[Any], own: Sequence[Settings]) -> None:
+    """UserError, before there are data, for a member at speeds that are new to its start."""
+    of = {spec["name"]: set(getattr(s, "speeds", ())) for spec, s in zip(specs, own, strict=True)}
+    for index, spec in enumerate(specs):
+        old = goes_on_from(specs, index)
+        if old is not None and not of[spec["name"]] <= of[old]:
+            raise UserError(
+                f"members[{index}]: its speeds {sorted(of[spec['name']])} are not all among those "
+                f"of {old!r}, {sorted(of[old])}, which it goes on from; give both the same"
+            )
+
+
+def start_folder(spec: Any, index: int, kind: MemberKind) -> Start:
+    """The finished member's folder that a member goes on from, with the hash of its weights.
+
+    The hash is None where the folder is not there any more, as it may be for a finished member.
+    """
+    folder = Path(str(spec["start"]))
+    if not folder.is_dir():
+        return Start(str(folder), folder, None)
+    encoder = kind.build(spec["encoder"], f"members[{index}].encoder")
+    kind.check_start(folder, encoder)
+    return Start(str(folder), folder, provenance.weights_hash(encoder))
+
+
 def check_members(
     specs: Sequence[Any],
     reference_specs: Sequence[Any],
@@ -146,13 +173,17 @@ def check_members(
     references = load_references(reference_specs, kind)
     weights: dict[str, str | None] = dict(reference_weights(references))
     run = provenance.run_settings(run_opts)
+    own = [own_settings(s, f"members[{i}]", settings) for i, s in enumerate(specs)]
+    check_speeds(specs, own)
     for index, spec in enumerate(specs):
         name, where = str(spec["name"]), f"members[{index}]"
-        own_settings(spec, where, settings)
-        old = goes_on_from(specs, index)
+        old, start = goes_on_from(specs, index), None
         joined = [*references.names, *standing(specs[:index])]
         complemented = {n: weights[n] for n in joined if n != old}
-        start = None if old is None else Start(old, folder / old, weights[old])
+        if old is not None:
+            start = Start(old, folder / old, weights[old])
+        elif spec.get("start") is not None:
+            start = start_folder(spec, index, kind)
         wanted = member_settings(spec, index, settings.plain, complemented, start)
         record = read_record(folder / name, ())
         if record is not None:
@@ -161,8 +192,8 @@ def check_members(
             weights[name] = provenance.weights_hash(encoder)
         else:
             provenance.refuse_other_start(folder / name, {**wanted, "run": run})
-            if spec.get("start") is not None and old is None:
-                kind.check_start(spec["start"], kind.build(spec["encoder"], f"{where}.encoder"))
+            if start is not None and (old is None or weights[old] is not None):
+                kind.check_start(start.folder, kind.build(spec["encoder"], f"{where}.encoder"))
             weights[name] = None
         if record is not None or provenance.has_started(folder / name):
             begun.append(name)

@@ -73,7 +73,7 @@ def train_member(
     term : TermSettings or None
         What its objective looks at; None: the task's batches and the ensemble.
     start : Start or None
-        The member of the same run that it goes on from, where it goes on from one.
+        The finished member that it goes on from, where it goes on from one.
 
     Raises
     ------
@@ -83,9 +83,10 @@ def train_member(
     """
     term = term or TermSettings()
     started = time.time()
-    if start is not None:  # what led to its weights counts
-        started -= read_record(start.folder, ("seconds",))["seconds"]
-    check_accumulation(settings, run_opts)
+    before = None if start is None else read_record(start.folder, ("seconds",))
+    if before is not None:  # what led to its weights counts
+        started -= before["seconds"]
+    check_accumulation(settings, run_opts, f"members[{index}]")
     name, kind, unlabelled = str(spec["name"]), data.kind, min(data.labels) < 0
     seed = int(spec.get("seed", 1000 * settings.seed + index))
     torch.manual_seed(seed)

@@ -27,6 +27,7 @@ from acorl_sb.training.training_data import MemberKind
 from acorl_sb.utils.hparams import in_words
 
 _EXAMPLES = _CLASSES = 4  # an unbiased CKA needs four rows
+_TRIES = 200  # draws of an augmentation that may leave a batch as it is
 
 
 def rehearse(
@@ -42,7 +43,6 @@ def rehearse(
     data. Raises ``UserError``, naming the part, such as ``members[1].objective``, that cannot be
     built or fails.
     """
-    check_accumulation(settings, run_opts)
     ensemble = FrozenEnsemble()
     with random_states_kept():
         for i, spec in enumerate(references or []):
@@ -52,12 +52,13 @@ def rehearse(
                 ensemble.add(str(spec["name"]), reference)
         for i, spec in enumerate(members):
             own = own_settings(spec, f"members[{i}]", settings)
+            check_accumulation(own, run_opts, f"members[{i}]")
             old = goes_on_from(members, i)
             encoder = _step(spec, i, own, ensemble.without(old), kind)
             if old is not None:
-                with in_words(f"members[{i}].start"):
-                    before = ensemble.members[ensemble.names.index(old)].encoder
-                    kind.check_start(before, kind.build(spec["encoder"], f"members[{i}].encoder"))
+                before = ensemble.members[ensemble.names.index(old)].encoder
+                with in_words(f"members[{i}].encoder is not that of {old!r}, its start"):
+                    kind.check_start(before, encoder)
             ensemble.add(str(spec["name"]), encoder, replaces=old)
 
 
@@ -84,6 +85,7 @@ def _step(
     with part("objective"):
         objective = make_objective(spec, index, encoder, ensemble, _CLASSES)
         if objective is not None:
+            check_view(settings, kind.noise(count, settings))
             with torch.no_grad():
                 frozen = [member(inputs) for member in ensemble.members]
             objective.set_baseline(0.1)
@@ -95,6 +97,19 @@ def _step(
     if adversary:
         _update("adversary_optimizer", part, settings.adversary_optimizer, adversary)
     return encoder
+
+
+def check_view(settings: Settings, inputs: torch.Tensor) -> None:
+    """ValueError where the view is ``unaugmented`` and no batch is left as it is."""
+    if settings.view != "unaugmented" or settings.augment is None:
+        return
+    augment, whole = copy.deepcopy(settings.augment), torch.ones(len(inputs))
+    if not any(torch.equal(augment(inputs, whole)[0], inputs) for _ in range(_TRIES)):
+        raise ValueError(
+            f"the key 'view' is unaugmented, and the key 'augment' changed each of {_TRIES} "
+            "batches, so that the objective would never be applied; let it leave some as they are "
+            "(an Augmenter with min_augmentations 0)"
+        )
 
 
 def _update(name, part, factory, parameters, loss=None, settings=None) -> None:

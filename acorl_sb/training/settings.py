@@ -74,12 +74,6 @@ class Settings:
 
     def __post_init__(self):
         validate(self.keys, {key: getattr(self, key) for key in self.keys.model_fields}).check()
-        fewest = getattr(self.augment, "min_augmentations", 0)
-        if self.view == "unaugmented" and fewest > 0:
-            raise UserError(
-                f"the key 'view' is unaugmented, but the key 'augment' changes every batch; set "
-                f"its min_augmentations, {fewest}, to 0"
-            )
 
     @property
     def total_steps(self) -> int:
@@ -123,11 +117,11 @@ def check_graphs(settings: Settings, run_opts: RunOptions, objective: nn.Module 
     return all(getattr(part, "limit", None) is None for part in parts)
 
 
-def check_accumulation(settings: Settings, run_opts: RunOptions) -> None:
-    """UserError when gradients of an epoch's last batches would never be applied."""
+def check_accumulation(settings: Settings, run_opts: RunOptions, where: str) -> None:
+    """UserError, naming ``where``, when gradients of an epoch's last batches would be lost."""
     factor = run_opts.grad_accumulation_factor
     if settings.epoch_steps % factor:
         raise UserError(
-            f"--grad_accumulation_factor {factor} must divide the key 'epoch_steps', "
+            f"{where}: --grad_accumulation_factor {factor} must divide its epoch_steps, "
             f"{settings.epoch_steps}: gradients of the rest would be lost"
         )

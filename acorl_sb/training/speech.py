@@ -13,17 +13,15 @@ from torch import nn
 
 from acorl_sb.data.audio import SAMPLE_RATE
 from acorl_sb.data.manifest import UNLABELLED, Utterance
-from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.encoder import SpeakerEncoder, check_same_encoder
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.encoders.member_folder import (
-    WEIGHTS,
     build_encoder,
     load_reference,
-    load_start,
-    load_weights,
     rebuild_member,
     save_member,
 )
+from acorl_sb.encoders.start import check_start, load_start
 from acorl_sb.training.balance import balance_weights
 from acorl_sb.training.dataset import CropDataset
 from acorl_sb.training.settings import Settings
@@ -95,9 +93,9 @@ class SpeakerMembers(MemberKind):
 
     def check_start(self, start: str | Path | nn.Module, encoder: nn.Module) -> None:
         if isinstance(start, nn.Module):
-            encoder.embedding_model.load_state_dict(start.embedding_model.state_dict())
+            check_same_encoder(start, encoder)
         else:
-            load_weights(encoder.embedding_model, Path(start) / WEIGHTS)
+            check_start(Path(start), encoder)
 
     def load_start(self, folder, encoder, head, classes) -> None:
         load_start(folder, encoder, head.classifier, classes)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ruamel.yaml
 import soundfile
 import torch
 from scipy.optimize import brentq
 from sklearn.metrics import roc_curve
 
 from acorl_sb.analysis.run_inputs import read_inputs
+from acorl_sb.cli import train as train_command
 from acorl_sb.data.scorefiles import read_scores
+from acorl_sb.fusion.systems import from_run_folder
 from acorl_sb.utils.errors import UserError
 from tests import tiny
 
@@ -212,6 +216,30 @@ def test_a_plain_run_becomes_one_whose_members_are_fine_tuned(complemented, tmp_
     assert list(read_inputs(tmp_path / "out").members) == COMPLEMENTED
     every = ["first", "second", *COMPLEMENTED]
     assert list(read_inputs(tmp_path / "out", members=every).members) == every
+    assert [s.name for s in from_run_folder(tmp_path / "out")[0]] == COMPLEMENTED
+
+
+def test_results_keep_their_yaml_until_there_are_new_ones(complemented, tmp_path, monkeypatch):
+    folder, args = complemented
+    shutil.copytree(folder, tmp_path / "out")
+    before = (folder / "hyperparams.yaml").read_bytes()
+    words = [*map(str, args[:-3]), str(tmp_path / "out"), *map(str, args[-2:])]
+    words = [str(ROOT / "hparams/complement_ecapa.yaml"), *words, "--report", "False"]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train_command, "train_members", interrupt)
+        train_command.main(words)
+    assert (tmp_path / "out" / "hyperparams.yaml").read_bytes() == before
+    assert train_command.main(words) == 0
+    after = (tmp_path / "out" / "hyperparams.yaml").read_bytes()
+    assert yaml_key(after, "report") is False and yaml_key(before, "report") is True
+
+
+def yaml_key(text, key):
+    return ruamel.yaml.YAML().load(text)[key]
+
+
+def interrupt(*args, **kwargs):
+    raise KeyboardInterrupt
 
 
 def score_systems(run, out):

@@ -14,10 +14,10 @@ from acorl_sb.encoders.member_folder import (
     build_encoder,
     load_member,
     load_reference,
-    load_start,
     read_record,
     save_member,
 )
+from acorl_sb.encoders.start import load_start
 from acorl_sb.encoders.weights import load_weights
 from acorl_sb.utils.errors import UserError
 from tests import tiny

@@ -10,7 +10,8 @@ import ruamel.yaml
 import torch
 
 from acorl_sb.encoders.ensemble import FrozenEnsemble
-from acorl_sb.encoders.member_folder import build_encoder, load_member, load_start
+from acorl_sb.encoders.member_folder import build_encoder, load_member
+from acorl_sb.encoders.start import load_start
 from acorl_sb.training import one_member
 from acorl_sb.training.brain import SpeakerBrain
 from acorl_sb.training.member_options import check_specs
@@ -366,7 +367,46 @@ def test_a_member_goes_on_from_one_of_its_own_speakers(data, tmp_path):
     specs = [spec("a"), spec("b"), spec("b2", ACORL, start="b", training={"speeds": [1.1]})]
     with pytest.raises(UserError, match=r"members\[2\].*'b'.*speeds"):
         train(tmp_path, data, specs)
+    with pytest.raises(UserError, match=r"members\[2\].*'b'"):  # before there are data
+        check_members(specs, [], data.kind, tiny.settings(), tiny.CPU, tmp_path)
     assert not any(tmp_path.iterdir())
+
+
+def test_all_that_a_start_needs_is_there(trained, data, tmp_path):
+    folder = tmp_path / "run"
+    train(folder, data, [spec("a")])
+    on = [spec("a"), spec("a2", start="a")]
+    rest = (data.kind, tiny.settings(), tiny.CPU, folder)
+    assert check_members(on, [], *rest) == ["a"]
+    for name in ("classifier.ckpt", "label_encoder.ckpt"):
+        (folder / "a" / name).rename(tmp_path / name)
+        with pytest.raises(UserError, match=name):
+            check_members(on, [], *rest)
+        (tmp_path / name).rename(folder / "a" / name)
+    with pytest.raises(UserError, match="nobody"):
+        check_members([spec("a"), spec("b", start="nobody")], [], *rest)
+
+
+def test_the_weights_of_a_folder_to_start_from_are_known(data, tmp_path):
+    train(tmp_path / "one", data, [spec("a")])
+    start, folder = tmp_path / "one" / "a", tmp_path / "two"
+    on = [spec("b", start=str(start))]
+    train(folder, data, on)
+    record = json.loads((folder / "b" / "member.json").read_text())
+    assert [*record["settings"]["reference_weights"]] == [str(start)]
+    seconds = json.loads((start / "member.json").read_text())["seconds"]
+    assert record["seconds"] >= seconds
+    changed = weights(start)
+    changed[next(iter(changed))] += 1
+    torch.save(changed, start / "embedding_model.ckpt")
+    for call in (
+        lambda: train(folder, data, on),
+        lambda: check_members(on, [], data.kind, tiny.settings(), tiny.CPU, folder),
+    ):
+        with pytest.raises(UserError, match="two/b"):
+            call()
+    start.rename(tmp_path / "elsewhere")  # nothing is asked of it any more
+    assert train(folder, data, on).names == ["b"]
 
 
 def test_a_member_may_train_in_its_own_way(data, tmp_path):

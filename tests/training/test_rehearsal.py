@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 
@@ -10,6 +11,7 @@ import pytest
 import ruamel.yaml
 import torch
 from speechbrain.augment.augmenter import Augmenter
+from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 
 from acorl_sb.training.heads import SoftmaxHead
@@ -111,9 +113,46 @@ def test_a_member_has_the_shapes_of_the_one_that_it_goes_on_from():
     first, second = lists()
     on = {**second, "name": "c", "start": "b"}
     rehearse([first, second, on], [], tiny.settings(), tiny.CPU, TrainingSet.kind)
-    wider = {**on, "encoder": tiny.encoder_tree(channels=16)}
-    with pytest.raises(UserError, match=r"^members\[2\]\.start"):
-        rehearse([first, second, wider], [], tiny.settings(), tiny.CPU, TrainingSet.kind)
+    for change in ({"channels": 16}, {"win_length": 20}):  # ms: another front end, the same shapes
+        other = {**on, "encoder": tiny.encoder_tree(**change)}
+        with pytest.raises(UserError, match=r"^members\[2\]\.encoder.*'b'"):
+            rehearse([first, second, other], [], tiny.settings(), tiny.CPU, TrainingSet.kind)
+
+
+class Louder(nn.Module):
+    def forward(self, waves, lengths):
+        return 2 * waves, lengths
+
+
+@pytest.mark.parametrize(
+    ("augment", "fits"),
+    [
+        (Augmenter(min_augmentations=1, augmentations=[Louder()]), False),
+        (Augmenter(min_augmentations=1, augmentations=[Louder()], augment_prob=0.5), True),
+        (Augmenter(min_augmentations=0, augmentations=[Louder()]), True),
+        (Louder(), False),
+        (None, True),
+    ],
+)
+def test_unaugmented_crops_need_an_augmentation_that_leaves_some(augment, fits):
+    settings = tiny.settings(view="unaugmented", augment=augment)
+    with contextlib.nullcontext() if fits else pytest.raises(UserError, match="augment") as error:
+        rehearse(lists(), [], settings, tiny.CPU, TrainingSet.kind)
+    if not fits:
+        assert str(error.value).startswith("members[1]")
+    rehearse(lists()[:1], [], settings, tiny.CPU, TrainingSet.kind)  # without an objective
+
+
+def test_a_members_own_epochs_are_accumulated_in_full():
+    run_opts = RunOptions(grad_accumulation_factor=2, overridden_args={"grad_accumulation_factor"})
+    members = lists()
+    settings = tiny.settings(epoch_steps=4)
+    rehearse(members, [], settings, run_opts, TrainingSet.kind)
+    members[1]["training"] = {"epoch_steps": 3}
+    with pytest.raises(UserError, match=r"^members\[1\]"):
+        rehearse(members, [], settings, run_opts, TrainingSet.kind)
+    every = [{**m, "training": {"epoch_steps": 4}} for m in members]
+    rehearse(every, [], tiny.settings(epoch_steps=3), run_opts, TrainingSet.kind)
 
 
 def test_references_are_looked_at_and_complemented():

@@ -7,7 +7,6 @@ import functools
 import pytest
 import ruamel.yaml
 import torch
-from speechbrain.augment.augmenter import Augmenter
 from torch import nn
 
 from acorl_sb.complementarity import deal_folds
@@ -20,7 +19,6 @@ from acorl_sb.training.loading import make_loader
 from acorl_sb.training.one_member import train_member
 from acorl_sb.training.speech import TrainingSet
 from acorl_sb.training.term_settings import TermSettings
-from acorl_sb.utils.errors import UserError
 from tests import tiny
 
 OBJECTIVE = """
@@ -224,14 +222,6 @@ def test_own_batches_of_an_objective_on_unaugmented_crops_are_not_augmented(
     assert all(torch.equal(inputs, batches(i).inputs) for i, inputs in enumerate(seen, 1))
     plain = train(data, tmp_path / "plain", None, objective=None, augment=Louder())
     assert not all(torch.equal(plain[k], v) for k, v in weights.items())
-
-
-def test_unaugmented_crops_need_an_augmentation_that_leaves_some():
-    augment = Augmenter(min_augmentations=1, augmentations=[Louder()])
-    with pytest.raises(UserError, match="min_augmentations"):
-        tiny.settings(view="unaugmented", augment=augment)
-    augment.min_augmentations = 0
-    assert tiny.settings(view="unaugmented", augment=augment).view == "unaugmented"
 
 
 def test_a_mask_hides_from_the_member_and_not_from_the_references(data, tmp_path, monkeypatch):

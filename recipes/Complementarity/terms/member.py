@@ -30,7 +30,8 @@ from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.data.trials import TrialList
 from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldReferences
 from acorl_sb.encoders.extraction import embed_utterances
-from acorl_sb.encoders.member_folder import load_member, load_start, read_record
+from acorl_sb.encoders.member_folder import load_member, read_record
+from acorl_sb.encoders.start import load_start
 from acorl_sb.scoring.backends.cosine import cosine_eer
 from acorl_sb.training.augment import FolderNoise, FolderReverb
 from acorl_sb.training.heads import AAMHead

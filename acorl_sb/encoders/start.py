@@ -1,0 +1,64 @@
+"""The finished member that another one goes on from: its weights, classifier and speakers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from speechbrain.dataio.encoder import CategoricalEncoder
+from torch import nn
+
+from acorl_sb.encoders.encoder import SpeakerEncoder
+from acorl_sb.encoders.member_folder import CLASSIFIER, LABELS, WEIGHTS
+from acorl_sb.encoders.weights import load_weights, read_weights
+from acorl_sb.utils.errors import UserError
+
+
+def check_start(folder: Path, encoder: SpeakerEncoder) -> None:
+    """Load the weights of a finished member into an encoder, to see whether it can go on from it.
+
+    Raises ``UserError`` for a folder that is no member's and weights that do not fit.
+    """
+    for path in (folder / WEIGHTS, folder / LABELS, folder / CLASSIFIER):
+        if not path.is_file():
+            raise UserError(
+                f"start {folder}: {path} does not exist; name an earlier member of the YAML or the "
+                "folder of a finished one"
+            )
+    load_weights(encoder.embedding_model, folder / WEIGHTS)
+
+
+def load_start(
+    folder: str | Path, encoder: SpeakerEncoder, classifier: nn.Module, speakers: Sequence[str]
+) -> None:
+    """Put a finished member's weights into an encoder and its classifier, to go on from there.
+
+    The classifier takes the rows of ``speakers`` by name, so a member that was trained on more
+    of them (other speeds count as speakers) will do.
+
+    Raises ``UserError`` for weights that do not fit and speakers that the member does not know.
+    """
+    folder = Path(folder)
+    check_start(folder, encoder)
+    known = CategoricalEncoder()  # reads its file by ast.literal_eval
+    try:
+        known.load(folder / LABELS)
+    except Exception as error:  # whatever its parser stumbles over
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{folder / LABELS}: not readable ({reason})") from None
+    unknown = [speaker for speaker in speakers if speaker not in known.lab2ind]
+    if unknown:
+        raise UserError(
+            f"start {folder}: {len(unknown)} training speakers are not its own, "
+            f"first {unknown[0]}; start from a member of the same corpus"
+        )
+    rows = [known.lab2ind[speaker] for speaker in speakers]
+    old = read_weights(folder / CLASSIFIER)
+    new = classifier.state_dict()
+    for key, value in old.items():
+        if key in new and value.dim() and len(value) == len(known.lab2ind):
+            value = value[rows]
+        if key not in new or value.shape != new[key].shape:
+            raise UserError(f"{folder}/classifier.ckpt: {key} does not fit this head")
+        new[key] = value
+    classifier.load_state_dict(new)
