@@ -28,9 +28,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.training.brain import SpeakerBrain
-from acorl_sb.training.dataset import Batch, CropDataset, StepSampler, collate
+from acorl_sb.training.dataset import Batch, CropDataset, collate
 from acorl_sb.training.heads import AAMHead
 from acorl_sb.training.loading import AugmentedBatches
+from acorl_sb.training.samplers import StepSampler
 from acorl_sb.utils.memory import keep_freed_memory
 from benchmarks.step_time import BATCH, SECONDS, SPEAKERS, encoder
 from benchmarks.targets import Rows

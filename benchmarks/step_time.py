@@ -27,8 +27,9 @@ from acorl_sb.complementarity import Adversarial, Ramp
 from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble
 from acorl_sb.encoders.member_folder import build_encoder
 from acorl_sb.training.brain import ComplementaryBrain, SpeakerBrain
-from acorl_sb.training.dataset import Batch, StepSampler
+from acorl_sb.training.dataset import Batch
 from acorl_sb.training.heads import AAMHead
+from acorl_sb.training.samplers import StepSampler
 from acorl_sb.utils.memory import keep_freed_memory
 
 HPARAMS = Path(__file__).resolve().parents[1] / "hparams"

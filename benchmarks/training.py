@@ -46,11 +46,12 @@ from torch.utils.data import DataLoader
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.encoders.member_folder import build_encoder
 from acorl_sb.training.brain import SpeakerBrain
-from acorl_sb.training.dataset import CropDataset, StepSampler, collate
+from acorl_sb.training.dataset import CropDataset, collate
 from acorl_sb.training.graphs import replay_network
 from acorl_sb.training.heads import AAMHead
 from acorl_sb.training.loading import AugmentedBatches, as_it_is
 from acorl_sb.training.members import train_members
+from acorl_sb.training.samplers import StepSampler
 from acorl_sb.training.speech import SpeechSettings, TrainingSet
 from acorl_sb.utils.memory import keep_freed_memory
 

@@ -15,6 +15,7 @@ from acorl_sb.complementarity.agreement import Agreement
 from acorl_sb.complementarity.bounded import Bounded, bounded_loss
 from acorl_sb.complementarity.combined import Combined
 from acorl_sb.complementarity.distillation import Distillation
+from acorl_sb.complementarity.dprime import FusedDPrime, OwnDPrime
 from acorl_sb.complementarity.fused_scores import FusedScores, OwnScores
 from acorl_sb.complementarity.hard_classes import HardClasses
 from acorl_sb.complementarity.joint import Joint, concatenate
@@ -41,6 +42,7 @@ __all__ = [
     "ConditionalRedundancy",
     "Distillation",
     "EmbeddingTarget",
+    "FusedDPrime",
     "FusedScores",
     "HardClasses",
     "Independent",
@@ -49,6 +51,7 @@ __all__ = [
     "Nontarget",
     "Objective",
     "OutOfFold",
+    "OwnDPrime",
     "OwnScores",
     "Ramp",
     "ResidualTarget",

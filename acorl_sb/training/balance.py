@@ -45,13 +45,7 @@ def balance_weights(utterances: Sequence[Utterance], balance: Mapping[str, float
     [0.67, 0.67, 0.67, 2.0]
     """
     ((column, strength),) = balance.items()
-    speakers = ["" if u.attribute(UNLABELLED) else u.spk_id for u in utterances]
-    heard = [(s, u) for s, u in zip(speakers, utterances, strict=True) if s]
-    try:
-        groups = np.array(read_attributes([], heard).groups(column, speakers))
-    except UserError as error:
-        message = str(error).removeprefix("groups: ")
-        raise UserError(f"the key 'balance', of the training manifest: {message}") from None
+    groups = np.array(speaker_groups(utterances, column, "balance"))
     names, place, counts = np.unique(groups, return_inverse=True, return_counts=True)
     told = names != ""
     if told.sum() < 2:
@@ -64,3 +58,31 @@ def balance_weights(utterances: Sequence[Utterance], balance: Mapping[str, float
     weights = np.ones(len(names))
     weights[told] = wanted / wanted.sum() / share
     return weights[place]
+
+
+def speaker_groups(utterances: Sequence[Utterance], column: str, key: str) -> list[str]:
+    """The group of each utterance's speaker; empty where unknown, and of unlabelled ones.
+
+    Arguments
+    ---------
+    utterances : sequence of Utterance
+    column : str, or several joined by ``+``
+    key : str
+        The key of the YAML that asks, for messages.
+
+    Returns
+    -------
+    list of str
+
+    Raises
+    ------
+    UserError
+        For a column that is not in the manifest or that differs between a speaker's utterances.
+    """
+    speakers = ["" if u.attribute(UNLABELLED) else u.spk_id for u in utterances]
+    heard = [(s, u) for s, u in zip(speakers, utterances, strict=True) if s]
+    try:
+        return read_attributes([], heard).groups(column, speakers)
+    except UserError as error:
+        message = str(error).removeprefix("groups: ")
+        raise UserError(f"the key {key!r}, of the training manifest: {message}") from None

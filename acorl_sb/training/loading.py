@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from acorl_sb.training.dataset import Batch, SpeakerSampler, StepSampler, collate
+from acorl_sb.training.dataset import Batch, collate
 from acorl_sb.training.epochs import seed_step
+from acorl_sb.training.samplers import SpeakerSampler, StepSampler
 from acorl_sb.training.settings import Settings
 from acorl_sb.training.training_data import TrainingData
 from acorl_sb.utils.distributed import rank_and_world

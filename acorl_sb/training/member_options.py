@@ -32,6 +32,7 @@ Objective = built("!name: of an objective, or null", lambda v: v is None or call
 Schedule = built("!new: of a schedule that is called with optimizer and step", callable)
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Averaged = Annotated[int, Field(ge=2, le=1000)]
+PerClass = Annotated[int, Field(ge=2, le=1000)]
 Epochs = Annotated[int, Field(ge=1, le=1_000_000)]
 EpochSteps = Annotated[int, Field(ge=1, le=100_000_000)]
 # The names that the fusions of a run have in its table.
@@ -46,6 +47,8 @@ class OwnTraining(Options):
     balance: Balance | None = Field(ABSENT, description="of this member")
     augment: Augment = Field(ABSENT, description="of this member")
     view: View = Field(ABSENT, description="of this member")
+    objective_per_class: PerClass | None = Field(ABSENT, description="of this member")
+    objective_within: Text | None = Field(ABSENT, description="of this member")
     average_checkpoints: Averaged | None = Field(ABSENT, description="of this member")
     epochs: Epochs = Field(ABSENT, description="of this member")
     epoch_steps: EpochSteps = Field(ABSENT, description="of this member")

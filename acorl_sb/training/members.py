@@ -22,6 +22,7 @@ from acorl_sb.training.provenance import (
     refuse_changes,
 )
 from acorl_sb.training.settings import Settings, own_settings
+from acorl_sb.training.term_settings import TermSettings
 from acorl_sb.training.training_data import MemberKind, TrainingData
 from acorl_sb.utils.errors import UserError
 
@@ -71,6 +72,9 @@ def train_members(
     own = [own_settings(s, f"members[{i}]", settings) for i, s in enumerate(specs)]
     heard = [data.adapted(of_member) for of_member in own]
     check_classes(specs, heard)
+    for spec, of_member, of_data in zip(specs, own, heard, strict=True):
+        if spec.get("objective") is not None:
+            TermSettings().with_batches(of_data, of_member)
     ensemble = load_references(reference_specs, data.kind)
     errors: dict[str, float] = {}
     for reference in ensemble.members:

@@ -82,6 +82,8 @@ def train_member(
         ``folder`` that was started with other settings.
     """
     term = term or TermSettings()
+    if spec.get("objective") is not None:
+        term = term.with_batches(data, settings)
     started = time.time()
     before = None if start is None else read_record(start.folder, ("seconds",))
     if before is not None:  # what led to its weights counts

@@ -31,6 +31,9 @@ class Settings:
         Training items of a step, on each rank.
     per_class : int
         Items of every class in a batch, for objectives that look at pairs of a class.
+    objective_per_class : int or None
+        The objective gets batches of its own, ``batch_size`` items, with so many of every class;
+        None: it sees the task's batches.
     epochs, epoch_steps : int
         ``epochs`` times ``epoch_steps`` steps, with a development check after each epoch.
     optimizer, adversary_optimizer : callable(parameters) -> optimizer
@@ -69,6 +72,7 @@ class Settings:
     workers: int
     plain: dict[str, Any]
     per_class: int = 1
+    objective_per_class: int | None = None
     average_checkpoints: int | None = None
     train_logger: Callable[..., Any] | None = None
 

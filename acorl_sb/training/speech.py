@@ -22,7 +22,7 @@ from acorl_sb.encoders.member_folder import (
     save_member,
 )
 from acorl_sb.encoders.start import check_start, load_start
-from acorl_sb.training.balance import balance_weights
+from acorl_sb.training.balance import balance_weights, speaker_groups
 from acorl_sb.training.dataset import CropDataset
 from acorl_sb.training.settings import Settings
 from acorl_sb.training.train_options import TrainingKeys
@@ -49,6 +49,9 @@ class SpeechSettings(Settings):
         Launch the network's kernels together; see ``replay_network``. Nothing on a CPU.
     balance : mapping or None
         Column of the manifest -> strength; see ``acorl_sb.training.balance.balance_weights``.
+    objective_within : str or None
+        Column of the manifest, or several joined by ``+``: each of the objective's own batches is
+        of one of its groups.
     """
 
     keys: ClassVar[type[Options]] = TrainingKeys
@@ -58,6 +61,7 @@ class SpeechSettings(Settings):
     speeds: Sequence[float] = (1.0,)
     cuda_graphs: bool = False
     balance: Mapping[str, float] | None = None
+    objective_within: str | None = None
 
 
 class SpeakerMembers(MemberKind):
@@ -183,6 +187,16 @@ class TrainingSet(TrainingData):
         return embed_utterances(
             encoder, self.utterances, device=device, progress=title, shared=True
         )
+
+    def groups(self, column: str) -> list[str]:
+        """The group of each item; empty where unknown.
+
+        Raises ``UserError`` for a column that the manifest lacks or that is empty.
+        """
+        found = speaker_groups(self.utterances, column, "objective_within")
+        if not any(found):
+            raise UserError(f"the key 'objective_within': no training speaker has a {column}")
+        return found * len(self.speeds)
 
     def adapted(self, settings: SpeechSettings) -> TrainingSet:
         speeds, balance = list(settings.speeds), settings.balance

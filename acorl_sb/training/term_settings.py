@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from acorl_sb.encoders.ensemble import OutOfFoldReferences
-from acorl_sb.training.dataset import SpeakerSampler, StepBatches, StepSampler
+from acorl_sb.training.dataset import StepBatches
 from acorl_sb.training.masking import AttributionMask
+from acorl_sb.training.samplers import GroupSampler, SpeakerSampler, StepSampler
 from acorl_sb.training.settings import Settings
 from acorl_sb.training.training_data import TrainingData
 from acorl_sb.utils.distributed import rank_and_world
+from acorl_sb.utils.errors import UserError
 
 
 @dataclass
@@ -28,6 +30,8 @@ class TermSettings:
         Items of such a batch, on each rank.
     each : int
         Items of every class in such a batch; 1: drawn evenly over items.
+    groups : sequence of str, of each item of ``data``, or None
+        Such a batch is of one of these groups; see ``GroupSampler``.
     second_view : callable(inputs, relative lengths) -> the same, or None
         Such a batch is seen as it is and, below it, once more under this (``dataset.two_views``);
         None: once, augmented as the task's batch is.
@@ -39,6 +43,7 @@ class TermSettings:
     data: TrainingData | None = None
     batch_size: int = 48
     each: int = 1
+    groups: Sequence[str] | None = None
     second_view: Callable[..., Any] | None = None
     mask: AttributionMask | None = None
 
@@ -49,8 +54,31 @@ class TermSettings:
         rank, world = rank_and_world()
         seed += 500  # inputs that are not those of the task
         rest = (self.batch_size, settings.epoch_steps, seed, rank, world)
-        if self.each > 1:
+        if self.groups is not None:
+            sampler = GroupSampler(self.groups, self.data.labels, self.each, *rest)
+        elif self.each > 1:
             sampler = SpeakerSampler(self.data.labels, self.each, *rest)
         else:
             sampler = StepSampler(len(self.data.labels), *rest)
         return StepBatches(self.data.dataset(settings, seed), sampler)
+
+    def with_batches(self, data: TrainingData, settings: Settings) -> TermSettings:
+        """These, with the batches that the keys ``objective_per_class`` and ``…_within`` ask for.
+
+        Raises ``UserError`` for unlabelled items and for groups that the data do not know.
+        """
+        if settings.objective_per_class is None or self.data is not None:
+            return self
+        if min(data.labels) < 0:
+            raise UserError(
+                "the key 'objective_per_class' needs labels of all training examples; remove it "
+                "or the unlabelled ones (more_unlabelled)"
+            )
+        within = getattr(settings, "objective_within", None)
+        return replace(
+            self,
+            data=data,
+            batch_size=settings.batch_size,
+            each=settings.objective_per_class,
+            groups=None if within is None else data.groups(within),
+        )

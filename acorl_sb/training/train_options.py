@@ -17,6 +17,7 @@ from acorl_sb.training.member_options import (
     Epochs,
     EpochSteps,
     Lists,
+    PerClass,
     Schedule,
     Seed,
     Speeds,
@@ -45,6 +46,11 @@ class LearningKeys(Options):
     seed: Seed = Field(description="of initial weights, training examples and augmentation")
     batch_size: int = Field(ge=1, le=100_000, description="training examples of a step, each rank")
     per_class: int = Field(1, ge=1, le=1000, description="of every class (speaker) in a batch")
+    objective_per_class: PerClass | None = Field(
+        None,
+        description="the objective gets batches of its own, with so many crops of every speaker; "
+        "null: the task's batches",
+    )
     epochs: Epochs = Field(description="development checks, a checkpoint after each")
     epoch_steps: EpochSteps = Field(description="steps of an epoch")
     workers: int = Field(0, ge=0, le=1024, description="processes that load examples; 0: none")
@@ -71,6 +77,11 @@ class LearningKeys(Options):
             raise UserError(
                 f"the key 'per_class', {self.per_class}, must divide batch_size, {self.batch_size}"
             )
+        if self.batch_size % (self.objective_per_class or 1):
+            raise UserError(
+                f"the key 'objective_per_class', {self.objective_per_class}, must divide "
+                f"batch_size, {self.batch_size}"
+            )
         if self.average_checkpoints is not None and self.average_checkpoints > self.epochs:
             raise UserError(
                 f"the key 'average_checkpoints', {self.average_checkpoints}, is more than the "
@@ -86,6 +97,9 @@ class TrainingKeys(LearningKeys):
     balance: Balance | None = Field(
         None, description="{gender: 1}: its groups are drawn equally often; 0: as they are"
     )
+    objective_within: Text | None = Field(
+        None, description="a column: each of the objective's own batches is of one of its groups"
+    )
     cache_mb: float = Field(0.0, ge=0, description="decoded audio kept in memory, MB")
     cuda_graphs: bool = Field(
         False, description="on one GPU, replay the network as a CUDA graph; docs/training.md"
@@ -93,6 +107,8 @@ class TrainingKeys(LearningKeys):
 
     def check(self) -> None:
         LearningKeys.check(self)
+        if self.objective_within is not None and self.objective_per_class is None:
+            raise UserError("the key 'objective_within' needs objective_per_class, such as 4")
         if len(set(self.speeds)) < len(self.speeds):
             raise UserError(f"the key 'speeds' must list each speed once, not {self.speeds}")
         if list(self.speeds) != [1.0] and self.view == "utterance":

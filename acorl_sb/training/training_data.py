@@ -130,6 +130,10 @@ class TrainingData(abc.ABC):
         if it had never stopped.
         """
 
+    def groups(self, column: str) -> list[str]:
+        """The group of each item, such as the language of its speaker; empty where unknown."""
+        raise UserError("the key 'objective_within' does not apply to these data; remove it")
+
     @abc.abstractmethod
     def check(self, encoder: nn.Module, head: nn.Module | None) -> float | None:
         """Development figure of an encoder with its head; every rank calls it.

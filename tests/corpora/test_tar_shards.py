@@ -14,7 +14,8 @@ from acorl_sb.corpora import folder as folders_of_speakers
 from acorl_sb.corpora import prepare, read_manifest
 from acorl_sb.corpora import tar_shards as corpus
 from acorl_sb.data.audio import read_audio
-from acorl_sb.training.dataset import CropDataset, StepBatches, StepSampler
+from acorl_sb.training.dataset import CropDataset, StepBatches
+from acorl_sb.training.samplers import StepSampler
 from acorl_sb.utils.errors import UserError
 from tests import tiny
 

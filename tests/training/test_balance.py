@@ -10,9 +10,9 @@ import torch
 
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.training.balance import balance_weights
-from acorl_sb.training.dataset import StepSampler
 from acorl_sb.training.loading import make_loader
 from acorl_sb.training.members import train_members
+from acorl_sb.training.samplers import StepSampler
 from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
 from tests import tiny

@@ -9,7 +9,8 @@ import torch
 
 from acorl_sb.data.audio import read_audio
 from acorl_sb.data.manifest import Utterance
-from acorl_sb.training.dataset import CropDataset, StepSampler, collate
+from acorl_sb.training.dataset import CropDataset, collate
+from acorl_sb.training.samplers import StepSampler
 from tests import tiny
 
 

@@ -9,9 +9,10 @@ import speechbrain as sb
 import torch
 
 from acorl_sb.training.brain import SpeakerBrain
-from acorl_sb.training.dataset import SpeakerSampler, StepSampler, collate
+from acorl_sb.training.dataset import collate
 from acorl_sb.training.epochs import seed_step
 from acorl_sb.training.loading import AugmentedBatches, augments_early, make_loader
+from acorl_sb.training.samplers import SpeakerSampler, StepSampler
 from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
 from tests import tiny

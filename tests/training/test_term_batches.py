@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import pytest
 import ruamel.yaml
@@ -16,9 +17,11 @@ from acorl_sb.training import one_member
 from acorl_sb.training.batchnorm import fixed_batch_statistics
 from acorl_sb.training.dataset import StepBatches
 from acorl_sb.training.loading import make_loader
+from acorl_sb.training.members import train_members
 from acorl_sb.training.one_member import train_member
 from acorl_sb.training.speech import TrainingSet
 from acorl_sb.training.term_settings import TermSettings
+from acorl_sb.utils.errors import UserError
 from tests import tiny
 
 OBJECTIVE = """
@@ -48,7 +51,8 @@ def test_statistics_are_held_and_gradients_flow():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    utterances = tiny.hums(tmp_path_factory.mktemp("hums"), speakers=8)
+    hums = tiny.hums(tmp_path_factory.mktemp("hums"), speakers=8)
+    utterances = [replace(u, gender="fm"[int(u.spk_id[1:]) % 2]) for u in hums]
     return TrainingSet(utterances, lambda encoder: 0.1, [1.0, 0.9])
 
 
@@ -247,3 +251,59 @@ def test_a_mask_hides_from_the_member_and_not_from_the_references(data, tmp_path
     assert len(hidden) == 6 and len(asked) == 12
     for one, other in zip(hidden, asked[:6], strict=True):
         assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+
+
+PAIRS = """
+objective: !name:acorl_sb.complementarity.FusedDPrime {}
+"""
+
+
+def test_the_keys_give_the_objective_batches_of_its_own(data, tmp_path, monkeypatch):
+    """As the same settings given by hand do, and pairs of one group alone are in each."""
+    seen = []
+    brain = one_member.ComplementaryBrain
+    original = brain.embed_references
+
+    def noting(self, inputs, features, batch):
+        seen.append(batch.labels.tolist())
+        return original(self, inputs, features, batch)
+
+    monkeypatch.setattr(brain, "embed_references", noting)
+    keys = {"objective_per_class": 5, "objective_within": "gender"}
+    by_key = train(data, tmp_path / "key", None, PAIRS, **keys)
+    gender = [u.gender for u in data.utterances] * 2
+    groups = dict(zip(data.labels, gender, strict=True))
+    assert len(seen) == 6 and set(groups.values()) == {"f", "m"}
+    for labels in seen:
+        assert len({groups[label] for label in labels}) == 1
+        assert sorted(labels.count(label) for label in set(labels)) == [5, 5]
+    given = TermSettings(data=data, batch_size=10, each=5, groups=gender)
+    by_hand = train(data, tmp_path / "hand", given, PAIRS)
+    assert all(torch.equal(by_key[k], v) for k, v in by_hand.items())
+    without = train(data, tmp_path / "without", None, PAIRS, objective_per_class=5)
+    assert not all(torch.equal(by_key[k], v) for k, v in without.items())
+
+
+@pytest.mark.parametrize(
+    ("keys", "named"),
+    [
+        ({"objective_per_class": 3}, "objective_per_class"),  # of 10
+        ({"objective_within": "gender"}, "objective_per_class"),
+    ],
+)
+def test_keys_that_do_not_go_together(keys, named):
+    with pytest.raises(UserError, match=named):
+        tiny.settings(batch_size=10, **keys)
+
+
+@pytest.mark.parametrize("column", ["nothing", "age"])
+def test_groups_that_nobody_has_are_refused_before_any_training(data, tmp_path, column):
+    tree = ruamel.yaml.YAML().load(PAIRS)
+    specs = [{"name": "a", "encoder": tiny.encoder_tree(), "objective": None}]
+    specs.append({"name": "b", "encoder": tiny.encoder_tree(), **tree})
+    settings = tiny.settings(
+        batch_size=10, speeds=data.speeds, objective_per_class=5, objective_within=column
+    )
+    with pytest.raises(UserError, match=column):
+        train_members(*(specs, [], data, settings, tiny.CPU, torch.device("cpu"), tmp_path / "run"))
+    assert not (tmp_path / "run").exists()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acorl_sb.training.dataset import CropDataset, SpeakerSampler, StepBatches, StepSampler, collate
+from acorl_sb.training.dataset import CropDataset, StepBatches, collate
+from acorl_sb.training.samplers import GroupSampler, SpeakerSampler, StepSampler
 from tests import tiny
 
 LABELS = [0, 0, 0, 1, 1, 2, 3, 3, 3, 3]
@@ -51,3 +52,35 @@ def test_step_batches_are_what_a_loader_gives(tmp_path):
     for step in (3, 1, 2):
         for a, b in zip(loaded[step - 1], batches(step), strict=True):
             assert torch.equal(a, b)
+
+
+GROUPS = ["x", "x", "x", "y", "y", "y", "x", "x", "", "x"]  # of the items of LABELS
+
+
+def test_each_batch_is_of_one_group():
+    sampler = GroupSampler(GROUPS, LABELS, 2, 4, 60, 1)
+    seen = {"x": 0, "y": 0}
+    for batch in sampler:
+        items = [item for _, item in batch]
+        (group,) = {GROUPS[item] for item in items}
+        seen[group] += 1
+        for first, second in zip(items[::2], items[1::2], strict=True):
+            assert LABELS[first] == LABELS[second]
+            assert (first == second) == (GROUPS.count(group) == 3 and LABELS[first] == 2)
+        assert len({LABELS[item] for item in items}) == 2
+    # Six items of nine are in x: 40 batches of 60 on average, 3.7 standard deviation.
+    assert 25 <= seen["x"] <= 55 and seen["x"] + seen["y"] == 60
+
+
+def test_groups_with_few_speakers_repeat_them():
+    for batch in GroupSampler(["x"] * 3, [0, 0, 1], 2, 8, 5, 1):
+        labels = [(0, 0, 1)[item] for _, item in batch]
+        assert labels.count(0) == labels.count(1) == 4
+
+
+def test_groups_follow_from_the_step_and_ranks_draw_apart():
+    whole, late, other = (GroupSampler(GROUPS, LABELS, 2, 4, 9, 1, rank, 2) for rank in (0, 0, 1))
+    assert list(late)[4:] == [whole.indices(step) for step in range(4, 9)]
+    draws = [draw for batch in [*whole, *other] for draw, _ in batch]
+    assert len(set(draws)) == len(draws)
+    assert [[i for _, i in batch] for batch in whole] != [[i for _, i in batch] for batch in other]

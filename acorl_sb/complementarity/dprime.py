@@ -1,0 +1,80 @@
+"""Trial space: d' of the fused score of the batch's target and non-target pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional as F
+
+from acorl_sb.complementarity.objective import Objective, Term
+from acorl_sb.complementarity.schedules import Ramp
+
+LEAST = 0.05  # d' below which nothing is learned from a batch
+
+
+class FusedDPrime(Objective):
+    """L = L_task - 2 c log d' of the fused scores of the batch, docs/method.md (14).
+
+    The fused score of a pair is the sum of all members' cosines, each in units of its standard
+    deviation over the batch's non-target pairs. Its d' grows where the new member separates pairs
+    better, and where it errs on other pairs than the references do, each for what it is worth to
+    the fusion: with equal weights d' = (d'_A + d'_B) / sqrt(2 (1 + rho)). The same loss of a single
+    embedding is D-loss (Silva et al., arXiv 2109.05524), the control ``OwnDPrime``.
+
+    It needs batches with several items of a class, best of one domain each (corpus, language): the
+    key ``objective_batches``. c is by default a ``Ramp`` to 5.
+    """
+
+    uses_references = True
+    default_schedule = Ramp(5.0)
+
+    def forward(self, z, references, labels, progress):
+        weight = self.schedule(progress)
+        d = fused_d_prime([z, *references], labels)
+        loss = -2 * weight * torch.log(d.clamp(min=LEAST))
+        return Term(loss, logs={"d_prime": d.detach(), "weight": weight})
+
+
+class OwnDPrime(FusedDPrime):
+    """``FusedDPrime`` without the references' scores: what its loss is worth by itself.
+
+    The control that shows what of a gain is due to references, and what to a loss on pairs.
+    """
+
+    uses_references = False
+
+    def forward(self, z, references, labels, progress):
+        return super().forward(z, [], labels, progress)
+
+
+def fused_d_prime(embeddings: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    """d' of the summed scores of all pairs of a batch.
+
+    Arguments
+    ---------
+    embeddings : sequence of (B, D_k)
+        Of the same items. The standard deviations that scores are divided by carry no gradient.
+    labels : (B,) int64
+        A pair is target when its labels are equal.
+
+    Returns
+    -------
+    scalar tensor, 0 where the batch has not pairs of both kinds
+    """
+    first, second = torch.triu_indices(len(labels), len(labels), offset=1, device=labels.device)
+    target = labels[first] == labels[second]
+    if not target.any() or target.all():
+        return embeddings[0].sum() * 0.0
+    fused = torch.zeros((), device=labels.device)
+    for z in embeddings:
+        z = F.normalize(z, dim=-1)
+        # Not z[first]: its gradient is added up by several threads in any order.
+        score = torch.mul(z.index_select(0, first), z.index_select(0, second)).sum(-1)  # (P,)
+        fused = fused + score / _std(score[~target].detach())
+    same, other = fused[target], fused[~target]
+    return (same.mean() - other.mean()) / ((_std(same) ** 2 + _std(other) ** 2) / 2).sqrt()
+
+
+def _std(scores: torch.Tensor) -> torch.Tensor:
+    return scores.var(correction=0).clamp(min=1e-8).sqrt()
