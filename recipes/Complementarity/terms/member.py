@@ -110,8 +110,9 @@ def train(tree, folder: Path, seed: int, name: str, device: torch.device) -> Non
             term.mask = mask(folder / f"seed{seed}" / spec["references"][0], heard, spec["mask"])
     if not fold and spec.get("objective"):
         member["objective"] = objective(tree, spec)
-        term.data, size, term.each = own_batches(heard, spec)
-        term.batch_size = size
+        term.data, term.batch_size, term.each = own_batches(heard, spec)
+        if spec.get("own", {}).get("one_corpus"):
+            term.groups = [corpus_of(u) for u in heard.utterances] * len(term.data.speeds)
         if spec.get("own", {}).get("views"):
             term.second_view = noise_and_rooms(data, 1)
         if spec.get("honest"):
@@ -153,10 +154,14 @@ def objective(tree, spec):
 def own_batches(heard: TrainingSet, spec):
     """The term's own training set (None: the task's batch), batch size, crops of a speaker."""
     if "own" not in spec:
-        return None, heard, 1
+        return None, 0, 1
     own = spec["own"]
     data = TrainingSet(heard.utterances, heard.dev_error, own["speeds"])
     return data, own["size"], own["each"]
+
+
+def corpus_of(utterance) -> str:
+    return utterance.spk_id.partition("-")[0]  # as ``sets.prepare`` names speakers
 
 
 def mask(reference: Path, heard: TrainingSet, spec) -> AttributionMask:
