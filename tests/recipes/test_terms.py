@@ -87,6 +87,21 @@ def test_each_member_is_trained_once_and_after_what_it_needs(tree):
     assert made["1", "on_mask", "train"] == {("1", name, "train") for name in ("first", "long_2")}
 
 
+def test_a_terms_own_batches_are_of_one_corpus_where_it_says_so(tree, tmp_path):
+    utterances = [
+        replace(u, spk_id=f"{'ab'[i % 2]}-{u.spk_id}") for i, u in enumerate(tiny.hums(tmp_path))
+    ]
+    heard = TrainingSet(utterances, lambda encoder: 0.1)
+    own = tree["members"]["on_fused_dprime"]["own"]
+    term = member.own_batches(heard, {**own, "speeds": [1.0, 0.9]}, tmp_path)
+    assert (term.batch_size, term.each) == (own["size"], own["each"]) == (48, 4)
+    assert term.groups == [u.spk_id[0] for u in utterances] * 2 and set(term.groups) == {"a", "b"}
+    assert len(term.data.labels) == len(term.groups)
+    across = tree["members"]["on_own_dprime_across"]["own"]
+    assert member.own_batches(heard, across, tmp_path).groups is None
+    assert {**across, "one_corpus": True} == own
+
+
 def test_a_mask_has_the_references_class_vectors_in_the_order_of_the_classes(tmp_path):
     utterances = tiny.hums(tmp_path / "audio", speakers=2, each=1)
     made = [TrainingSet(utterances, lambda encoder: 0.1, speeds) for speeds in ([1, 0.9], [0.9, 1])]

@@ -106,15 +106,12 @@ def train(tree, folder: Path, seed: int, name: str, device: torch.device) -> Non
     if not fold:
         for other in spec.get("references", []):
             references.add(other, load_member(folder / f"seed{seed}" / other))
+        if "own" in spec:
+            term = own_batches(heard, spec["own"], data)
         if "mask" in spec:
             term.mask = mask(folder / f"seed{seed}" / spec["references"][0], heard, spec["mask"])
     if not fold and spec.get("objective"):
         member["objective"] = objective(tree, spec)
-        term.data, term.batch_size, term.each = own_batches(heard, spec)
-        if spec.get("own", {}).get("one_corpus"):
-            term.groups = [corpus_of(u) for u in heard.utterances] * len(term.data.speeds)
-        if spec.get("own", {}).get("views"):
-            term.second_view = noise_and_rooms(data, 1)
         if spec.get("honest"):
             repeats = len((term.data or heard).speeds)
             term.copies = OutOfFoldReferences(
@@ -151,17 +148,16 @@ def objective(tree, spec):
     return bounded
 
 
-def own_batches(heard: TrainingSet, spec):
-    """The term's own training set (None: the task's batch), batch size, crops of a speaker."""
-    if "own" not in spec:
-        return None, 0, 1
-    own = spec["own"]
-    data = TrainingSet(heard.utterances, heard.dev_error, own["speeds"])
-    return data, own["size"], own["each"]
-
-
-def corpus_of(utterance) -> str:
-    return utterance.spk_id.partition("-")[0]  # as ``sets.prepare`` names speakers
+def own_batches(heard: TrainingSet, own, data: Path) -> TermSettings:
+    """Settings of a term with batches of its own, as a member's key ``own`` says."""
+    of_term = TrainingSet(heard.utterances, heard.dev_error, own["speeds"])
+    term = TermSettings(data=of_term, batch_size=own["size"], each=own["each"])
+    if own.get("one_corpus"):  # ``sets.prepare`` puts it before a speaker's name
+        corpora = [u.spk_id.partition("-")[0] for u in heard.utterances]
+        term.groups = corpora * len(own["speeds"])
+    if own.get("views"):
+        term.second_view = noise_and_rooms(data, 1)
+    return term
 
 
 def mask(reference: Path, heard: TrainingSet, spec) -> AttributionMask:
