@@ -93,13 +93,18 @@ def test_a_terms_own_batches_are_of_one_corpus_where_it_says_so(tree, tmp_path):
     ]
     heard = TrainingSet(utterances, lambda encoder: 0.1)
     own = tree["members"]["on_fused_dprime"]["own"]
-    term = member.own_batches(heard, {**own, "speeds": [1.0, 0.9]}, tmp_path)
+    folds = {u.spk_id: int(u.spk_id[-1]) % 2 for u in utterances}
+    term = member.own_batches(heard, {**own, "speeds": [1.0, 0.9]}, tmp_path, folds)
     assert (term.batch_size, term.each) == (own["size"], own["each"]) == (48, 4)
     assert term.groups == [u.spk_id[0] for u in utterances] * 2 and set(term.groups) == {"a", "b"}
     assert len(term.data.labels) == len(term.groups)
     across = tree["members"]["on_own_dprime_across"]["own"]
-    assert member.own_batches(heard, across, tmp_path).groups is None
+    assert member.own_batches(heard, across, tmp_path, folds).groups is None
     assert {**across, "one_corpus": True} == own
+    honest = tree["members"]["on_fused_dprime_oof"]["own"]
+    groups = member.own_batches(heard, honest, tmp_path, folds).groups
+    assert groups == [f"{u.spk_id[0]} {folds[u.spk_id]}" for u in utterances]
+    assert len(set(groups)) == 4
 
 
 def test_a_mask_has_the_references_class_vectors_in_the_order_of_the_classes(tmp_path):

@@ -107,7 +107,7 @@ def train(tree, folder: Path, seed: int, name: str, device: torch.device) -> Non
         for other in spec.get("references", []):
             references.add(other, load_member(folder / f"seed{seed}" / other))
         if "own" in spec:
-            term = own_batches(heard, spec["own"], data)
+            term = own_batches(heard, spec["own"], data, fold_of)
         if "mask" in spec:
             term.mask = mask(folder / f"seed{seed}" / spec["references"][0], heard, spec["mask"])
     if not fold and spec.get("objective"):
@@ -148,13 +148,17 @@ def objective(tree, spec):
     return bounded
 
 
-def own_batches(heard: TrainingSet, own, data: Path) -> TermSettings:
+def own_batches(heard: TrainingSet, own, data: Path, fold_of: dict[str, int]) -> TermSettings:
     """Settings of a term with batches of its own, as a member's key ``own`` says."""
     of_term = TrainingSet(heard.utterances, heard.dev_error, own["speeds"])
     term = TermSettings(data=of_term, batch_size=own["size"], each=own["each"])
     if own.get("one_corpus"):  # ``sets.prepare`` puts it before a speaker's name
-        corpora = [u.spk_id.partition("-")[0] for u in heard.utterances]
-        term.groups = corpora * len(own["speeds"])
+        groups = [u.spk_id.partition("-")[0] for u in heard.utterances]
+        if own.get("one_fold"):
+            groups = [
+                f"{g} {fold_of[u.spk_id]}" for g, u in zip(groups, heard.utterances, strict=True)
+            ]
+        term.groups = groups * len(own["speeds"])
     if own.get("views"):
         term.second_view = noise_and_rooms(data, 1)
     return term
