@@ -23,7 +23,7 @@ class FusedDPrime(Objective):
     embedding is D-loss (Silva et al., arXiv 2109.05524), the control ``OwnDPrime``.
 
     It needs batches with several items of a class, best of one domain each (corpus, language): the
-    key ``objective_batches``. c is by default a ``Ramp`` to 5.
+    keys ``objective_per_class`` and ``objective_within``. c is by default a ``Ramp`` to 5.
     """
 
     uses_references = True
