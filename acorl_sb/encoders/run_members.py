@@ -18,7 +18,7 @@ def ensemble_of(run: Path) -> list[str] | None:
     Returns
     -------
     list of str or None
-        As ``results.json`` says, else as ``hyperparams.yaml`` says; None where there is neither.
+        As ``results.json`` says, else as ``hyperparams.yaml`` says; None where neither names any.
 
     Raises
     ------
@@ -28,15 +28,15 @@ def ensemble_of(run: Path) -> list[str] | None:
     results, yaml = run / "results.json", run / "hyperparams.yaml"
     if results.is_file():
         try:
-            systems = read_json(results, "result of a finished run").get("systems")
-            if systems is not None:  # a run with its figures left out has none
-                return [row["name"] for row in systems if row["kind"] == "member"]
+            systems = read_json(results, "result of a finished run").get("systems") or []
+            if named := [row["name"] for row in systems if row["kind"] == "member"]:
+                return named
         except (KeyError, TypeError):
             raise UserError(f"{results}: not the results of train.py; run it again") from None
     listed = read_yaml(yaml).get("members") if yaml.is_file() else None
     if not isinstance(listed, list):
         return None
-    return standing([spec for spec in listed if isinstance(spec, dict) and "name" in spec])
+    return standing([spec for spec in listed if isinstance(spec, dict) and "name" in spec]) or None
 
 
 def trained_members(run: Path) -> list[str]:

@@ -49,8 +49,9 @@ def test_results_say_what_a_finished_run_is_of(run):
     (run / "results.json").write_text(results("mine", "b", "a"))
     assert ensemble_of(run) == ["mine", "b", "a"]
     assert trained_members(run) == ["b", "a"]
-    (run / "results.json").write_text('{"score_seconds": 2.0}')  # a run without its figures
-    assert ensemble_of(run) == ["a2", "b2"]
+    for text in ('{"score_seconds": 2.0}', '{"systems": []}'):  # a run without its figures
+        (run / "results.json").write_text(text)
+        assert ensemble_of(run) == ["a2", "b2"]
 
 
 @pytest.mark.parametrize("text", ['{"systems": 3}', '{"systems": [{"kind": "member"}]}', "[]", "x"])
@@ -63,4 +64,4 @@ def test_other_results_are_refused(run, text):
 @pytest.mark.parametrize("text", ["{}", "members: 3\n", "members: [3, {objective: null}]\n"])
 def test_a_yaml_without_names_says_nothing(run, text):
     (run / "hyperparams.yaml").write_text(text)
-    assert not ensemble_of(run)
+    assert ensemble_of(run) is None and trained_members(run) == [*FOLDERS]

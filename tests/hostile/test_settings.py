@@ -72,6 +72,8 @@ TRAIN = cases(
         "train_logger": ["x", "3"],
         "average_checkpoints": ["x", "1", "2.5", "9"],
         "per_class": ["x", "0", "2.5", "7"],
+        "objective_per_class": ["x", "1", "2.5", "7"],
+        "objective_within": ["3", "[]", "{}", "gender"],
         "balance": ["x", "[]", "{}", "{age: 2}", "{age: x}", "{age: 1, gender: 1}"],
         "trials": NO_TEXT,
         "dev_trials": NO_TEXT,
