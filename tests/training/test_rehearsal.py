@@ -145,14 +145,14 @@ def test_unaugmented_crops_need_an_augmentation_that_leaves_some(augment, fits):
 
 def test_a_members_own_epochs_are_accumulated_in_full():
     run_opts = RunOptions(grad_accumulation_factor=2, overridden_args={"grad_accumulation_factor"})
-    members = lists()
-    settings = tiny.settings(epoch_steps=4)
+    members, constant = lists(), {"lr_schedule": lambda optimizer, step: None}
+    settings = tiny.settings(epoch_steps=4, **constant)
     rehearse(members, [], settings, run_opts, TrainingSet.kind)
     members[1]["training"] = {"epoch_steps": 3}
     with pytest.raises(UserError, match=r"^members\[1\]"):
         rehearse(members, [], settings, run_opts, TrainingSet.kind)
     every = [{**m, "training": {"epoch_steps": 4}} for m in members]
-    rehearse(every, [], tiny.settings(epoch_steps=3), run_opts, TrainingSet.kind)
+    rehearse(every, [], tiny.settings(epoch_steps=3, **constant), run_opts, TrainingSet.kind)
 
 
 def test_references_are_looked_at_and_complemented():
