@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch.nn import functional as F
 
 from acorl_sb.complementarity.objective import Objective, Term
 from acorl_sb.complementarity.schedules import Ramp
+from acorl_sb.complementarity.similarity import pair_cosines
 
 LEAST = 0.05  # d' below which nothing is learned from a batch
 
@@ -68,9 +68,7 @@ def fused_d_prime(embeddings: Sequence[torch.Tensor], labels: torch.Tensor) -> t
         return embeddings[0].sum() * 0.0
     fused = torch.zeros((), device=labels.device)
     for z in embeddings:
-        z = F.normalize(z, dim=-1)
-        # Not z[first]: its gradient is added up by several threads in any order.
-        score = torch.mul(z.index_select(0, first), z.index_select(0, second)).sum(-1)  # (P,)
+        score = pair_cosines(z, first, second)  # (P,)
         fused = fused + score / _std(score[~target].detach())
     same, other = fused[target], fused[~target]
     return (same.mean() - other.mean()) / ((_std(same) ** 2 + _std(other) ** 2) / 2).sqrt()

@@ -48,15 +48,17 @@ def nontarget_correlation(x: torch.Tensor, y: torch.Tensor, labels: torch.Tensor
     first, second = first[apart], second[apart]  # (P,)
     if len(first) < 3:
         return x.new_zeros(())
-    scores = []
-    for embedding in (x, y):
-        embedding = F.normalize(embedding, dim=-1)
-        # Not embedding[first]: its gradient is added up by several threads in any order, and
-        # training would end elsewhere each time.
-        sides = (embedding.index_select(0, side) for side in (first, second))  # (P, D) each
-        score = torch.mul(*sides).sum(-1)  # (P,)
-        scores.append(score - score.mean())
+    scores = [pair_cosines(embedding, first, second) for embedding in (x, y)]
+    scores = [score - score.mean() for score in scores]
     return F.cosine_similarity(scores[0], scores[1], dim=0)
+
+
+def pair_cosines(z: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Cosines (P,) of the rows ``first`` (P,) and ``second`` (P,) of embeddings z (B, D)."""
+    z = F.normalize(z, dim=-1)
+    # Not z[first]: its gradient is added up by several threads in any order, and training would
+    # end elsewhere each time.
+    return torch.mul(z.index_select(0, first), z.index_select(0, second)).sum(-1)
 
 
 class _Penalty(Objective):

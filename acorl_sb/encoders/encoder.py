@@ -161,6 +161,7 @@ def check_same_encoder(a: nn.Module, b: nn.Module) -> None:
         raise ValueError("its front end is another one")
 
 
+@torch.no_grad()
 def same_features(a: nn.Module, b: nn.Module) -> bool:
     """Whether two encoders see a wave through the same features, so that one can lend them.
 

@@ -71,7 +71,7 @@ def train_members(
     # All at once, so that a mistake in the last one costs no training of the others.
     own = [own_settings(s, f"members[{i}]", settings) for i, s in enumerate(specs)]
     heard = [data.adapted(of_member) for of_member in own]
-    check_classes(specs, heard)
+    check_speeds(specs, own)
     for spec, of_member, of_data in zip(specs, own, heard, strict=True):
         if spec.get("objective") is not None:
             TermSettings().with_batches(of_data, of_member)
@@ -111,27 +111,15 @@ def train_members(
     return ensemble
 
 
-def check_classes(specs: Sequence[Any], heard: Sequence[TrainingData]) -> None:
-    """UserError for a member that is trained on other classes than the one that it goes on from."""
-    index_of = {spec["name"]: index for index, spec in enumerate(specs)}
-    for index in range(len(specs)):
-        old = goes_on_from(specs, index)
-        if old is not None and not set(heard[index].classes) <= set(heard[index_of[old]].classes):
-            raise UserError(
-                f"members[{index}]: {old!r}, which it goes on from, is not trained on its classes; "
-                "give both the same speeds"
-            )
-
-
 def check_speeds(specs: Sequence[Any], own: Sequence[Settings]) -> None:
-    """UserError, before there are data, for a member at speeds that are new to its start."""
+    """UserError for a member at speeds, so of classes, that are new to the one it goes on from."""
     of = {spec["name"]: set(getattr(s, "speeds", ())) for spec, s in zip(specs, own, strict=True)}
     for index, spec in enumerate(specs):
         old = goes_on_from(specs, index)
         if old is not None and not of[spec["name"]] <= of[old]:
             raise UserError(
-                f"members[{index}]: its speeds {sorted(of[spec['name']])} are not all among those "
-                f"of {old!r}, {sorted(of[old])}, which it goes on from; give both the same"
+                f"members[{index}]: {old!r}, which it goes on from, has the speeds "
+                f"{sorted(of[old])}, it has {sorted(of[spec['name']])}; give both the same speeds"
             )
 
 
