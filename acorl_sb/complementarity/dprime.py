@@ -31,21 +31,29 @@ class FusedDPrime(Objective):
 
     def forward(self, z, references, labels, progress):
         weight = self.schedule(progress)
-        d = fused_d_prime([z, *references], labels)
-        loss = -2 * weight * torch.log(d.clamp(min=LEAST))
-        return Term(loss, logs={"d_prime": d.detach(), "weight": weight})
+        loss, d = d_prime_loss([z, *references], labels, weight)
+        return Term(loss, logs={"d_prime": d, "weight": weight})
 
 
 class OwnDPrime(FusedDPrime):
     """``FusedDPrime`` without the references' scores: what its loss is worth by itself.
 
-    The control that shows what of a gain is due to references, and what to a loss on pairs.
+    The control that shows what of a gain is due to references, and what to a loss on pairs. As
+    part of a member's task, beside an objective: ``acorl_sb.training.pair_loss.DLoss``.
     """
 
     uses_references = False
 
     def forward(self, z, references, labels, progress):
         return super().forward(z, [], labels, progress)
+
+
+def d_prime_loss(
+    embeddings: Sequence[torch.Tensor], labels: torch.Tensor, weight: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """-2 ``weight`` log d' of ``fused_d_prime``, a scalar, and that d', detached."""
+    d = fused_d_prime(embeddings, labels)
+    return -2 * weight * torch.log(d.clamp(min=LEAST)), d.detach()
 
 
 def fused_d_prime(embeddings: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:

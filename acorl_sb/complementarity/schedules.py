@@ -23,8 +23,8 @@ class WeightSchedule:
     """
 
     def __init__(self, weight: float = 1.0):
-        if not weight >= 0:
-            raise ValueError(f"a schedule needs a weight >= 0, not {weight}")
+        if not (isinstance(weight, (int, float)) and weight >= 0):
+            raise ValueError(f"a schedule needs a weight >= 0, not {weight!r}")
         self.weight = weight
 
     def __call__(self, progress: float) -> float:

@@ -31,7 +31,8 @@ class SpeakerBrain(EpochBrain):
 
     ``modules`` holds ``encoder`` (inputs -> (B, D)) and ``head`` (embeddings, labels -> scalar
     loss); ``hparams`` is described in ``EpochBrain``, and may give ``mask``, an
-    ``AttributionMask``, and ``unlabelled``, whether there are items of the label -1.
+    ``AttributionMask``, ``unlabelled``, whether there are items of the label -1, and ``pair_loss``,
+    a ``DLoss``, with ``pair_batches``, step -> its ``Batch``.
     """
 
     def compute_forward(self, batch: Batch, stage: sb.Stage):
@@ -79,7 +80,20 @@ class SpeakerBrain(EpochBrain):
             z, labels = z[labels >= 0], labels[labels >= 0]
         task_loss = self.modules.head(z, labels) if len(z) else predictions[0].sum() * 0  # (1)
         self.told = {"task_loss": task_loss}
+        pair_loss = getattr(self.hparams, "pair_loss", None)
+        if pair_loss is not None and stage == sb.Stage.TRAIN:
+            pairs = self.hparams.pair_batches(self.global_step)
+            # Augmented where they are made, on the CPU, as the loader does beside a GPU.
+            pairs = pairs._replace(inputs=self.augmented(pairs.inputs)).to(self.device)
+            loss, d_prime = pair_loss(self.embed_apart(pairs)[0], pairs.labels, self.progress)
+            self.told |= {"pair_loss": loss, "pair_d_prime": d_prime}
+            task_loss = task_loss + loss  # (15)
         return task_loss
+
+    def embed_apart(self, batch: Batch):
+        """``embed`` of a batch beside the task's; batch norms keep their statistics."""
+        with fixed_batch_statistics(self.modules["encoder"]):
+            return self.embed(batch.inputs)
 
 
 class ComplementaryBrain(SpeakerBrain):
@@ -145,8 +159,7 @@ class ComplementaryBrain(SpeakerBrain):
             elif not plain:
                 batch = batch._replace(inputs=self.augmented(batch.inputs))
             batch = batch.to(self.device)
-            with fixed_batch_statistics(self.modules["encoder"]):
-                predictions = self.embed(batch.inputs)
+            predictions = self.embed_apart(batch)
         z, inputs, seen = predictions  # z: (B, D)
         if self.view == "clean":
             inputs, seen = clean.to(self.device), None

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from acorl_sb.training.dataset import Batch, collate
+from acorl_sb.training.dataset import Batch, StepBatches, collate
 from acorl_sb.training.epochs import seed_step
-from acorl_sb.training.samplers import SpeakerSampler, StepSampler
+from acorl_sb.training.samplers import GroupSampler, SpeakerSampler, StepSampler
 from acorl_sb.training.settings import Settings
 from acorl_sb.training.training_data import TrainingData
 from acorl_sb.utils.distributed import rank_and_world
@@ -83,11 +83,7 @@ def make_loader(
     rank, world = rank_and_world()
     rest = (settings.batch_size, settings.epoch_steps, seed, rank, world)
     if settings.per_class > 1:
-        if min(data.labels) < 0:
-            raise UserError(
-                "the key 'per_class' needs labels of all training examples; remove it or the "
-                "unlabelled ones (more_unlabelled)"
-            )
+        check_labelled(data, "per_class")
         sampler = SpeakerSampler(data.labels, settings.per_class, *rest, data.weights)
     else:
         sampler = StepSampler(len(data.labels), *rest, data.weights)
@@ -103,6 +99,65 @@ def make_loader(
         pin_memory=torch.cuda.is_available(),
         persistent_workers=settings.workers > 0,  # what they have decoded is kept over epochs
     )
+
+
+def own_batches(
+    data: TrainingData,
+    settings: Settings,
+    seed: int,
+    batch_size: int,
+    each: int,
+    groups: Sequence[str] | None = None,
+) -> StepBatches:
+    """This rank's batches beside those of the task: other inputs than these, made when asked for.
+
+    Arguments
+    ---------
+    data : TrainingData
+    settings : Settings
+    seed : int
+        Of the member.
+    batch_size : int
+    each : int
+        Items of every class in a batch; 1: drawn evenly over items.
+    groups : sequence of str, of each item of ``data``, or None
+        A batch is of one of these groups; see ``GroupSampler``.
+
+    Returns
+    -------
+    StepBatches
+    """
+    seed += 500  # inputs that are not those of the task
+    rest = (batch_size, settings.epoch_steps, seed, *rank_and_world())
+    if groups is not None:
+        sampler = GroupSampler(groups, data.labels, each, *rest)
+    elif each > 1:
+        sampler = SpeakerSampler(data.labels, each, *rest)
+    else:
+        sampler = StepSampler(len(data.labels), *rest)
+    return StepBatches(data.dataset(settings, seed), sampler)
+
+
+def pair_batches(data: TrainingData, settings: Settings, seed: int) -> StepBatches | None:
+    """The batches of the key ``pair_loss``; None without it.
+
+    Raises ``UserError`` for unlabelled items and for groups that the data do not know.
+    """
+    loss = settings.pair_loss
+    if loss is None:
+        return None
+    check_labelled(data, "pair_loss")
+    groups = None if loss.within is None else data.groups(loss.within, "pair_loss")
+    return own_batches(data, settings, seed, settings.batch_size, loss.per_class, groups)
+
+
+def check_labelled(data: TrainingData, key: str) -> None:
+    """UserError for unlabelled items where a key needs batches of several items of a class."""
+    if min(data.labels) < 0:
+        raise UserError(
+            f"the key {key!r} needs labels of all training examples; remove it or the unlabelled "
+            "ones (more_unlabelled)"
+        )
 
 
 def as_it_is(batch: Batch) -> Batch:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 from torch import nn
 
+from acorl_sb.training.pair_loss import DLoss
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import untagged
 from acorl_sb.utils.option_kinds import ABSENT
@@ -30,6 +31,7 @@ Balance = Annotated[
 Augment = built("!new: of a module, or null", lambda v: v is None or isinstance(v, nn.Module))
 Objective = built("!name: of an objective, or null", lambda v: v is None or callable(v))
 Schedule = built("!new: of a schedule that is called with optimizer and step", callable)
+PairLoss = built("!new: of a DLoss, or null", lambda v: v is None or isinstance(v, DLoss))
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 Averaged = Annotated[int, Field(ge=2, le=1000)]
 PerClass = Annotated[int, Field(ge=2, le=1000)]
@@ -49,6 +51,7 @@ class OwnTraining(Options):
     view: View = Field(ABSENT, description="of this member")
     objective_per_class: PerClass | None = Field(ABSENT, description="of this member")
     objective_within: Text | None = Field(ABSENT, description="of this member")
+    pair_loss: PairLoss = Field(ABSENT, description="of this member")
     average_checkpoints: Averaged | None = Field(ABSENT, description="of this member")
     epochs: Epochs = Field(ABSENT, description="of this member")
     epoch_steps: EpochSteps = Field(ABSENT, description="of this member")

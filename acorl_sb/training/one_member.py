@@ -23,7 +23,7 @@ from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFold
 from acorl_sb.encoders.member_folder import read_record
 from acorl_sb.training.brain import ComplementaryBrain, SpeakerBrain
 from acorl_sb.training.graphs import replay_network
-from acorl_sb.training.loading import augments_early, make_loader
+from acorl_sb.training.loading import augments_early, make_loader, pair_batches
 from acorl_sb.training.provenance import (
     Start,
     member_settings,
@@ -113,6 +113,8 @@ def train_member(
         "unlabelled": unlabelled,
         "augmented": early,
         "mask": None if term.mask is None else term.mask.to(device),
+        "pair_loss": settings.pair_loss,
+        "pair_batches": pair_batches(data, settings, seed),
         "dev_figure": data.dev_figure,
         "dev_error": lambda trained: data.check(trained, head),
         "sampler": loader.batch_sampler,

@@ -82,6 +82,9 @@ def _step(
         loss = _finite(head(z, labels), "its loss")
         kind.check_head(head)
     learning, adversary = [*encoder.parameters(), *head.parameters()], []
+    if settings.pair_loss is not None:
+        with part("training.pair_loss"):
+            loss = loss + _finite(settings.pair_loss(z, labels // 2, 1.0)[0], "its loss")
     with part("objective"):
         objective = make_objective(spec, index, encoder, ensemble, _CLASSES)
         if objective is not None:

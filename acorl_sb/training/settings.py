@@ -10,6 +10,7 @@ import torch
 from speechbrain.utils.run_opts import RunOptions
 from torch import nn
 
+from acorl_sb.training.pair_loss import DLoss
 from acorl_sb.training.train_options import LearningKeys
 from acorl_sb.utils.distributed import rank_and_world
 from acorl_sb.utils.errors import UserError
@@ -34,6 +35,8 @@ class Settings:
     objective_per_class : int or None
         The objective gets batches of its own, ``batch_size`` items, with so many of every class;
         None: it sees the task's batches.
+    pair_loss : DLoss or None
+        A task loss on pairs, in batches of its own, beside that of ``head``.
     epochs, epoch_steps : int
         ``epochs`` times ``epoch_steps`` steps, with a development check after each epoch.
     optimizer, adversary_optimizer : callable(parameters) -> optimizer
@@ -73,6 +76,7 @@ class Settings:
     plain: dict[str, Any]
     per_class: int = 1
     objective_per_class: int | None = None
+    pair_loss: DLoss | None = None
     average_checkpoints: int | None = None
     train_logger: Callable[..., Any] | None = None
 

@@ -188,14 +188,14 @@ class TrainingSet(TrainingData):
             encoder, self.utterances, device=device, progress=title, shared=True
         )
 
-    def groups(self, column: str) -> list[str]:
-        """The group of each item; empty where unknown.
+    def groups(self, column: str, key: str) -> list[str]:
+        """The group of each item; empty where unknown. ``key`` asks for it.
 
         Raises ``UserError`` for a column that the manifest lacks or that is empty.
         """
-        found = speaker_groups(self.utterances, column, "objective_within")
+        found = speaker_groups(self.utterances, column, key)
         if not any(found):
-            raise UserError(f"the key 'objective_within': no training speaker has a {column}")
+            raise UserError(f"the key {key!r}: no training speaker has a {column}")
         return found * len(self.speeds)
 
     def adapted(self, settings: SpeechSettings) -> TrainingSet:

@@ -8,12 +8,10 @@ from typing import Any
 
 from acorl_sb.encoders.ensemble import OutOfFoldReferences
 from acorl_sb.training.dataset import StepBatches
+from acorl_sb.training.loading import check_labelled, own_batches
 from acorl_sb.training.masking import AttributionMask
-from acorl_sb.training.samplers import GroupSampler, SpeakerSampler, StepSampler
 from acorl_sb.training.settings import Settings
 from acorl_sb.training.training_data import TrainingData
-from acorl_sb.utils.distributed import rank_and_world
-from acorl_sb.utils.errors import UserError
 
 
 @dataclass
@@ -51,16 +49,7 @@ class TermSettings:
         """The term's batches by step; None for those of the task."""
         if self.data is None:
             return None
-        rank, world = rank_and_world()
-        seed += 500  # inputs that are not those of the task
-        rest = (self.batch_size, settings.epoch_steps, seed, rank, world)
-        if self.groups is not None:
-            sampler = GroupSampler(self.groups, self.data.labels, self.each, *rest)
-        elif self.each > 1:
-            sampler = SpeakerSampler(self.data.labels, self.each, *rest)
-        else:
-            sampler = StepSampler(len(self.data.labels), *rest)
-        return StepBatches(self.data.dataset(settings, seed), sampler)
+        return own_batches(self.data, settings, seed, self.batch_size, self.each, self.groups)
 
     def with_batches(self, data: TrainingData, settings: Settings) -> TermSettings:
         """These, with the batches that the keys ``objective_per_class`` and ``…_within`` ask for.
@@ -69,16 +58,12 @@ class TermSettings:
         """
         if settings.objective_per_class is None or self.data is not None:
             return self
-        if min(data.labels) < 0:
-            raise UserError(
-                "the key 'objective_per_class' needs labels of all training examples; remove it "
-                "or the unlabelled ones (more_unlabelled)"
-            )
+        check_labelled(data, "objective_per_class")
         within = getattr(settings, "objective_within", None)
         return replace(
             self,
             data=data,
             batch_size=settings.batch_size,
             each=settings.objective_per_class,
-            groups=None if within is None else data.groups(within),
+            groups=None if within is None else data.groups(within, "objective_within"),
         )

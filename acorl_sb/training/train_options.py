@@ -17,6 +17,7 @@ from acorl_sb.training.member_options import (
     Epochs,
     EpochSteps,
     Lists,
+    PairLoss,
     PerClass,
     Schedule,
     Seed,
@@ -51,6 +52,10 @@ class LearningKeys(Options):
         description="the objective gets batches of its own, with so many crops of every speaker; "
         "null: the task's batches",
     )
+    pair_loss: PairLoss = Field(
+        None,
+        description="a task loss on pairs of crops, in batches of its own; null: classes alone",
+    )
     epochs: Epochs = Field(description="development checks, a checkpoint after each")
     epoch_steps: EpochSteps = Field(description="steps of an epoch")
     workers: int = Field(0, ge=0, le=1024, description="processes that load examples; 0: none")
@@ -80,6 +85,11 @@ class LearningKeys(Options):
         if self.batch_size % (self.objective_per_class or 1):
             raise UserError(
                 f"the key 'objective_per_class', {self.objective_per_class}, must divide "
+                f"batch_size, {self.batch_size}"
+            )
+        if self.pair_loss is not None and self.batch_size % self.pair_loss.per_class:
+            raise UserError(
+                f"the key 'pair_loss': its per_class, {self.pair_loss.per_class}, must divide "
                 f"batch_size, {self.batch_size}"
             )
         if self.average_checkpoints is not None and self.average_checkpoints > self.epochs:

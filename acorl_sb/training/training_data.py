@@ -130,9 +130,12 @@ class TrainingData(abc.ABC):
         if it had never stopped.
         """
 
-    def groups(self, column: str) -> list[str]:
-        """The group of each item, such as the language of its speaker; empty where unknown."""
-        raise UserError("the key 'objective_within' does not apply to these data; remove it")
+    def groups(self, column: str, key: str) -> list[str]:
+        """The group of each item, such as the language of its speaker; empty where unknown.
+
+        ``key`` is the YAML's that asks, for messages.
+        """
+        raise UserError(f"the key {key!r}: these data know no groups; remove it")
 
     @abc.abstractmethod
     def check(self, encoder: nn.Module, head: nn.Module | None) -> float | None:

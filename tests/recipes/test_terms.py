@@ -19,6 +19,7 @@ from scipy.stats import norm
 from acorl_sb.complementarity import Objective
 from acorl_sb.data.audio import read_audio
 from acorl_sb.training.heads import AAMHead
+from acorl_sb.training.pair_loss import DLoss
 from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import build, dump, read_tree
@@ -56,7 +57,7 @@ def test_every_member_can_be_built(tree):
 
 def test_second_members_differ_from_the_baseline_in_the_term_alone(tree):
     for name, row in tree["rows"].items():
-        if not row.get("against", "").startswith(("heterogeneous", "continued")):
+        if not row.get("against", "").startswith(("heterogeneous", "continued", "on_own_dprime")):
             continue
         pair = (row, tree["rows"][row["against"]])
         if len(pair[0]["members"]) == len(pair[1]["members"]):  # not a member more or fewer
@@ -266,6 +267,20 @@ def test_what_a_term_has_to_remove():
     assert tables.needed(2.0, 1.8, 0.7, 1.3, aim=0.1) == np.inf  # beyond its break-even, about 1.1
 
 
+def test_the_loss_on_pairs_is_the_same_in_the_task_as_apart(tree):
+    """The term's rows beside it are compared with members that have it as their objective."""
+    of_term = tree["members"]["on_pairs_nontarget_15"]["pair_loss"]
+    alone = tree["members"]["on_own_dprime"]
+    loss = build({"made": tree["objectives"][alone["objective"]]}, "own_dprime")["made"](
+        dim=8, reference_dims=[], n_classes=6
+    )
+    pairs = DLoss(**of_term)
+    assert (pairs.per_class, pairs.within) == (alone["own"]["each"], "corpus")
+    assert alone["own"]["one_corpus"] and alone["own"]["size"] == tree["settings"]["batch_size"]
+    z, labels = torch.randn(12, 8), torch.arange(12) % 6
+    assert torch.equal(pairs(z, labels, 0.4)[0], loss(z, [], labels, 0.4).loss)
+
+
 def test_cells_are_the_studys_rows_with_other_encoders_and_fewer_speakers(tree):
     before = {key: list(tree[key]) for key in ("members", "rows")}
     grown = copy.deepcopy(tree)
@@ -278,7 +293,7 @@ def test_cells_are_the_studys_rows_with_other_encoders_and_fewer_speakers(tree):
         for row in (cell.without, cell.term):
             for name in grown["rows"][row]["members"]:
                 spec = dict(grown["members"][name])
-                suffix = cell.without.removeprefix("continued")
+                suffix = cell.without.removeprefix(tree["capacity"]["without"])
                 old = dict(tree["members"][name.removesuffix(suffix)])
                 assert spec.pop("speakers", None) == cell.speakers
                 if "start" in spec:
@@ -288,8 +303,9 @@ def test_cells_are_the_studys_rows_with_other_encoders_and_fewer_speakers(tree):
                 assert spec.pop("encoder") == f"{old.pop('encoder')}_{cell.size}"
                 references = [f"{r}{suffix}" for r in old.pop("references", [])]
                 assert (spec.pop("references", []), spec) == (references, old)
-    made = jobs.plan(grown, [("on_nontarget_0.05M_60", 1, "dev")])
-    assert made["1", "on_nontarget_0.05M_60", "train"] == {
+    term = f"{tree['capacity']['with']}_0.05M_60"
+    made = jobs.plan(grown, [(term, 1, "dev")])
+    assert made["1", grown["rows"][term]["members"][-1], "train"] == {
         ("1", f"{name}_0.05M_60", "train") for name in ("first", "long_2")
     }
     assert not any(job[1].partition("@")[0] == "first" for job in made)
@@ -312,10 +328,11 @@ def test_the_map_has_the_terms_gain_by_cell(tree):
     drawn = {k: np.full(1000, 0.1) for k in ("a, clean", "b, clean")}
     lower = {k: 0.9 * v for k, v in drawn.items()}
     same = [0.1, 0.1, [0.5, 0.5]]
+    without, term = (tree["capacity"][key] for key in ("without", "with"))
     rows = {
-        "continued_0.15M_160": tables.Row({1: figures(*same, 0.1)}, {1: drawn}),
-        "on_nontarget_0.15M_160": tables.Row({1: figures(*same, 0.09)}, {1: lower}),
-        "continued_0.15M_all": tables.Row({1: figures(*same, 0.1)}, {1: drawn}),
+        f"{without}_0.15M_160": tables.Row({1: figures(*same, 0.1)}, {1: drawn}),
+        f"{term}_0.15M_160": tables.Row({1: figures(*same, 0.09)}, {1: lower}),
+        f"{without}_0.15M_all": tables.Row({1: figures(*same, 0.1)}, {1: drawn}),
     }
     table = tables.capacity_table(tree, rows, {"a": 0.5, "b": 0.5}).splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import functools
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from speechbrain.utils.run_opts import RunOptions
 from acorl_sb import complementarity
 from acorl_sb.complementarity import deal_folds
 from acorl_sb.corpora.splits import thin
-from acorl_sb.data.manifest import read_manifest
+from acorl_sb.data.manifest import Utterance, read_manifest
 from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.data.trials import TrialList
 from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldReferences
@@ -37,6 +38,7 @@ from acorl_sb.training.augment import FolderNoise, FolderReverb
 from acorl_sb.training.heads import AAMHead
 from acorl_sb.training.masking import AttributionMask
 from acorl_sb.training.one_member import train_member
+from acorl_sb.training.pair_loss import DLoss
 from acorl_sb.training.speech import SpeechSettings, TrainingSet
 from acorl_sb.training.term_settings import TermSettings
 from acorl_sb.utils.errors import run_cli
@@ -92,6 +94,8 @@ def train(tree, folder: Path, seed: int, name: str, device: torch.device) -> Non
     fold_of = dict(zip(speakers, deal_folds(len(speakers), folds).tolist(), strict=True))
     if fold:
         utterances = [u for u in utterances if fold_of[u.spk_id] != int(fold)]
+    if "pair_loss" in spec:
+        utterances = [replace(u, attributes={"corpus": corpus(u)}) for u in utterances]
     heard = TrainingSet(utterances, development_error(data, device), settings["speeds"])
     member = {
         "name": name,
@@ -124,7 +128,7 @@ def train(tree, folder: Path, seed: int, name: str, device: torch.device) -> Non
         references,
         [0.0] * len(references),
         heard,
-        how(settings, data, seed, spec.get("view", "crop")),
+        how(settings, data, seed, spec),
         RunOptions(
             device=str(device),
             ckpt_interval_steps=CHECKPOINT_STEPS,
@@ -152,8 +156,8 @@ def own_batches(heard: TrainingSet, own, data: Path, fold_of: dict[str, int]) ->
     """Settings of a term with batches of its own, as a member's key ``own`` says."""
     of_term = TrainingSet(heard.utterances, heard.dev_error, own["speeds"])
     term = TermSettings(data=of_term, batch_size=own["size"], each=own["each"])
-    if own.get("one_corpus"):  # ``sets.prepare`` puts it before a speaker's name
-        groups = [u.spk_id.partition("-")[0] for u in heard.utterances]
+    if own.get("one_corpus"):
+        groups = [corpus(u) for u in heard.utterances]
         if own.get("one_fold"):
             groups = [
                 f"{g} {fold_of[u.spk_id]}" for g, u in zip(groups, heard.utterances, strict=True)
@@ -162,6 +166,11 @@ def own_batches(heard: TrainingSet, own, data: Path, fold_of: dict[str, int]) ->
     if own.get("views"):
         term.second_view = noise_and_rooms(data, 1)
     return term
+
+
+def corpus(utterance: Utterance) -> str:
+    """What ``sets.prepare`` puts before a speaker's name."""
+    return utterance.spk_id.partition("-")[0]
 
 
 def mask(reference: Path, heard: TrainingSet, spec) -> AttributionMask:
@@ -179,8 +188,11 @@ def copies(folder: Path, references: list[str], fold: int) -> FrozenEnsemble:
     return ensemble
 
 
-def how(settings, data: Path, seed: int, view: str) -> SpeechSettings:
-    """The same for every member: batch, steps, rate, noise and rooms; not what a reference sees."""
+def how(settings, data: Path, seed: int, spec) -> SpeechSettings:
+    """The same for every member: batch, steps, rate, noise and rooms.
+
+    Its own are what a reference sees (``view``) and a loss on pairs (``pair_loss``).
+    """
     steps, epochs = settings["steps"], settings["epochs"]
     rate = settings["lr"]
     return SpeechSettings(
@@ -194,7 +206,8 @@ def how(settings, data: Path, seed: int, view: str) -> SpeechSettings:
         lr_schedule=WarmCoolDecayLRSchedule(rate, 30, steps // 2, steps),
         head=functools.partial(AAMHead, margin=0.2, scale=30.0),
         augment=noise_and_rooms(data, 0),
-        view=view,
+        view=spec.get("view", "crop"),
+        pair_loss=DLoss(**spec["pair_loss"]) if "pair_loss" in spec else None,
         cache_mb=1500,
         workers=0,
         plain={},
