@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from speechbrain.dataio.encoder import CategoricalEncoder
 from torch import nn
 
-from acorl_sb.encoders.encoder import SpeakerEncoder
-from acorl_sb.encoders.member_folder import CLASSIFIER, LABELS, WEIGHTS
+from acorl_sb.encoders.encoder import SpeakerEncoder, check_same_encoder
+from acorl_sb.encoders.member_folder import CLASSIFIER, LABELS, WEIGHTS, load_member
+from acorl_sb.encoders.trusted import UntrustedError
 from acorl_sb.encoders.weights import load_weights, read_weights
 from acorl_sb.utils.errors import UserError
 
@@ -17,7 +19,8 @@ from acorl_sb.utils.errors import UserError
 def check_start(folder: Path, encoder: SpeakerEncoder) -> None:
     """Load the weights of a finished member into an encoder, to see whether it can go on from it.
 
-    Raises ``UserError`` for a folder that is no member's and weights that do not fit.
+    Raises ``UserError`` for a folder that is no member's, weights that do not fit and another front
+    end; the last is not looked for where the folder's YAML names code of the user's own.
     """
     for path in (folder / WEIGHTS, folder / LABELS, folder / CLASSIFIER):
         if not path.is_file():
@@ -26,6 +29,11 @@ def check_start(folder: Path, encoder: SpeakerEncoder) -> None:
                 "folder of a finished one"
             )
     load_weights(encoder.embedding_model, folder / WEIGHTS)
+    with contextlib.suppress(UntrustedError):
+        try:
+            check_same_encoder(load_member(folder), encoder)
+        except ValueError as error:
+            raise UserError(f"start {folder}: it does not fit this encoder: {error}") from None
 
 
 def load_start(

@@ -43,6 +43,11 @@ HOMES = (
 """Where a class must be defined to be built from a folder. Not all of ``speechbrain.lobes``: some
 of its models load pickles or download what their arguments say."""
 
+
+class UntrustedError(UserError):
+    """A YAML names code that is run on the word of the user alone."""
+
+
 _TRUST = "if you trust whoever made it, say trust: true (docs/trust.md)"
 _REFERENCE = re.compile(r"<([^<>]*)>")
 _ARITHMETIC = re.compile(r"[\d\s.eE+\-*/%()]+")
@@ -131,15 +136,17 @@ def _check(node: Any, where: str, packages: set[str], seen: set[int]) -> None:
     kind, colon, name = tag.partition(":")
     if colon and kind in ("!new", "!name"):
         if not _under(name, packages):
-            raise UserError(f"{where}: it names {name!r}, which is code from elsewhere; {_TRUST}")
+            raise UntrustedError(
+                f"{where}: it names {name!r}, which is code from elsewhere; {_TRUST}"
+            )
     elif tag not in ("", "!ref", "!copy", "!tuple"):
-        raise UserError(
+        raise UntrustedError(
             f"{where}: the tag {tag!r}, by which code can be run or files be read; {_TRUST}"
         )
     # HyperPyYAML reads the inside of a tuple with a loader that makes any object.
     text = getattr(node, "value", node)
     if isinstance(text, str) and "!" in text and (tag == "!tuple" or _TUPLE.fullmatch(text)):
-        raise UserError(f"{where}: a tag in the tuple {text[:50]!r} can run code; {_TRUST}")
+        raise UntrustedError(f"{where}: a tag in the tuple {text[:50]!r} can run code; {_TRUST}")
     if isinstance(node, dict):
         for key, value in node.items():
             _check(key, where, packages, seen)
