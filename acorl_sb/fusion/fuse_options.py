@@ -46,7 +46,7 @@ class FuseOptions(Options):
     output_folder: Text = Field("results/fusion", description="where everything is written")
     report: bool = Field(True, description="write report.html and its figures")
     run_folder: Text | None = Field(
-        None, description="output folder of train.py: its members, manifests and training curves"
+        None, description="output folder of train.py: its ensemble, manifests and training curves"
     )
     systems: dict[Text, SystemKeys] | None = Field(
         None, description="{name: {dev: file, test: file}} or {name: {scores: file}}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from acorl_sb.encoders.run_members import trained_members
+from acorl_sb.encoders.run_members import ensemble_of, trained_members
 from acorl_sb.utils.errors import UserError
 
 
@@ -44,13 +44,13 @@ def name_systems(paths: Sequence[str]) -> list[str]:
 
 
 def from_run_folder(folder: str | os.PathLike) -> tuple[list[System], list[str]]:
-    """The members of a finished run's ensemble and its manifests.
+    """The encoders of a finished run's ensemble, references too, and its manifests.
 
     Raises ``UserError`` when the folder holds no members with scores.
     """
     root = Path(folder)
     systems = []
-    for name in trained_members(root):
+    for name in ensemble_of(root) or trained_members(root):
         scores = {part: str(root / "scores" / name / f"{part}.txt") for part in ("dev", "test")}
         if not all(Path(path).is_file() for path in scores.values()):
             continue

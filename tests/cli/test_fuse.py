@@ -233,6 +233,12 @@ def test_run_folder(files, monkeypatch):
     assert results["intervals"]["replicates"] == 50  # speakers from the run's manifests
     page = Path("out/report.html").read_text()
     assert 'data-figure="training-dev-eer"' in page and 'data-figure="training-task-loss"' in page
+    # What the run itself fused, a reference that it did not train too.
+    rows = [{"name": name, "kind": "member"} for name in NAMES]
+    Path("run/results.json").write_text(json.dumps({"systems": rows}))
+    shutil.rmtree(f"run/members/{NAMES[0]}")
+    given = ("--run_folder", "run", "--output_folder", "out2", "--replicates", "0")
+    assert run(monkeypatch, *given)["systems"] == NAMES
     results = run(
         monkeypatch, "--run_folder", "run", "--names", "xvector", "ecapa", "--no-report",
         "--output_folder", "out", "--replicates", "0",
