@@ -32,7 +32,8 @@ class SpeakerBrain(EpochBrain):
     ``modules`` holds ``encoder`` (inputs -> (B, D)) and ``head`` (embeddings, labels -> scalar
     loss); ``hparams`` is described in ``EpochBrain``, and may give ``mask``, an
     ``AttributionMask``, ``unlabelled``, whether there are items of the label -1, and ``pair_loss``,
-    a ``DLoss``, with ``pair_batches``, step -> its ``Batch``.
+    a ``DLoss``, with ``pair_batches``, step -> its ``Batch``, and ``pairs_augmented``, which says
+    that these come augmented already.
     """
 
     def compute_forward(self, batch: Batch, stage: sb.Stage):
@@ -82,9 +83,9 @@ class SpeakerBrain(EpochBrain):
         self.told = {"task_loss": task_loss}
         pair_loss = getattr(self.hparams, "pair_loss", None)
         if pair_loss is not None and stage == sb.Stage.TRAIN:
-            pairs = self.hparams.pair_batches(self.global_step)
-            # Augmented where they are made, on the CPU, as the loader does beside a GPU.
-            pairs = pairs._replace(inputs=self.augmented(pairs.inputs)).to(self.device)
+            pairs = self.hparams.pair_batches(self.global_step).to(self.device)
+            if not getattr(self.hparams, "pairs_augmented", False):
+                pairs = pairs._replace(inputs=self.augmented(pairs.inputs))
             loss, d_prime = pair_loss(self.embed_apart(pairs)[0], pairs.labels, self.progress)
             self.told |= {"pair_loss": loss, "pair_d_prime": d_prime}
             task_loss = task_loss + loss  # (15)

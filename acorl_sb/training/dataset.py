@@ -6,11 +6,11 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from torchaudio.functional import resample
 
 from acorl_sb.data.audio import read_audio
@@ -163,17 +163,48 @@ class CropDataset(Dataset):
 
 
 class StepBatches:
-    """The batch of any step, made when asked for: what a second loader would give.
+    """The batch of any step, made when asked for, or ahead of it: what a second loader would give.
 
     Arguments
     ---------
-    dataset : CropDataset
+    dataset : CropDataset, or another one that is read a batch at a time
+        Gives rows of a batch, or the ``Batch`` itself.
     sampler : StepSampler of one rank, over the dataset's items
+    workers : int
+        Processes that make the batches of the next steps; 0: each is made when asked for.
     """
 
-    def __init__(self, dataset: CropDataset, sampler: StepSampler):
+    def __init__(self, dataset: Dataset, sampler: StepSampler, workers: int = 0):
         self.dataset, self.sampler = dataset, sampler
+        self._next: int | None = None  # the step that the loader is at
+        self._loader = workers and DataLoader(
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=batch_of,
+            num_workers=workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=True,
+        )
 
     def __call__(self, step: int) -> Batch:
         """The batch of ``step``, counted from 1 over all of training."""
-        return collate(self.dataset.__getitems__(self.sampler.indices(step - 1)))
+        if not self._loader:
+            return read_batch(self.dataset, self.sampler.indices(step - 1))
+        if step != self._next:
+            epoch, done = divmod(step - 1, self.sampler.steps_per_epoch)
+            self.sampler.seek(epoch + 1, done)
+            self._batches = iter(self._loader)
+        # An epoch's last batch ends the iterator: the next epoch begins another.
+        self._next = step + 1 if step % self.sampler.steps_per_epoch else None
+        return next(self._batches)
+
+
+def read_batch(dataset: Any, indices: Sequence[tuple[int, int]]) -> Batch:
+    """The batch of a dataset's items, read together where the dataset can, as torch's loader."""
+    read = getattr(dataset, "__getitems__", None)
+    return batch_of(read(indices) if read else [dataset[index] for index in indices])
+
+
+def batch_of(rows: Batch | Sequence[tuple[torch.Tensor, int, int]]) -> Batch:
+    """``collate`` of rows that are not a batch yet."""
+    return rows if isinstance(rows, Batch) else collate(rows)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from acorl_sb.training.dataset import Batch, StepBatches, collate
+from acorl_sb.training.dataset import Batch, StepBatches, batch_of, read_batch
 from acorl_sb.training.epochs import seed_step
 from acorl_sb.training.samplers import GroupSampler, SpeakerSampler, StepSampler
 from acorl_sb.training.settings import Settings
@@ -55,8 +55,7 @@ class AugmentedBatches(Dataset):
 
     def __getitems__(self, indices: Sequence[tuple[int, int]]) -> Batch:
         """The batch of one step, from ``StepSampler.indices``."""
-        read = getattr(self.dataset, "__getitems__", None)  # which torch's loader prefers too
-        batch = collate(read(indices) if read else [self.dataset[index] for index in indices])
+        batch = read_batch(self.dataset, indices)
         step = indices[0][0] // self.draws + 1
         seed_step(self.seed, step, self.rank, stream=1)
         inputs, _ = self.augment(batch.inputs, torch.ones(len(batch.inputs)))
@@ -87,14 +86,13 @@ def make_loader(
         sampler = SpeakerSampler(data.labels, settings.per_class, *rest, data.weights)
     else:
         sampler = StepSampler(len(data.labels), *rest, data.weights)
-    dataset, put_together = data.dataset(settings, seed), collate
+    dataset = data.dataset(settings, seed)
     if augmented:
         dataset = AugmentedBatches(dataset, settings.augment, sampler, seed)
-        put_together = as_it_is
     return DataLoader(
         dataset,
         batch_sampler=sampler,
-        collate_fn=put_together,
+        collate_fn=batch_of,
         num_workers=settings.workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=settings.workers > 0,  # what they have decoded is kept over epochs
@@ -108,8 +106,9 @@ def own_batches(
     batch_size: int,
     each: int,
     groups: Sequence[str] | None = None,
+    augmented: bool = False,
 ) -> StepBatches:
-    """This rank's batches beside those of the task: other inputs than these, made when asked for.
+    """This rank's batches beside those of the task, by as many processes: other inputs than these.
 
     Arguments
     ---------
@@ -122,6 +121,8 @@ def own_batches(
         Items of every class in a batch; 1: drawn evenly over items.
     groups : sequence of str, of each item of ``data``, or None
         A batch is of one of these groups; see ``GroupSampler``.
+    augmented : bool
+        They are augmented as they are made.
 
     Returns
     -------
@@ -135,11 +136,16 @@ def own_batches(
         sampler = SpeakerSampler(data.labels, each, *rest)
     else:
         sampler = StepSampler(len(data.labels), *rest)
-    return StepBatches(data.dataset(settings, seed), sampler)
+    dataset = data.dataset(settings, seed)
+    if augmented:
+        dataset = AugmentedBatches(dataset, settings.augment, sampler, seed)
+    return StepBatches(dataset, sampler, settings.workers)
 
 
-def pair_batches(data: TrainingData, settings: Settings, seed: int) -> StepBatches | None:
-    """The batches of the key ``pair_loss``; None without it.
+def pair_batches(
+    data: TrainingData, settings: Settings, seed: int, augmented: bool = False
+) -> StepBatches | None:
+    """The batches of the key ``pair_loss``, ``augmented`` as they are made or not; None without it.
 
     Raises ``UserError`` for unlabelled items and for groups that the data do not know.
     """
@@ -148,7 +154,8 @@ def pair_batches(data: TrainingData, settings: Settings, seed: int) -> StepBatch
         return None
     check_labelled(data, "pair_loss")
     groups = None if loss.within is None else data.groups(loss.within, "pair_loss")
-    return own_batches(data, settings, seed, settings.batch_size, loss.per_class, groups)
+    size = settings.batch_size
+    return own_batches(data, settings, seed, size, loss.per_class, groups, augmented)
 
 
 def check_labelled(data: TrainingData, key: str) -> None:
@@ -158,8 +165,3 @@ def check_labelled(data: TrainingData, key: str) -> None:
             f"the key {key!r} needs labels of all training examples; remove it or the unlabelled "
             "ones (more_unlabelled)"
         )
-
-
-def as_it_is(batch: Batch) -> Batch:
-    """What ``AugmentedBatches`` gives is a batch already."""
-    return batch

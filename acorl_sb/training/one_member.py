@@ -100,7 +100,8 @@ def train_member(
     modules = {"encoder": encoder, "head": head}
     # These views look at crops before augmentation, too.
     both = settings.view in ("clean", "unaugmented") and spec.get("objective") is not None
-    early = augments_early(settings.augment, device) and not both
+    by_loader = augments_early(settings.augment, device)
+    early = by_loader and not both
     loader = make_loader(data, settings, seed, augmented=early)
     counter = EpochCounter(settings.epochs)
     checkpointer = AtomicCheckpointer(folder / "save", {"counter": counter})
@@ -114,7 +115,8 @@ def train_member(
         "augmented": early,
         "mask": None if term.mask is None else term.mask.to(device),
         "pair_loss": settings.pair_loss,
-        "pair_batches": pair_batches(data, settings, seed),
+        "pair_batches": pair_batches(data, settings, seed, by_loader),
+        "pairs_augmented": by_loader,
         "dev_figure": data.dev_figure,
         "dev_error": lambda trained: data.check(trained, head),
         "sampler": loader.batch_sampler,

@@ -135,6 +135,28 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path):
     assert all(torch.equal(again[k], v) for k, v in whole.items())
 
 
+def test_processes_that_make_batches_ahead_change_nothing(data, tmp_path):
+    given = {"pair_loss": DLoss(per_class=5, within="gender")}
+    alone = train(data, tmp_path / "alone", **given)
+    ahead = train(data, tmp_path / "ahead", workers=2, **given)
+    assert all(torch.equal(alone[k], v) for k, v in ahead.items())
+
+
+def test_what_the_loader_augmented_is_not_augmented_again(data, tmp_path, monkeypatch):
+    """As beside a GPU, where the step would wait for it; this augmentation draws nothing."""
+
+    class Squared(torch.nn.Module):
+        def forward(self, x, lengths):
+            return x * x.abs(), lengths
+
+    given = {"pair_loss": DLoss(per_class=5), "augment": Squared()}
+    in_step = train(data, tmp_path / "step", **given)
+    monkeypatch.setattr(one_member, "augments_early", lambda augment, device: True)
+    assert same(in_step, train(data, tmp_path / "loader", **given))
+    monkeypatch.setattr(one_member, "augments_early", lambda augment, device: False)
+    assert not same(in_step, train(data, tmp_path / "none", **{**given, "augment": None}))
+
+
 @pytest.mark.parametrize(
     "arguments",
     [{"per_class": 1}, {"per_class": 2.5}, {"per_class": True}, {"within": 3}, {"weight": -1.0}],

@@ -44,12 +44,14 @@ def test_sizes_must_fit():
         SpeakerSampler(LABELS, 3, 4, 4, seed=1)
 
 
-def test_step_batches_are_what_a_loader_gives(tmp_path):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_step_batches_are_what_a_loader_gives(tmp_path, workers):
     utterances = tiny.hums(tmp_path, speakers=3, each=2)
     data = CropDataset(utterances, [0, 0, 1, 1, 2, 2], 0.2, seed=4)
-    loaded = [collate([data[i] for i in batch]) for batch in StepSampler(6, 4, 3, seed=4)]
-    batches = StepBatches(data, StepSampler(6, 4, 3, seed=4))
-    for step in (3, 1, 2):
+    plain = StepSampler(6, 4, 3, seed=4)
+    loaded = [collate([data[i] for i in plain.indices(step)]) for step in range(6)]
+    batches = StepBatches(data, StepSampler(6, 4, 3, seed=4), workers)
+    for step in (2, 3, 4, 5, 6, 1, 2, 6):  # over the end of an epoch, and back
         for a, b in zip(loaded[step - 1], batches(step), strict=True):
             assert torch.equal(a, b)
 
