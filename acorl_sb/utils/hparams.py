@@ -27,6 +27,7 @@ from acorl_sb.utils.packaged import find_yaml
 if TYPE_CHECKING:  # importing SpeechBrain takes longer than fusing some score files
     from speechbrain.utils.run_opts import RunOptions
 
+_MOST_REFERENCES = 10  # one to another to another
 _INCLUDE = re.compile(r"!include:([^/\s][^\s,{}\[\]]*)")
 
 
@@ -95,7 +96,7 @@ def load(
                 tree.setdefault(key, copy.deepcopy(value))
         _check_includes(Path(where), tree)
         check({key: _whole(untagged(value)) for key, value in tree.items()})
-        text = resolve_references(dump(tree)).getvalue()
+        text = _resolved(dump(tree))
         resolved = ruamel.yaml.YAML().load(text)
         check(untagged(resolved))
     aside = {key: resolved.pop(key) for key in lazy}
@@ -105,6 +106,15 @@ def load(
         for key, value in resolved.items():  # all over again, to say which it is
             build({key: value}, f"{where}: the key {key!r}")
         raise
+
+
+def _resolved(text: str) -> str:
+    """A YAML with its references resolved, also those to a key further down that is one itself."""
+    for _ in range(_MOST_REFERENCES):
+        before, text = text, resolve_references(text).getvalue()
+        if "!ref" not in text or text == before:
+            break
+    return text
 
 
 def build(tree: Any, where: str) -> Any:

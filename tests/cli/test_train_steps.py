@@ -25,6 +25,7 @@ HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
         "acorl_ge2e",
         "independent_ecapa",
         "heterogeneous_ecapa",
+        "finetuned_ecapa",
         "complement_ecapa",
     ],
 )

@@ -54,6 +54,13 @@ def test_inheritance_from_another_folder_keeps_includes(base, tmp_path):
     assert load(grandchild).hparams["b"] == 7
 
 
+def test_a_reference_may_lead_to_one_that_stands_further_down(base, tmp_path):
+    child = tmp_path / "child.yaml"
+    child.write_text("inherit: base.yaml\nb: !ref <late> + 1\nlate: !ref <later> * 2\nlater: 3\n")
+    loaded = load(child)
+    assert loaded.hparams["b"] == 7 and loaded.hparams["made"]["x"] == 7
+
+
 def test_lazy_trees_build_a_new_object_each_time(base):
     loaded = load(base, ["made", "spare"])
     one, two = (build(loaded.lazy["made"], "made") for _ in range(2))
