@@ -46,10 +46,10 @@ from torch.utils.data import DataLoader
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.encoders.member_folder import build_encoder
 from acorl_sb.training.brain import SpeakerBrain
-from acorl_sb.training.dataset import CropDataset, collate
+from acorl_sb.training.dataset import CropDataset, batch_of
 from acorl_sb.training.graphs import replay_network
 from acorl_sb.training.heads import AAMHead
-from acorl_sb.training.loading import AugmentedBatches, as_it_is
+from acorl_sb.training.loading import AugmentedBatches
 from acorl_sb.training.members import train_members
 from acorl_sb.training.samplers import StepSampler
 from acorl_sb.training.speech import SpeechSettings, TrainingSet
@@ -171,7 +171,7 @@ def our_loop(folder: Path, utterances: list[Utterance], args: argparse.Namespace
     loader = DataLoader(
         AugmentedBatches(dataset, augment, sampler, 0) if early else dataset,
         batch_sampler=sampler,
-        collate_fn=as_it_is if early else collate,
+        collate_fn=batch_of,
         num_workers=args.workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=args.workers > 0,

@@ -298,7 +298,7 @@ def test_training_goes_on_from_a_members_weights_by_speaker(data, tmp_path):
         if name.endswith(("weight", "bias")):
             assert torch.equal(tensor, weights(start)[name]), name
     other = build_encoder(tiny.encoder_tree(win_length=20), "x")  # weights of the same shapes
-    with pytest.raises(UserError, match="front end"):
+    with pytest.raises(UserError, match="start"):
         load_start(start, other, head.classifier, data.classes)
     strangers = ["s0", "nobody"]
     with pytest.raises(UserError, match="nobody"):
