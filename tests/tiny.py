@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import ruamel.yaml
 import soundfile
 import torch
@@ -47,6 +50,32 @@ def encoder_tree(name: str = "ecapa", **overrides):
     overrides = {"channels": 8, "embedding_dim": 12, "n_mels": 24, **overrides}
     text = (ENCODERS / f"{name}.yaml").read_text()
     return ruamel.yaml.YAML().load(resolve_references(io.StringIO(text), overrides))
+
+
+class Interrupted(Exception):
+    """What ends the training of ``cut_and_resumed``."""
+
+
+def cut_and_resumed(brain: type, train: Callable[[], Any], at: int) -> tuple[Any, list[int]]:
+    """``train()`` interrupted in its ``at``-th step, then called again.
+
+    Returns what the second call does, and the number of each step that was begun.
+    """
+    original, steps = brain.fit_batch, []
+
+    def stopping(self, batch):
+        # Progress that is not in a checkpoint yet must be done again, from the same state.
+        steps.append(self.global_step)
+        if len(steps) == at:
+            raise Interrupted
+        return original(self, batch)
+
+    # The method is inherited: only monkeypatch takes the replacement off again without a trace.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(brain, "fit_batch", stopping)
+        with pytest.raises(Interrupted):
+            train()
+        return train(), steps
 
 
 def settings(**changes) -> SpeechSettings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,11 +28,12 @@ def check_start(folder: Path, encoder: SpeakerEncoder) -> None:
                 "folder of a finished one"
             )
     load_weights(encoder.embedding_model, folder / WEIGHTS)
-    with contextlib.suppress(UntrustedError):
-        try:
-            check_same_encoder(load_member(folder), encoder)
-        except ValueError as error:
-            raise UserError(f"start {folder}: it does not fit this encoder: {error}") from None
+    try:
+        check_same_encoder(load_member(folder), encoder)
+    except UntrustedError:
+        return
+    except ValueError as error:
+        raise UserError(f"start {folder}: it does not fit this encoder: {error}") from None
 
 
 def load_start(

@@ -43,11 +43,6 @@ HOMES = (
 """Where a class must be defined to be built from a folder. Not all of ``speechbrain.lobes``: some
 of its models load pickles or download what their arguments say."""
 
-
-class UntrustedError(UserError):
-    """A YAML names code that is run on the word of the user alone."""
-
-
 _TRUST = "if you trust whoever made it, say trust: true (docs/trust.md)"
 _REFERENCE = re.compile(r"<([^<>]*)>")
 _ARITHMETIC = re.compile(r"[\d\s.eE+\-*/%()]+")
@@ -56,6 +51,10 @@ _MOST_BYTES = 1 << 18
 _DEEPEST = 50  # brackets in brackets, which take the parser a time that grows with their square
 _MOST_NODES = 20_000
 _LONGEST_TEXT = 10_000
+
+
+class UntrustedError(UserError):
+    """A YAML names code that is run on the word of the user alone."""
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

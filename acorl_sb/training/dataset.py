@@ -177,18 +177,11 @@ class StepBatches:
     def __init__(self, dataset: Dataset, sampler: StepSampler, workers: int = 0):
         self.dataset, self.sampler = dataset, sampler
         self._next: int | None = None  # the step that the loader is at
-        self._loader = workers and DataLoader(
-            dataset,
-            batch_sampler=sampler,
-            collate_fn=batch_of,
-            num_workers=workers,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=True,
-        )
+        self._loader = batch_loader(dataset, sampler, workers) if workers else None
 
     def __call__(self, step: int) -> Batch:
         """The batch of ``step``, counted from 1 over all of training."""
-        if not self._loader:
+        if self._loader is None:
             return read_batch(self.dataset, self.sampler.indices(step - 1))
         if step != self._next:
             epoch, done = divmod(step - 1, self.sampler.steps_per_epoch)
@@ -197,6 +190,18 @@ class StepBatches:
         # An epoch's last batch ends the iterator: the next epoch begins another.
         self._next = step + 1 if step % self.sampler.steps_per_epoch else None
         return next(self._batches)
+
+
+def batch_loader(dataset: Dataset, sampler: StepSampler, workers: int) -> DataLoader:
+    """A loader of whole batches, made by so many processes; 0: by the one that asks."""
+    return DataLoader(
+        dataset,
+        batch_sampler=sampler,
+        collate_fn=batch_of,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,  # what they have decoded is kept over epochs
+    )
 
 
 def read_batch(dataset: Any, indices: Sequence[tuple[int, int]]) -> Batch:

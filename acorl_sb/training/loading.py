@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from acorl_sb.training.dataset import Batch, StepBatches, batch_of, read_batch
+from acorl_sb.training.dataset import Batch, StepBatches, batch_loader, read_batch
 from acorl_sb.training.epochs import seed_step
 from acorl_sb.training.samplers import GroupSampler, SpeakerSampler, StepSampler
 from acorl_sb.training.settings import Settings
@@ -79,24 +80,10 @@ def make_loader(
 
     ``augmented``: they are augmented as they are made, by the loader's processes if there are any.
     """
-    rank, world = rank_and_world()
-    rest = (settings.batch_size, settings.epoch_steps, seed, rank, world)
     if settings.per_class > 1:
         check_labelled(data, "per_class")
-        sampler = SpeakerSampler(data.labels, settings.per_class, *rest, data.weights)
-    else:
-        sampler = StepSampler(len(data.labels), *rest, data.weights)
-    dataset = data.dataset(settings, seed)
-    if augmented:
-        dataset = AugmentedBatches(dataset, settings.augment, sampler, seed)
-    return DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        collate_fn=batch_of,
-        num_workers=settings.workers,
-        pin_memory=torch.cuda.is_available(),
-        persistent_workers=settings.workers > 0,  # what they have decoded is kept over epochs
-    )
+    how = (settings.batch_size, settings.per_class, None, data.weights, augmented)
+    return batch_loader(*_source(data, settings, seed, *how), settings.workers)
 
 
 def own_batches(
@@ -129,7 +116,22 @@ def own_batches(
     StepBatches
     """
     seed += 500  # inputs that are not those of the task
-    rest = (batch_size, settings.epoch_steps, seed, *rank_and_world())
+    how = (batch_size, each, groups, None, augmented)
+    return StepBatches(*_source(data, settings, seed, *how), settings.workers)
+
+
+def _source(
+    data: TrainingData,
+    settings: Settings,
+    seed: int,
+    batch_size: int,
+    each: int,
+    groups: Sequence[str] | None,
+    weights: np.ndarray | None,
+    augmented: bool,
+) -> tuple[Dataset, StepSampler]:
+    """What gives this rank's batches, and which items each of them has."""
+    rest = (batch_size, settings.epoch_steps, seed, *rank_and_world(), weights)
     if groups is not None:
         sampler = GroupSampler(groups, data.labels, each, *rest)
     elif each > 1:
@@ -139,7 +141,7 @@ def own_batches(
     dataset = data.dataset(settings, seed)
     if augmented:
         dataset = AugmentedBatches(dataset, settings.augment, sampler, seed)
-    return StepBatches(dataset, sampler, settings.workers)
+    return dataset, sampler
 
 
 def pair_batches(
@@ -147,15 +149,25 @@ def pair_batches(
 ) -> StepBatches | None:
     """The batches of the key ``pair_loss``, ``augmented`` as they are made or not; None without it.
 
+    Raises ``UserError`` as ``pair_groups`` does.
+    """
+    groups, loss = pair_groups(data, settings), settings.pair_loss
+    if loss is None:
+        return None
+    size = settings.batch_size
+    return own_batches(data, settings, seed, size, loss.per_class, groups, augmented)
+
+
+def pair_groups(data: TrainingData, settings: Settings) -> list[str] | None:
+    """The group of each item that the key ``pair_loss`` asks for; None where it asks for none.
+
     Raises ``UserError`` for unlabelled items and for groups that the data do not know.
     """
     loss = settings.pair_loss
     if loss is None:
         return None
     check_labelled(data, "pair_loss")
-    groups = None if loss.within is None else data.groups(loss.within, "pair_loss")
-    size = settings.batch_size
-    return own_batches(data, settings, seed, size, loss.per_class, groups, augmented)
+    return None if loss.within is None else data.groups(loss.within, "pair_loss")
 
 
 def check_labelled(data: TrainingData, key: str) -> None:

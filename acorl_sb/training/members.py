@@ -13,7 +13,7 @@ from speechbrain.utils.run_opts import RunOptions
 from acorl_sb.encoders.ensemble import FrozenEnsemble, goes_on_from, standing
 from acorl_sb.encoders.member_folder import read_record
 from acorl_sb.training import provenance
-from acorl_sb.training.loading import pair_batches
+from acorl_sb.training.loading import pair_groups
 from acorl_sb.training.member_options import check_specs
 from acorl_sb.training.one_member import train_member
 from acorl_sb.training.provenance import (
@@ -74,7 +74,7 @@ def train_members(
     heard = [data.adapted(of_member) for of_member in own]
     check_speeds(specs, own)
     for spec, of_member, of_data in zip(specs, own, heard, strict=True):
-        pair_batches(of_data, of_member, of_member.seed)
+        pair_groups(of_data, of_member)
         if spec.get("objective") is not None:
             TermSettings().with_batches(of_data, of_member)
     ensemble = load_references(reference_specs, data.kind)

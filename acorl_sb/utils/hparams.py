@@ -209,6 +209,14 @@ def read_tree(path: Path) -> Any:
         return _read(path)[0]
 
 
+def read_resolved(path: Path) -> Any:
+    """A YAML file with what it inherits, includes and refers to put in; nothing is built.
+
+    Raises ``UserError`` as ``read_tree`` does.
+    """
+    return ruamel.yaml.YAML().load(_resolved(dump(read_tree(path))))
+
+
 def _read(
     path: Path, known: Iterable[str] = (), chain: tuple[Path, ...] = ()
 ) -> tuple[Any, set[str]]:

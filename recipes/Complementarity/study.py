@@ -18,14 +18,13 @@ import signal
 from pathlib import Path
 
 import torch
-from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
 from terms import capacity, figures, published, sets, tables
 from terms.jobs import Runner, plan
 
 from acorl_sb.utils.errors import UserError, run_cli
 from acorl_sb.utils.files import write_text
-from acorl_sb.utils.hparams import dump, read_tree
+from acorl_sb.utils.hparams import dump, read_resolved
 
 
 def main() -> int:
@@ -81,8 +80,7 @@ def arguments() -> argparse.Namespace:
 
 def settled(path: Path, folder: Path, steps: int | None):
     """The YAML with its includes, kept in the folder; refused where training would differ."""
-    text = resolve_references(dump(read_tree(path))).getvalue()
-    tree, kept = YAML().load(text), folder / "study.yaml"
+    tree, kept = read_resolved(path), folder / "study.yaml"
     capacity.expand(tree)
     if steps is not None:
         own = [spec for spec in tree["members"].values() if "steps" in spec]

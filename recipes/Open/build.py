@@ -20,16 +20,14 @@ from pathlib import Path
 RECIPE = Path(__file__).resolve().parent
 sys.path[:0] = [str(RECIPE.parent / "Complementarity"), str(RECIPE.parents[1])]
 
-from hyperpyyaml import resolve_references  # noqa: E402
 from open_speech import bank, card, evaluation, sets, shipping  # noqa: E402
 from open_speech.training import load_teacher  # noqa: E402
-from ruamel.yaml import YAML  # noqa: E402
 
 from acorl_sb.encoders.member_folder import read_record  # noqa: E402
 from acorl_sb.encoders.shipped import OPEN, SHIPPED  # noqa: E402
 from acorl_sb.utils.errors import UserError, run_cli  # noqa: E402
 from acorl_sb.utils.files import write_json, write_text  # noqa: E402
-from acorl_sb.utils.hparams import dump, read_tree  # noqa: E402
+from acorl_sb.utils.hparams import dump, read_resolved  # noqa: E402
 
 
 def main() -> int:
@@ -84,7 +82,7 @@ def arguments() -> argparse.Namespace:
 
 def settled(yaml: Path, folder: Path, steps: int | None):
     """The settings, kept in the folder; ``UserError`` where it was begun with others."""
-    tree = YAML().load(resolve_references(dump(read_tree(yaml))).getvalue())
+    tree = read_resolved(yaml)
     if steps is not None:
         for spec in tree["members"].values():
             spec["steps"] = steps

@@ -19,16 +19,14 @@ import signal
 from pathlib import Path
 
 import torch
-from hyperpyyaml import resolve_references
 from pairs.jobs import run_all
-from ruamel.yaml import YAML
 from students import pages, runs
 
 from acorl_sb import corpora
 from acorl_sb.report.style import write_pictures
 from acorl_sb.utils.errors import UserError, run_cli
 from acorl_sb.utils.files import write_text
-from acorl_sb.utils.hparams import dump, read_tree
+from acorl_sb.utils.hparams import read_resolved, read_tree
 from acorl_sb.utils.locks import locked
 
 
@@ -37,7 +35,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it has started
     logging.getLogger("acorl_sb").setLevel(logging.WARNING)
     args = arguments()
-    tree = YAML().load(resolve_references(dump(read_tree(args.yaml))).getvalue())
+    tree = read_resolved(args.yaml)
     base = (args.yaml.parent / tree["base"]).resolve()
     tree["members"] = read_tree(base)["members"]
     if args.seeds:

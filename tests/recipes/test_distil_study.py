@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hyperpyyaml import resolve_references
-from ruamel.yaml import YAML
 
 from acorl_sb import corpora
 from acorl_sb.corpora.splits import make_trials
@@ -21,7 +19,7 @@ from acorl_sb.encoders.member_folder import build_encoder, load_member
 from acorl_sb.scoring.backends.cosine import cosine_trial_scores
 from acorl_sb.scoring.dropout_scores import dropout_on
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.hparams import build, dump, read_tree
+from acorl_sb.utils.hparams import build, dump, read_resolved, read_tree
 from tests import tiny
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "speechocean762"
@@ -39,7 +37,7 @@ MEMBERS = {
 @pytest.fixture(scope="module")
 def tree():
     path = RECIPE / "hparams" / "distil_study.yaml"
-    found = YAML().load(resolve_references(dump(read_tree(path))).getvalue())
+    found = read_resolved(path)
     found["members"] = read_tree((path.parent / found["base"]).resolve())["members"]
     return found
 

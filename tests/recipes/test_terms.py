@@ -11,9 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import ruamel.yaml
 import torch
-from hyperpyyaml import resolve_references
 from scipy.stats import norm
 
 from acorl_sb.complementarity import Objective
@@ -22,7 +20,7 @@ from acorl_sb.training.heads import AAMHead
 from acorl_sb.training.pair_loss import DLoss
 from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.hparams import build, dump, read_tree
+from acorl_sb.utils.hparams import build, read_resolved
 from tests import tiny
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "Complementarity"
@@ -33,8 +31,7 @@ from terms import capacity, jobs, member, published, sets, tables  # noqa: E402
 
 @pytest.fixture(scope="module")
 def tree():
-    text = resolve_references(dump(read_tree(RECIPE / "study.yaml"))).getvalue()
-    return ruamel.yaml.YAML().load(text)
+    return read_resolved(RECIPE / "study.yaml")
 
 
 def test_every_member_can_be_built(tree):

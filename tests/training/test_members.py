@@ -172,24 +172,9 @@ def test_stop_and_resume_equals_the_uninterrupted_run(trained, data, tmp_path, s
     ensemble.add("a", load_member(folder / "a"))
     args = (ensemble, [0.1], data, tiny.settings(view=view), opts, device)
     train_member(specs[1], 1, *args, whole)
-
-    class Stopped(Exception):
-        pass
-
-    def stopping(self, batch):
-        # Progress that is not in a checkpoint yet must be done again, from the same state.
-        if self.global_step == stop_at and not stopping.done:
-            stopping.done = True
-            raise Stopped
-        return original(self, batch)
-
-    stopping.done = False
-    original = SpeakerBrain.fit_batch
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SpeakerBrain, "fit_batch", stopping)
-        with pytest.raises(Stopped):
-            train_member(specs[1], 1, *args, tmp_path / "cut")
-        train_member(specs[1], 1, *args, tmp_path / "cut")
+    tiny.cut_and_resumed(
+        SpeakerBrain, lambda: train_member(specs[1], 1, *args, tmp_path / "cut"), at=stop_at
+    )
     assert same(weights(whole), weights(tmp_path / "cut"))
     logs = [(p / "train_log.jsonl").read_text() for p in (whole, tmp_path / "cut")]
     assert logs[0] == logs[1] and len(logs[0].splitlines()) == 2

@@ -113,24 +113,9 @@ def test_an_objective_keeps_its_own_view_beside_it(data, tmp_path, monkeypatch):
 def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path):
     loss = DLoss(per_class=5)
     whole = train(data, tmp_path / "whole", pair_loss=loss)
-
-    class Stopped(Exception):
-        pass
-
-    steps, original = [], one_member.SpeakerBrain.fit_batch
-
-    def stopping(self, batch):
-        steps.append(self.global_step)
-        if len(steps) == 4:
-            raise Stopped
-        return original(self, batch)
-
-    # The method is inherited: only monkeypatch takes the replacement off again without a trace.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(one_member.SpeakerBrain, "fit_batch", stopping)
-        with pytest.raises(Stopped):
-            train(data, tmp_path / "cut", pair_loss=loss)
-        again = train(data, tmp_path / "cut", pair_loss=loss)
+    again, steps = tiny.cut_and_resumed(
+        one_member.SpeakerBrain, lambda: train(data, tmp_path / "cut", pair_loss=loss), at=4
+    )
     assert steps[4] > 1  # it went on, and did not begin anew
     assert all(torch.equal(again[k], v) for k, v in whole.items())
 

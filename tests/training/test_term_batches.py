@@ -99,26 +99,12 @@ def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, own,
     whole = train(data, tmp_path / "whole", term(data, own, honest))
     plain = train(data, tmp_path / "plain", None)
     assert not all(torch.equal(plain[k], v) for k, v in whole.items()) or not (own or honest)
-
-    class Stopped(Exception):
-        pass
-
-    brain = one_member.ComplementaryBrain
-    original, calls = brain.fit_batch, []
-
-    def stopping(self, batch):
-        calls.append(self.global_step)
-        if len(calls) == 4:
-            raise Stopped
-        return original(self, batch)
-
-    # The method is inherited: only monkeypatch takes the replacement off again without a trace.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(brain, "fit_batch", stopping)
-        with pytest.raises(Stopped):
-            train(data, tmp_path / "cut", term(data, own, honest))
-        again = train(data, tmp_path / "cut", term(data, own, honest))
-    assert calls[4] > 1  # it went on, and did not begin anew
+    again, steps = tiny.cut_and_resumed(
+        one_member.ComplementaryBrain,
+        lambda: train(data, tmp_path / "cut", term(data, own, honest)),
+        at=4,
+    )
+    assert steps[4] > 1  # it went on, and did not begin anew
     assert all(torch.equal(again[k], v) for k, v in whole.items())
 
 
