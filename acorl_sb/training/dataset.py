@@ -180,7 +180,12 @@ class StepBatches:
         self._loader = batch_loader(dataset, sampler, workers) if workers else None
 
     def __call__(self, step: int) -> Batch:
-        """The batch of ``step``, counted from 1 over all of training."""
+        """The batch of ``step``, counted from 1 over all of training; in full precision."""
+        # Whatever the precision of the step that asks; processes begun in it inherit that.
+        with torch.autocast("cpu", enabled=False):
+            return self._batch(step)
+
+    def _batch(self, step: int) -> Batch:
         if self._loader is None:
             return read_batch(self.dataset, self.sampler.indices(step - 1))
         if step != self._next:
