@@ -79,8 +79,8 @@ def prepare(
     the first as ``test_trials_<name>.txt``.
 
     ``more_training`` maps further corpora to their data folders: their training utterances are
-    trained on too, under speakers and IDs that begin with the corpus's name. Those of
-    ``more_unlabelled`` are marked so (``UNLABELLED``): training looks at no label of theirs.
+    trained on too, under speakers and IDs that begin with the corpus's name; ``train.csv`` then has
+    a column ``corpus``. Those of ``more_unlabelled`` are marked so (``UNLABELLED``): training looks at no label of theirs.
     Training utterances of twice ``segment_seconds`` (s) or more are cut into equal pieces no
     shorter than that, since a training step draws utterances evenly, whatever their length; None
     leaves them whole.
@@ -150,11 +150,13 @@ def prepare(
         if vad:
             found = trim_corpus(found)
         found = hold_out_speakers(found, seed, dev_speakers, test_speakers, utterances_per_speaker)
+        if more or unlabelled:
+            found.train = [_of_corpus(u, corpus) for u in found.train]
         for further, column in ((more, {}), (unlabelled, {UNLABELLED: "yes"})):
             for name, (collect_more, folder) in further.items():
                 speech = collect_more(folder).train
                 speech = trimmed(speech) if vad else speech
-                found.train += [_renamed(u, name, column) for u in speech]
+                found.train += [_of_corpus(_renamed(u, name, column), name) for u in speech]
         if segment_seconds is not None:
             found.train = [piece for u in found.train for piece in cut(u, segment_seconds)]
         limits = (max_targets, nontargets_per_target, found.impostor_group)
@@ -220,6 +222,11 @@ def _renamed(utterance: Utterance, corpus: str, more: dict[str, str]) -> Utteran
     """The utterance of a further corpus, whose names may be taken in the first; more columns."""
     names = {"id": f"{corpus}-{utterance.id}", "spk_id": f"{corpus}-{utterance.spk_id}"}
     return replace(utterance, **names, attributes={**utterance.attributes, **more})
+
+
+def _of_corpus(utterance: Utterance, corpus: str) -> Utterance:
+    """With a column ``corpus``, unless its corpus's own table has one."""
+    return replace(utterance, attributes={"corpus": corpus, **utterance.attributes})
 
 
 def _trials(name: str, utterances: Sequence[Utterance], *settings: Any) -> TrialList:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import replace
 
 import pytest
 
@@ -241,13 +242,30 @@ def test_further_corpora_train_under_names_of_their_own(audio_tree, tmp_path):
     alone = corpora.prepare("folder", data, tmp_path / "alone", dev_speakers=2, test_speakers=2)
     assert contents(splits)[1:] == contents(alone)[1:]  # nobody of them develops or tests
     train, own = (corpora.read_manifest(paths.train) for paths in (splits, alone))
-    assert train[: len(own)] == own
+    assert [replace(u, attributes={}) for u in train[: len(own)]] == own
     assert {u.spk_id for u in train[len(own) :]} == {"folder-spk0", "folder-spk1", "folder-spk2"}
     assert len(train) == len(own) + 6
 
     (more / "spk2" / "1.wav").unlink()  # is noticed like a change of the data folder itself
     again = corpora.prepare("folder", data, tmp_path / "out", **options)
     assert len(corpora.read_manifest(again.train)) == len(own) + 5
+
+
+def test_with_further_corpora_the_manifest_says_of_which_one_an_utterance_is(
+    toy, audio_tree, tmp_path
+):
+    more = audio_tree("more", ["spk0/0.wav", "spk1/0.wav"])
+    rows = utterances("a", 5)
+    rows[:2] = [replace(u, attributes={"corpus": "its own", "room": "big"}) for u in rows[:2]]
+    toy.collect = lambda data_folder: corpora.Corpus(
+        list(rows), utterances("b", 2), utterances("c", 2)
+    )
+    for key in ("more_training", "more_unlabelled"):
+        splits = corpora.prepare("toy", None, tmp_path / key, **{key: {"folder": more}})
+        train = corpora.read_manifest(splits.train)
+        said = ["its own"] * 2 + ["toy"] * 8 + ["folder"] * 2
+        assert [u.attributes["corpus"] for u in train] == said
+        assert train[0].attributes["room"] == "big"
 
 
 def test_long_training_utterances_are_cut_and_others_are_not(audio_tree, tmp_path):
