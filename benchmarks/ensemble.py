@@ -2,7 +2,7 @@
 
     python benchmarks/ensemble.py [--steps N] [--json FILE]
 
-Ours is ``train.py hparams/acorl_ecapa.yaml`` as a user calls it, on the synthetic voices that it
+Ours is ``train.py hparams/acorl_scratch.yaml`` as a user calls it, on the synthetic voices that it
 makes itself (made before the clock starts), with ``--steps`` steps a member: references, scores,
 fusion, intervals and report included. Against it the same two encoders are trained one after
 another, alone, by SpeechBrain's recipe loop (see ``training.py``) for as many steps of as many
@@ -36,13 +36,13 @@ from benchmarks.targets import Rows
 from benchmarks.training import their_brain
 
 ROOT = Path(__file__).resolve().parents[1]
-MEMBERS = ({}, {"n_mels": 80, "win_length": 64, "n_fft": 1024})  # as hparams/acorl_ecapa.yaml
+MEMBERS = ({}, {"n_mels": 80, "win_length": 64, "n_fft": 1024})  # as hparams/acorl_scratch.yaml
 BATCH, EPOCHS = 48, 5
 
 
 def ours(folder: Path, steps: int) -> float:
     """CPU seconds of ``train.py`` to its table."""
-    command = [sys.executable, str(ROOT / "train.py"), str(ROOT / "hparams" / "acorl_ecapa.yaml")]
+    command = [sys.executable, str(ROOT / "train.py"), str(ROOT / "hparams" / "acorl_scratch.yaml")]
     command += ["--output_folder", str(folder), "--device", "cpu"]
     command += ["--epoch_steps", str(max(1, steps // EPOCHS))]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as child:

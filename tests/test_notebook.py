@@ -29,7 +29,7 @@ def test_it_runs_and_makes_a_report(tmp_path, monkeypatch):
     ).execute()
     run = tmp_path / "first_ensemble"
     table = (run / "results.md").read_text(encoding="utf-8")
-    assert all(f"| {name} |" in table for name in ("first", "second", "score-logistic"))
+    assert all(f"| {name} |" in table for name in ("first-tuned", "second-tuned", "score-logistic"))
     assert "<svg" in (run / "report" / "report.html").read_text(encoding="utf-8")
     shown = "".join(o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", ()))
     assert "Decision(llr=" in shown and table.splitlines()[0] in shown

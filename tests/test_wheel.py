@@ -93,7 +93,7 @@ def test_a_run_from_an_empty_folder(acorl):
     recipe = ("train", "hparams/acorl_ecapa.yaml", *TINY)
     voices = ("--data_folder", "voices", "--prepare_options", VOICES)
     printed = call_acorl(*recipe, *voices, "--output_folder", "run")
-    assert "| second |" in printed
+    assert "| second-tuned |" in printed
     call_acorl("fuse", "--run_folder", "run", "--output_folder", "fused", "--replicates", "20")
     results = json.loads((empty / "fused" / "results.json").read_text())
     assert results["table"] and (empty / "fused" / "report.html").stat().st_size > 10_000

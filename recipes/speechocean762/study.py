@@ -3,7 +3,7 @@
     python recipes/speechocean762/study.py recipes/speechocean762/hparams/study.yaml \
         --data_folder DIR [--key value ...]
 
-Every training is a run of the default recipe, ``train.py``, in a process of its own with one
+Every training is a run of ``train.py`` in a process of its own with one
 thread; as many run side by side as ``jobs`` says. A run that is finished is not repeated and an
 interrupted one resumes, so the command can be stopped and started at any point. After each job
 ``study.md``, ``study.json`` and the pictures in the output folder are made anew.

@@ -27,6 +27,7 @@ from tests import tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 ENSEMBLE = ("first", "second")
+TUNED = [f"{name}-tuned" for name in ENSEMBLE]  # what the front door ends with
 TINY = [
     *("--channels", "8", "--embedding_dim", "16", "--crop_seconds", "0.5", "--batch_size", "8"),
     *("--epochs", "2", "--epoch_steps", "3", "--dev_seconds", "0.5", "--score_seconds", "0.5"),
@@ -69,7 +70,7 @@ def test_results_agree_with_the_score_files_and_with_scikit_learn(run):
     folder, _, done = run
     systems = json.loads((folder / "results.json").read_text())["systems"]
     names = [system["name"] for system in systems]
-    assert names == ["first", "second", "embedding-concatenation", "score-mean", "score-logistic"]
+    assert names == [*TUNED, "embedding-concatenation", "score-mean", "score-logistic"]
     for system in systems:
         assert f"| {system['name']} |" in done.stdout
         for part in ("dev", "test"):
@@ -91,7 +92,7 @@ def test_the_table_has_counts_and_intervals_or_says_why_not(run):
     folder, _, done = run
     results = json.loads((folder / "results.json").read_text())
     counts, speakers = results["trials"]["test"], results["trials"]["test"]["speakers"]
-    labels = read_scores(folder / "scores" / "first" / "test.txt").trials.labels
+    labels = read_scores(folder / "scores" / "first-tuned" / "test.txt").trials.labels
     assert counts["target"] == labels.sum() and counts["nontarget"] == (~labels).sum()
     assert f"of {speakers} speakers" in done.stdout
     for system in results["systems"]:
@@ -114,17 +115,17 @@ def test_the_log_says_what_happened(run):
     folder, _, _ = run
     log = (folder / "train_log.txt").read_text()
     assert "checked to be disjoint" in log
-    for member in ("first", "second"):
-        assert log.count(f"{member}: epoch") == 2
-    of_parts = ("adversarial.adversary_loss", "adversarial.weight", "nontarget.weight")
-    for figure in ("loss", "task_loss", *of_parts, "dev_eer"):
+    for member, tuned in zip(ENSEMBLE, TUNED, strict=True):
+        assert log.count(f"{member}: epoch") == 2 and log.count(f"{tuned}: epoch") == 1
+    of_tuning = ("pair_loss", "pair_d_prime")
+    for figure in ("loss", "task_loss", *of_tuning, "dev_eer"):
         assert f" {figure} " in log
     assert "\x1b" not in log
 
 
 def test_a_second_run_trains_nothing_and_says_the_same(run):
     folder, args, first = run
-    weights = folder / "members" / "second" / "embedding_model.ckpt"
+    weights = folder / "members" / "second-tuned" / "embedding_model.ckpt"
     stamp = weights.stat().st_mtime_ns
     again = train(*args)
     assert again.returncode == 0 and weights.stat().st_mtime_ns == stamp
@@ -153,30 +154,27 @@ def test_changed_settings_leave_finished_work_alone(run):
 
 @pytest.fixture(scope="module")
 def complemented(run, tmp_path_factory):
-    """The front door with members that are fine-tuned; with no learning rate to speak of."""
+    """The front door with no learning rate to speak of."""
     _, args, _ = run
     folder = tmp_path_factory.mktemp("complemented") / "out"
     args = (*args[:-1], folder, "--lr", "1e-9")
-    done = train(*args, yaml="hparams/complement_ecapa.yaml")
+    done = train(*args)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder, args
-
-
-COMPLEMENTED = [f"{name}-tuned" for name in ENSEMBLE]
 
 
 def test_members_that_are_fine_tuned_are_the_ensemble(complemented):
     folder, _ = complemented
     systems = json.loads((folder / "results.json").read_text())["systems"]
-    assert [system["name"] for system in systems[:3]] == [*COMPLEMENTED, "embedding-concatenation"]
-    for name, of in zip(COMPLEMENTED, ENSEMBLE, strict=True):
+    assert [system["name"] for system in systems[:3]] == [*TUNED, "embedding-concatenation"]
+    for name, of in zip(TUNED, ENSEMBLE, strict=True):
         before, after = weights(folder, of), weights(folder, name)
         for key in before:
             if "running" not in key and "tracked" not in key:
                 assert torch.allclose(before[key], after[key], atol=1e-6), key
     second, first = (
         json.loads((folder / "members" / name / "member.json").read_text())
-        for name in reversed(COMPLEMENTED)
+        for name in reversed(TUNED)
     )
     assert second["settings"]["references"] == ["first"]
     assert first["settings"]["references"] == ["second-tuned"]
@@ -187,12 +185,12 @@ def test_other_commands_read_the_members_that_are_fine_tuned(complemented, tmp_p
     from acorl_sb.training.distil import teachers
 
     folder, _ = complemented
-    assert load_run(folder).ensemble.names == COMPLEMENTED
-    assert load_run(folder, members=COMPLEMENTED[1:]).ensemble.names == COMPLEMENTED[1:]
+    assert load_run(folder).ensemble.names == TUNED
+    assert load_run(folder, members=TUNED[1:]).ensemble.names == TUNED[1:]
     with pytest.raises(UserError, match="'first'"):
         load_run(folder, members=["first"])
-    assert [teacher["name"] for teacher in teachers(folder)[0]] == COMPLEMENTED
-    assert score_systems(folder, tmp_path) == COMPLEMENTED
+    assert [teacher["name"] for teacher in teachers(folder)[0]] == TUNED
+    assert score_systems(folder, tmp_path) == TUNED
     made = json.loads((tmp_path / "results.json").read_text())["systems"]
     ours = json.loads((folder / "results.json").read_text())["systems"]
     for one, other in zip(made, ours[:2], strict=True):
@@ -204,19 +202,19 @@ def test_a_plain_run_becomes_one_whose_members_are_fine_tuned(complemented, tmp_
     own = (*args[:-3], tmp_path / "out", *args[-2:])
     assert train(*own, yaml="hparams/heterogeneous_ecapa.yaml").returncode == 0
     before = {name: weights(tmp_path / "out", name) for name in ENSEMBLE}
-    done = train(*own, yaml="hparams/complement_ecapa.yaml")
+    done = train(*own)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "first: already trained" in done.stderr and "second: already trained" in done.stderr
-    for name in (*ENSEMBLE, *COMPLEMENTED):
+    for name in (*ENSEMBLE, *TUNED):
         now = weights(tmp_path / "out", name)
         assert all(torch.equal(v, now[k]) for k, v in before.get(name, now).items())
         assert all(torch.equal(v, now[k]) for k, v in weights(folder, name).items())
     # Embeddings of the first table are still there.
-    assert score_systems(tmp_path / "out", tmp_path / "scored") == COMPLEMENTED
-    assert list(read_inputs(tmp_path / "out").members) == COMPLEMENTED
-    every = ["first", "second", *COMPLEMENTED]
+    assert score_systems(tmp_path / "out", tmp_path / "scored") == TUNED
+    assert list(read_inputs(tmp_path / "out").members) == TUNED
+    every = ["first", "second", *TUNED]
     assert list(read_inputs(tmp_path / "out", members=every).members) == every
-    assert [s.name for s in from_run_folder(tmp_path / "out")[0]] == COMPLEMENTED
+    assert [s.name for s in from_run_folder(tmp_path / "out")[0]] == TUNED
 
 
 def test_results_keep_their_yaml_until_there_are_new_ones(complemented, tmp_path, monkeypatch):
@@ -224,7 +222,7 @@ def test_results_keep_their_yaml_until_there_are_new_ones(complemented, tmp_path
     shutil.copytree(folder, tmp_path / "out")
     before = (folder / "hyperparams.yaml").read_bytes()
     words = [*map(str, args[:-3]), str(tmp_path / "out"), *map(str, args[-2:])]
-    words = [str(ROOT / "hparams/complement_ecapa.yaml"), *words, "--report", "False"]
+    words = [str(ROOT / "hparams/acorl_ecapa.yaml"), *words, "--report", "False"]
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(train_command, "train_members", interrupt)
         train_command.main(words)
@@ -260,7 +258,7 @@ def test_members_load_in_plain_speechbrain(run):
     from acorl_sb.encoders.member_folder import load_member
 
     folder, _, _ = run
-    member = folder / "members" / "second"
+    member = folder / "members" / "second-tuned"
     theirs = SpeakerRecognition.from_hparams(source=str(member), savedir=str(folder / "sb"))
     ours = load_member(member)
     torch.manual_seed(0)

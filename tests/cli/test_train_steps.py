@@ -22,11 +22,11 @@ HPARAMS = Path(__file__).resolve().parents[2] / "hparams"
     [
         "acorl_ecapa",
         "acorl_paper",
+        "acorl_scratch",
         "acorl_ge2e",
         "independent_ecapa",
         "heterogeneous_ecapa",
         "finetuned_ecapa",
-        "complement_ecapa",
     ],
 )
 def test_the_default_output_folder_tells_data_folders_apart(name, tmp_path):

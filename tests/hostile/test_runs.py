@@ -152,21 +152,21 @@ def disturb(member: Path) -> None:
 
 
 def test_a_member_is_not_kept_beside_another_reference_encoder(copy, speech):
-    record = json.loads((copy / "members" / "second" / "member.json").read_text())
+    record = json.loads((copy / "members" / "second-tuned" / "member.json").read_text())
     assert len(record["settings"]["reference_weights"]["first"]) == 64
     disturb(copy / "members" / "first")
     before = checksums(copy)
     line = refused(run(training(speech, copy)))
-    assert "'first'" in line and "members/second" in line
+    assert "'first'" in line and "members/second-tuned" in line
     assert checksums(copy) == before
 
 
 def test_a_reference_encoder_trained_again_to_the_same_weights_is_the_same(copy, speech):
-    before = checksums(copy / "members" / "second")
+    before = checksums(copy / "members" / "second-tuned")
     shutil.rmtree(copy / "members" / "first")
     done = run(training(speech, copy))
     assert done.code == 0, done.stderr[-2000:]
-    assert checksums(copy / "members" / "second") == before
+    assert checksums(copy / "members" / "second-tuned") == before
 
 
 @pytest.mark.parametrize("kind", ["folder", "encoder"])
@@ -306,7 +306,7 @@ def test_fuse_and_score_do_not_overwrite_other_results(finished, copy, tmp_path)
     command = ["fuse.py", "--replicates", 0, "--no-report", "--run_folder"]
     assert run([*command, finished], cwd=tmp_path).code == 0
     before = checksums(tmp_path / "results")
-    for more in ([copy], [finished, "--prior", 0.1], [finished, "--names", "first"]):
+    for more in ([copy], [finished, "--prior", 0.1], [finished, "--names", "first-tuned"]):
         assert "--output_folder" in refused(run([*command, *more], cwd=tmp_path))
         assert checksums(tmp_path / "results") == before
     model = tmp_path / "results" / "fusion" / "fusion_model.json"

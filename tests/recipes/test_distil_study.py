@@ -169,7 +169,7 @@ def test_a_run_trains_its_members_and_keeps_their_scores(precision, tmp_path, mo
     tiny.hums(tmp_path / "data")
     manifest, out, folder = tmp_path / "manifest", tmp_path / "kept.npz", tmp_path / "run"
     splits = corpora.prepare("folder", tmp_path / "data", manifest, dev_speakers=2, test_speakers=2)
-    job = {"inherit": str(RECIPE.parents[1] / "hparams" / "acorl_ecapa.yaml"), "augment": None}
+    job = {"inherit": str(RECIPE.parents[1] / "hparams" / "acorl_scratch.yaml"), "augment": None}
     job |= {"output_folder": str(folder), "corpus": "folder", "data_folder": str(tmp_path / "data")}
     job |= {"channels": 8, "embedding_dim": 12, "batch_size": 4, "epochs": 1, "epoch_steps": 2}
     job |= {"crop_seconds": 0.4, "dev_seconds": 0.4, "score_seconds": 0.4}

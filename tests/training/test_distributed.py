@@ -99,8 +99,8 @@ def test_the_front_door_on_two_ranks(tmp_path):
     )
     assert done.stdout.count("| score-logistic |") == 1
     log = (tmp_path / "out" / "train_log.txt").read_text()
-    assert log.count("second: epoch 1") == 1
-    record = json.loads((tmp_path / "out" / "members" / "second" / "member.json").read_text())
+    assert log.count("second-tuned: epoch 1") == 1
+    record = json.loads((tmp_path / "out" / "members" / "second-tuned" / "member.json").read_text())
     assert record["run"] == {"ranks": 2, "precision": "bf16", "grad_accumulation_factor": 2}
 
 

@@ -1,4 +1,4 @@
-"""Trainings side by side: each a run of the default recipe in its own process, one thread each."""
+"""Trainings side by side: each a run of train.py in its own process, one thread each."""
 
 from __future__ import annotations
 
