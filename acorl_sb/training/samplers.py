@@ -79,6 +79,13 @@ class StepSampler(Sampler):
         return int(self._order[1][place])
 
 
+def by_label(labels: np.ndarray) -> list[np.ndarray]:
+    """The places of each label of (N,), ascending, in the order of the labels."""
+    order = np.argsort(labels, kind="stable")
+    edges = np.flatnonzero(np.diff(labels[order])) + 1
+    return np.split(order, edges)
+
+
 class SpeakerSampler(StepSampler):
     """Batches with ``each`` items of every speaker in them, for losses on target pairs.
 
@@ -98,9 +105,7 @@ class SpeakerSampler(StepSampler):
         if each < 2 or batch_size % each:
             raise ValueError(f"{each} items a speaker do not fit batches of {batch_size}")
         super().__init__(len(labels), batch_size, *args, **kwargs)
-        order = np.argsort(labels, kind="stable")
-        edges = np.flatnonzero(np.diff(np.asarray(labels)[order])) + 1
-        groups = {labels[group[0]]: group for group in np.split(order, edges)}
+        groups = {labels[own[0]]: own for own in by_label(np.asarray(labels))}
         self.groups = [groups[label] for label in labels]  # of each item: those of its speaker
         self.each = each
 
@@ -135,7 +140,7 @@ class GroupSampler(SpeakerSampler):
         speakers: dict[str, list[np.ndarray]] = {}
         for group in np.unique(groups[groups != ""]):
             own = np.flatnonzero(groups == group)
-            speakers[group] = [own[labels[own] == label] for label in np.unique(labels[own])]
+            speakers[group] = [own[rows] for rows in by_label(labels[own])]
         self.known = np.flatnonzero(groups != "")
         self.group_of_item, self.speakers_of_group = groups, speakers
 
