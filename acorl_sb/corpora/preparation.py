@@ -80,7 +80,8 @@ def prepare(
 
     ``more_training`` maps further corpora to their data folders: their training utterances are
     trained on too, under speakers and IDs that begin with the corpus's name; ``train.csv`` then has
-    a column ``corpus``. Those of ``more_unlabelled`` are marked so (``UNLABELLED``): training looks at no label of theirs.
+    a column ``corpus``. Those of ``more_unlabelled`` are marked so (``UNLABELLED``): training looks
+    at no label of theirs.
     Training utterances of twice ``segment_seconds`` (s) or more are cut into equal pieces no
     shorter than that, since a training step draws utterances evenly, whatever their length; None
     leaves them whole.
