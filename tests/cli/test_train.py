@@ -123,6 +123,15 @@ def test_the_log_says_what_happened(run):
     assert "\x1b" not in log
 
 
+def test_the_log_names_the_parts_of_a_combined_objective(run, tmp_path):
+    _, args, _ = run
+    done = train(*args[:-1], tmp_path / "out", "--no-report", yaml="hparams/acorl_scratch.yaml")
+    assert done.returncode == 0, done.stderr[-3000:]
+    log = (tmp_path / "out" / "train_log.txt").read_text()
+    for figure in ("adversarial.adversary_loss", "adversarial.weight", "nontarget.weight"):
+        assert f" {figure} " in log
+
+
 def test_a_second_run_trains_nothing_and_says_the_same(run):
     folder, args, first = run
     weights = folder / "members" / "second-tuned" / "embedding_model.ckpt"
