@@ -9,6 +9,8 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import if_main_process
 
+from acorl_sb.utils.errors import cannot_write
+
 
 class _Lines(logging.Formatter):
     """What is a warning says so, as those of the commands do."""
@@ -26,7 +28,8 @@ class _LogFile(logging.FileHandler):
     """A log file that cannot be written ends the run, rather than fill the screen."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        raise
+        with cannot_write(self.baseFilename):  # a write knows no name, unlike an open
+            raise
 
 
 def log_to_screen() -> None:

@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.logs import log_to, log_to_screen
 
 logger = logging.getLogger("acorl_sb.test")
@@ -50,6 +51,6 @@ def test_a_warning_is_told_from_what_is_no_warning(tmp_path, capsys):
 
 def test_a_line_that_cannot_be_written_ends_the_run():
     log_to("/dev/full")
-    with pytest.raises(OSError):
+    with pytest.raises(UserError, match="/dev/full"):
         logger.info("lost")
     logging.getLogger("acorl_sb").handlers.pop().stream = None  # nothing left to flush
