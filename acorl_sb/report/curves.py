@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from acorl_sb.encoders.member_folder import read_record
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import read_lines
 
@@ -49,12 +50,13 @@ def read_training(run_folder: str | Path) -> dict[str, list[dict[str, Any]]]:
     """Training curves of a run folder: member -> its ``train_log.jsonl`` as a list of epochs.
 
     Each epoch is a dict with ``epoch`` and some of ``loss``, ``task_loss``, ``adversary_loss``,
-    ``weight``, ``dev_eer`` (a fraction). Members without a log are left out.
+    ``weight``, ``dev_eer`` (a fraction). Those of a member that goes on from another are counted
+    after that one's. Members without a log are left out.
 
     Raises
     ------
     UserError
-        For a folder that is not there, and a line that is not JSON.
+        For a folder that is not there, a line that is not JSON, and a damaged member's record.
     """
     folder = Path(run_folder)
     if not folder.is_dir():
@@ -77,4 +79,25 @@ def read_training(run_folder: str | Path) -> dict[str, list[dict[str, Any]]]:
             epochs.append(row)
         if epochs:
             members[path.parent.name] = epochs
-    return members
+    return _one_after_another(members, {n: _start(folder / "members" / n) for n in members})
+
+
+def _start(member: Path) -> str:
+    """What a finished member goes on from, as its record has it; empty: nothing."""
+    spec = (read_record(member, ()) or {"settings": {}})["settings"].get("member")
+    return str(spec.get("start") or "") if isinstance(spec, dict) else ""
+
+
+def _one_after_another(
+    members: dict[str, list[dict[str, Any]]], starts: dict[str, str]
+) -> dict[str, list[dict[str, Any]]]:
+    """The same with the epochs of each member after those of all that it goes on from."""
+    last = {name: epochs[-1]["epoch"] for name, epochs in members.items()}
+    moved = {}
+    for name, epochs in members.items():
+        before = [starts[name]]
+        while before[-1] in last and before[-1] not in (name, *before[:-1]):  # no circle
+            before.append(starts[before[-1]])
+        shift = sum(last[start] for start in before[:-1])
+        moved[name] = [{**e, "epoch": e["epoch"] + shift} for e in epochs]
+    return moved

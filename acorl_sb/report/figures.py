@@ -182,7 +182,10 @@ def similarity(results: dict[str, Any]) -> list[Picture]:
 
 @styled
 def training(members: dict[str, list[dict[str, Any]]]) -> list[Picture]:
-    """Losses, weight of the complementarity loss and development EER, one line per member."""
+    """Losses, weight of the complementarity loss and development EER, one line per member.
+
+    A figure that no member has of two epochs is left out.
+    """
     wanted = (
         ("dev_eer", "Development EER", "EER, %", 100.0),
         ("task_loss", "Task loss", "loss", 1.0),
@@ -205,7 +208,7 @@ def training(members: dict[str, list[dict[str, Any]]]) -> list[Picture]:
             points = [(e["epoch"], scale * e[found]) for e in epochs if _is_number(e.get(found))]
             if any(y for _, y in points) or (points and key in ("dev_eer", "task_loss")):
                 series.append(Series(name, *zip(*points, strict=True), look(place)))
-        if not series:
+        if all(len(s.x) < 2 for s in series):  # points of single epochs show no course
             continue
         figure, axis = line_plot(series)
         axis.set(xlabel="epoch", ylabel=label, xlim=(0.9, last + 0.1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -43,3 +45,28 @@ def test_training_logs(tmp_path):
         curves.read_training(tmp_path)
     with pytest.raises(UserError):
         curves.read_training(tmp_path / "none")
+
+
+def test_epochs_of_a_member_that_goes_on_from_another_follow_that_ones(tmp_path):
+    def member(name: str, start: object, epochs: int) -> None:
+        folder = tmp_path / "members" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = [json.dumps({"epoch": e, "dev_eer": 0.1}) for e in range(1, epochs + 1)]
+        (folder / "train_log.jsonl").write_text("\n".join(lines))
+        (folder / "member.json").write_text(json.dumps({"settings": {"member": {"start": start}}}))
+
+    def epochs(name: str) -> list[float]:
+        return [e["epoch"] for e in curves.read_training(tmp_path)[name]]
+
+    member("tuned", "plain", 2)  # read before the one it goes on from
+    member("plain", None, 3)
+    member("again", "tuned", 1)
+    member("elsewhere", "another/folder", 2)
+    member("odd", ["plain"], 1)
+    assert (epochs("plain"), epochs("tuned"), epochs("again")) == ([1, 2, 3], [4, 5], [6])
+    assert epochs("elsewhere") == [1, 2]
+    member("plain", "again", 3)  # no run makes a circle; a damaged folder may
+    assert epochs("elsewhere") == [1, 2] and len(epochs("plain")) == 3
+    (tmp_path / "members" / "plain" / "member.json").write_text("[]")
+    with pytest.raises(UserError, match=r"plain.member\.json"):
+        curves.read_training(tmp_path)
