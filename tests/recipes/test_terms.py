@@ -26,7 +26,7 @@ from tests import tiny
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "Complementarity"
 sys.path.insert(0, str(RECIPE))
 
-from terms import capacity, jobs, member, published, sets, tables  # noqa: E402
+from terms import capacity, exchange, jobs, member, published, sets, tables  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_pooled_change_and_exchange_rate():
                 one.replicates[seed][f"{key}, cllr"] = np.full(1000, 0.9 * cllr)
     value, replicates, of_seeds = tables.change(row, reference, share, "clean", "cllr")
     assert [value, *of_seeds, *replicates] == pytest.approx([np.log(0.8)] * 1003)
-    found = tables.exchange(row, reference, share)
+    found = exchange.exchange(row, reference, share)
     before, after = -2 * norm.ppf(0.08), -2 * norm.ppf(0.09)
     assert found["removed"] == pytest.approx(0.1)
     assert found["r"] == pytest.approx((before - after) / 0.1)
@@ -256,12 +256,12 @@ def test_what_a_term_has_to_remove():
     # Without a cost: (1 + rho) falls as the square of d' grows.
     eer = norm.cdf(-(2.0 + 1.8) / np.sqrt(2 * 1.7) / 2)
     wanted = -2 * norm.ppf(0.9 * eer)
-    free = tables.needed(2.0, 1.8, 0.7, 0.0, aim=0.1)
+    free = exchange.needed(2.0, 1.8, 0.7, 0.0, aim=0.1)
     assert 1.7 - free == pytest.approx(3.8**2 / (2 * wanted**2))
-    paid = tables.needed(2.0, 1.8, 0.7, 0.5, aim=0.1)
+    paid = exchange.needed(2.0, 1.8, 0.7, 0.5, aim=0.1)
     assert (3.8 - 0.5 * paid) / np.sqrt(2 * (1.7 - paid)) == pytest.approx(wanted)
     assert paid > free
-    assert tables.needed(2.0, 1.8, 0.7, 1.3, aim=0.1) == np.inf  # beyond its break-even, about 1.1
+    assert exchange.needed(2.0, 1.8, 0.7, 1.3, aim=0.1) == np.inf  # past its break-even, 1.1
 
 
 def test_the_loss_on_pairs_is_the_same_in_the_task_as_apart(tree):
@@ -321,21 +321,32 @@ def test_cells_have_their_sizes_and_nested_speakers(tree):
     assert few == sorted(few) != names[:60]
 
 
-def test_the_map_has_the_terms_gain_by_cell(tree):
-    drawn = {k: np.full(1000, 0.1) for k in ("a, clean", "b, clean")}
-    lower = {k: 0.9 * v for k, v in drawn.items()}
-    same = [0.1, 0.1, [0.5, 0.5]]
+def test_the_map_has_the_terms_gain_and_price_by_cell(tree):
+    def row(last, correlation, fused):
+        made = figures(0.08, last, [correlation] * 2, fused)
+        for figure in made.values():
+            figure["cllr"] = figure["fused"]
+        drawn = {key: np.full(1000, figure["fused"]) for key, figure in made.items()}
+        drawn |= {f"{key}, cllr": replicates for key, replicates in drawn.items()}
+        return tables.Row({1: made}, {1: drawn})
+
     without, term = (tree["capacity"][key] for key in ("without", "with"))
     rows = {
-        f"{without}_0.15M_160": tables.Row({1: figures(*same, 0.1)}, {1: drawn}),
-        f"{term}_0.15M_160": tables.Row({1: figures(*same, 0.09)}, {1: lower}),
-        f"{without}_0.15M_all": tables.Row({1: figures(*same, 0.1)}, {1: drawn}),
+        f"{without}_0.15M_160": row(0.08, 0.8, 0.1),
+        f"{term}_0.15M_160": row(0.09, 0.7, 0.09),
+        f"{without}_0.15M_all": row(0.08, 0.8, 0.1),
     }
     table = tables.capacity_table(tree, rows, {"a": 0.5, "b": 0.5}).splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
-    assert cells[0][1:] == ["60 speakers", "160 speakers", "all speakers"]
-    assert cells[3] == ["0.15M", "", "-10.0 % [-10.0, -10.0], 1 seeds", ""]
-    assert cells[2] == ["0.05M", "", "", ""]
+    assert len(cells) == 3  # head, rule, and the one cell that has both rows
+    assert cells[2][:4] == ["0.15M", "160", "1", "15.00"]
+    assert cells[2].count("-10.0 % [-10.0, -10.0]") == 2
+    of = dict(zip(cells[0], cells[2], strict=True))
+    lost = 2 * (norm.ppf(0.09) - norm.ppf(0.08))  # the d' of an EER, equal variances
+    assert [float(of[key]) for key in ("d' lost", "ρ removed", "r")] == pytest.approx(
+        [lost, 0.1, lost / 0.1], abs=0.006
+    )
+    assert float(of["break-even"]) == pytest.approx(-2 * norm.ppf(0.08) / 1.8, abs=0.006)
 
 
 def test_a_folder_goes_on_with_more_rows_and_not_with_other_ones(tmp_path):

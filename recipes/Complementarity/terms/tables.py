@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import norm
 
 from acorl_sb.metrics.intervals import interval
 from acorl_sb.utils.tables import markdown
 from terms import capacity
-from terms.figures import REPLICATES, counts, strength, weights
+from terms.exchange import AIM, Row, exchange, needed, pooled
+from terms.figures import REPLICATES, counts, weights
 from terms.sets import CONDITIONS, SCREENED, SETS
 
 PARTS = {"dev": "Development", "test": "Test"}
-AIM = 0.05  # relative fall of the fused EER that a term is to bring
 RATES = (0.0, 0.25, 0.5, 1.0)  # r, of the table of what a term would have to remove
 POWER = 2.8  # standard errors of an effect that a two-sided 5 % test sees in 80 of 100 cases
-
-
-class Row(NamedTuple):
-    """A row's figures and EER replicates by seed, for one part."""
-
-    figures: dict[int, dict]
-    replicates: dict[int, dict[str, np.ndarray]]
+# What a row is against its reference.
+COMPARED = ["fused, relative", "sd over seeds", "sees", "Cllr, relative", "sees"]
+COMPARED += ["d' lost", "ρ removed", "r", "break-even"]
 
 
 def page(folder: Path, tree) -> str:
@@ -44,9 +37,9 @@ def page(folder: Path, tree) -> str:
             if tree.get("by_number"):
                 parts.append("### Fused EER %, clean, by number of members")
                 parts.append(number_table(tree, rows, share))
-            if (needed := needed_table(rows, share)) is not None:
+            if (removal := needed_table(rows, share)) is not None:
                 parts.append(f"### Correlation that a term has to remove for {-100 * AIM:.0f} %")
-                parts.append(needed)
+                parts.append(removal)
             parts.append("### Fused EER against the row's reference, by condition")
             parts.append(condition_table(tree, rows, share, part))
             parts.append("### Fused EER %, clean, by set")
@@ -103,51 +96,6 @@ def floor(eer) -> np.ndarray:
     return np.maximum(np.asarray(eer, dtype=np.float64), 1e-3)
 
 
-def exchange(row: Row, reference: Row, share: dict[str, float]) -> dict[str, float]:
-    """r, its break-even, what the first and the last member lose in d', and the correlation's fall.
-
-    Means over seeds of the pooled figures, clean. The break-even is that of the reference row.
-    """
-    seeds = row.figures.keys() & reference.figures.keys()
-    of_row, of_reference = (
-        np.mean([pooled(r.figures[seed], share) for seed in seeds], 0) for r in (row, reference)
-    )
-    lost = of_reference[:2].sum() - of_row[:2].sum()  # most rows have the same first member
-    removed = of_reference[2] - of_row[2]
-    even = (of_reference[0] + of_reference[1]) / (2 * (1 + of_reference[2]))
-    return {"r": lost / removed, "even": even, "lost": lost, "removed": removed}
-
-
-def pooled(figures: dict, share: dict[str, float]) -> list[float]:
-    """d' of the first and the last member, and their correlation, pooled over the sets."""
-    found = [
-        (
-            weight * strength(figures[f"{name}, clean"]["members"][0]),
-            weight * strength(figures[f"{name}, clean"]["members"][-1]),
-            weight * np.mean(figures[f"{name}, clean"]["correlation"]),
-        )
-        for name, weight in share.items()
-    ]
-    return np.sum(found, 0)
-
-
-def needed(first: float, last: float, correlation: float, r: float, aim: float = AIM) -> float:
-    """How much correlation a term has to remove from a pair for a fused EER lower by ``aim``.
-
-    ``first``, ``last``: d' of the members; each unit of correlation costs the last one ``r`` of its
-    d'. With d' = (first + last) / sqrt(2 (1 + rho)) of the pair and EER = Phi(-d' / 2); infinite
-    where no fall of the correlation to 0 is enough.
-    """
-
-    def fused(removed: float) -> float:
-        return (first + last - r * removed) / np.sqrt(2 * (1 + correlation - removed))
-
-    wanted = strength((1 - aim) * norm.cdf(-fused(0.0) / 2))
-    if fused(correlation) < wanted:
-        return np.inf
-    return brentq(lambda removed: fused(removed) - wanted, 0.0, correlation)
-
-
 def needed_table(rows: dict[str, Row], share: dict[str, float]) -> str | None:
     """``needed`` of the baselines of two members, at several rates; None without a baseline."""
     lines = []
@@ -164,26 +112,15 @@ def needed_table(rows: dict[str, Row], share: dict[str, float]) -> str | None:
 
 
 def main_table(tree, rows: dict[str, Row], share: dict[str, float], part: str) -> str:
-    head = ["row", "seeds", "last member EER %", "fused EER %", "against", "fused, relative"]
-    head += ["sd over seeds", "sees", "Cllr, relative", "sees"]
-    head += ["d' lost", "ρ removed", "r", "break-even"]
+    head = ["row", "seeds", "last member EER %", "fused EER %", "against", *COMPARED]
     lines = []
     for name, row in rows.items():
         member, fused = (mean_eer(row, share, what) for what in ("member", "fused"))
         line = [name, str(len(row.figures)), f"{100 * member:.2f}", f"{100 * fused:.2f}"]
         against = tree["rows"][name].get("against")
         if against in rows and row.figures.keys() & rows[against].figures.keys():
-            value, drawn, of_seeds = change(row, rows[against], share, "clean")
-            spread = f"{100 * np.std(of_seeds, ddof=1):.1f} %" if len(of_seeds) > 1 else ""
-            line += [against, told(value, drawn), spread, seen(drawn)]
-            value, drawn, _ = change(row, rows[against], share, "clean", "cllr")
-            line += [told(value, drawn), seen(drawn)]
-            if len(tree["rows"][name]["members"]) == len(tree["rows"][against]["members"]):
-                found = exchange(row, rows[against], share)
-                # No correlation removed: there is nothing to pay for.
-                r = f"{found['r']:.2f}" if found["removed"] > 0.003 else "-"
-                line += [f"{found['lost']:+.3f}", f"{found['removed']:+.3f}", r]
-                line += [f"{found['even']:.2f}"]
+            numbers = {len(tree["rows"][one]["members"]) for one in (name, against)}
+            line += [against, *compared(row, rows[against], share, len(numbers) == 1)]
         lines.append([*line, *[""] * (len(head) - len(line))])
     note = (
         "Means over sets, weighted by their speakers with target trials: "
@@ -192,6 +129,21 @@ def main_table(tree, rows: dict[str, Row], share: dict[str, float], part: str) -
         "100 cases. Cllr: of the fusion, which is calibrated on the clean development trials."
     )
     return markdown(head, lines) + "\n\n" + note
+
+
+def compared(row: Row, reference: Row, share: dict[str, float], alike: bool) -> list[str]:
+    """The cells of ``COMPARED``; the last four only for rows of as many members (``alike``)."""
+    value, drawn, of_seeds = change(row, reference, share, "clean")
+    spread = f"{100 * np.std(of_seeds, ddof=1):.1f} %" if len(of_seeds) > 1 else ""
+    cells = [told(value, drawn), spread, seen(drawn)]
+    value, drawn, _ = change(row, reference, share, "clean", "cllr")
+    cells += [told(value, drawn), seen(drawn)]
+    if alike:
+        found = exchange(row, reference, share)
+        # No correlation removed: there is nothing to pay for.
+        r = f"{found['r']:.2f}" if found["removed"] > 0.003 else "-"
+        cells += [f"{found['lost']:+.3f}", f"{found['removed']:+.3f}", r, f"{found['even']:.2f}"]
+    return cells
 
 
 def together_table(
@@ -263,16 +215,17 @@ def number_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str:
 
 
 def capacity_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str:
-    """Fused EER with the term against without, by size of the members and training speakers."""
-    lines: dict[str, list[str]] = {}
+    """The term against the same without, by size of the members and number of training speakers."""
+    head = ["size", "training speakers", "seeds", "fused EER % without", *COMPARED]
+    lines = []
     for cell in capacity.cells(tree):
         pair = [rows.get(name) for name in (cell.term, cell.without)]
-        line = lines.setdefault(cell.size, [cell.size])
-        line.append("")
         if all(pair) and (seeds := pair[0].figures.keys() & pair[1].figures.keys()):
-            line[-1] = f"{told(*change(*pair, share, 'clean')[:2])}, {len(seeds)} seeds"
-    counts = [f"{n or 'all'} speakers" for n in tree["capacity"]["speakers"]]
-    return markdown(["size", *counts], list(lines.values()))
+            term, without = (Row({s: r.figures[s] for s in seeds}, r.replicates) for r in pair)
+            eer = f"{100 * mean_eer(without, share, 'fused'):.2f}"
+            line = [cell.size, str(cell.speakers or "all"), str(len(seeds)), eer]
+            lines.append([*line, *compared(term, without, share, alike=True)])
+    return markdown(head, lines)
 
 
 def mean_eer(row: Row, share: dict[str, float], what: str) -> float:
