@@ -347,6 +347,13 @@ def test_the_map_has_the_terms_gain_and_price_by_cell(tree):
         [lost, 0.1, lost / 0.1], abs=0.006
     )
     assert float(of["break-even"]) == pytest.approx(-2 * norm.ppf(0.08) / 1.8, abs=0.006)
+    # With all speakers against fewer: a fall of 20 % against one of 10 %, where both are there.
+    share = {"a": 0.5, "b": 0.5}
+    assert tables.speakers_table(tree, rows, share) is None
+    rows[f"{term}_0.15M_all"] = row(0.08, 0.7, 0.08)
+    lines = tables.speakers_table(tree, rows, share).splitlines()
+    assert len(lines) == 3 and lines[2].count("-11.1 % [-11.1, -11.1]") == 2  # 0.8 / 0.9
+    assert [cell.strip() for cell in lines[2].split("|")[1:3]] == ["160", "0.15M"]
 
 
 def test_a_folder_goes_on_with_more_rows_and_not_with_other_ones(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,9 @@ def page(folder: Path, tree) -> str:
         if any(name in found for name in of_cells):
             parts.append(f"## {PARTS[part]} trials, clean, 2 s: what the term gains, by capacity")
             parts.append(capacity_table(tree, found, share))
+            if (by_speakers := speakers_table(tree, found, share)) is not None:
+                parts.append("### What the term gains with all speakers, against fewer")
+                parts.append(by_speakers)
     if both["test"]:
         speakers = {part: counts(folder / "data", part) for part in PARTS}
         if (together := together_table(tree, both, speakers)) is not None:
@@ -218,14 +222,45 @@ def capacity_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str:
     """The term against the same without, by size of the members and number of training speakers."""
     head = ["size", "training speakers", "seeds", "fused EER % without", *COMPARED]
     lines = []
+    for cell, term, without in measured(tree, rows):
+        eer = f"{100 * mean_eer(without, share, 'fused'):.2f}"
+        line = [cell.size, str(cell.speakers or "all"), str(len(term.figures)), eer]
+        lines.append([*line, *compared(term, without, share, alike=True)])
+    return markdown(head, lines)
+
+
+def measured(tree, rows: dict[str, Row]) -> Iterator[tuple[capacity.Cell, Row, Row]]:
+    """The cells that have both rows, with the term and without, each of the seeds of both."""
     for cell in capacity.cells(tree):
         pair = [rows.get(name) for name in (cell.term, cell.without)]
         if all(pair) and (seeds := pair[0].figures.keys() & pair[1].figures.keys()):
             term, without = (Row({s: r.figures[s] for s in seeds}, r.replicates) for r in pair)
-            eer = f"{100 * mean_eer(without, share, 'fused'):.2f}"
-            line = [cell.size, str(cell.speakers or "all"), str(len(seeds)), eer]
-            lines.append([*line, *compared(term, without, share, alike=True)])
-    return markdown(head, lines)
+            yield cell, term, without
+
+
+def speakers_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str | None:
+    """The term's change with all speakers against its change with fewer, the mean over sizes.
+
+    Over the sizes that have both; None where none has. Replicates draw the same speakers in all.
+    """
+    gains = {
+        (cell.size, cell.speakers): [
+            change(*pair, share, "clean", w)[:2] for w in ("fused", "cllr")
+        ]
+        for cell, *pair in measured(tree, rows)
+    }
+    lines = []
+    for fewer in (n for n in tree["capacity"]["speakers"] if n is not None):
+        sizes = [s for s in tree["capacity"]["sizes"] if {(s, fewer), (s, None)} <= gains.keys()]
+        if sizes:
+            told_of = []
+            for i in range(2):
+                pairs = [(gains[size, None][i], gains[size, fewer][i]) for size in sizes]
+                value = np.mean([of_all[0] - of_fewer[0] for of_all, of_fewer in pairs])
+                drawn = np.mean([of_all[1] - of_fewer[1] for of_all, of_fewer in pairs], 0)
+                told_of.append(told(value, drawn))
+            lines.append([str(fewer), ", ".join(sizes), *told_of])
+    return markdown(["speakers", "sizes", "fused", "Cllr"], lines) if lines else None
 
 
 def mean_eer(row: Row, share: dict[str, float], what: str) -> float:
