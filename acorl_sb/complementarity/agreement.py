@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from acorl_sb.complementarity.objective import Objective, Term
+from acorl_sb.complementarity.schedules import WeightSchedule
 
 
 class Agreement(Objective):
@@ -17,18 +18,21 @@ class Agreement(Objective):
 
     Arguments
     ---------
-    dim, reference_dims, n_classes, schedule : see ``Objective``
+    dim, reference_dims, n_classes : see ``Objective``
+    schedule : WeightSchedule
+        c, default 1 throughout.
     fixed_first : bool
         The first view is a constant: the second is drawn to it, and not half of the way each.
 
     Example
     -------
-    >>> from acorl_sb.complementarity import WeightSchedule
     >>> z = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0], [0.0, 1.0]])
-    >>> term = Agreement(2, [], 2, WeightSchedule(1.0))(z, [], torch.tensor([0, 1, 0, 1]), 1.0)
+    >>> term = Agreement(2, [], 2)(z, [], torch.tensor([0, 1, 0, 1]), 1.0)
     >>> round(float(term.loss), 3)  # half of 1 - cos 45 degrees
     0.146
     """
+
+    default_schedule = WeightSchedule(1.0)
 
     def __init__(self, dim, reference_dims, n_classes, schedule=None, fixed_first: bool = True):
         super().__init__(dim, reference_dims, n_classes, schedule)

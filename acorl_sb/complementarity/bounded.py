@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import cast
 
 import torch
 from torch import nn
 
-from acorl_sb.complementarity.combined import OfParts
+from acorl_sb.complementarity.combined import OfParts, refuse_bounded
 from acorl_sb.complementarity.objective import Objective
 
 
@@ -25,6 +26,11 @@ class Bounded(OfParts):
     dim, reference_dims, n_classes : see ``Objective``
     part : callable(dim, reference_dims, n_classes) -> Objective
     limit : float > 0
+
+    Raises
+    ------
+    ValueError
+        For another limit, and for a ``part`` that has one already.
     """
 
     def __init__(
@@ -36,9 +42,10 @@ class Bounded(OfParts):
         limit: float = 0.3,
     ):
         nn.Module.__init__(self)
-        if not limit > 0:
-            raise ValueError(f"limit is a number above 0, not {limit}")
+        if isinstance(limit, bool) or not isinstance(limit, Real) or not limit > 0:
+            raise ValueError(f"limit is a number above 0, not {limit!r}")
         made = part(dim=dim, reference_dims=reference_dims, n_classes=n_classes)
+        refuse_bounded(made, type(self).__name__)
         self.parts = cast("Sequence[Objective]", nn.ModuleList([made]))
         self.limit = limit
         self.schedule = made.schedule

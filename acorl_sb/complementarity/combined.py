@@ -46,6 +46,11 @@ class Combined(OfParts):
     ---------
     dim, reference_dims, n_classes : see ``Objective``
     parts : sequence of callables(dim, reference_dims, n_classes) -> Objective
+
+    Raises
+    ------
+    ValueError
+        For no parts, and for one that is ``Bounded``: put that around the sum.
     """
 
     def __init__(
@@ -56,7 +61,11 @@ class Combined(OfParts):
         parts: Sequence[Callable[..., Objective]],
     ):
         super().__init__(dim, reference_dims, n_classes)
+        if not isinstance(parts, Sequence) or not parts:
+            raise ValueError(f"parts is a list of !name: of objectives, not {parts!r}")
         made = [part(dim=dim, reference_dims=reference_dims, n_classes=n_classes) for part in parts]
+        for part in made:
+            refuse_bounded(part, type(self).__name__)
         self.parts = cast("Sequence[Objective]", nn.ModuleList(made))
         self.names = _names(self.parts)
         self.adversary_steps = max(part.adversary_steps for part in self.parts)
@@ -73,6 +82,12 @@ class Combined(OfParts):
     def adversary_loss(self, z, references, labels):
         losses = [p.adversary_loss(z, references, labels) for p in self.parts if p.adversary_steps]
         return torch.stack(losses).sum()
+
+
+def refuse_bounded(part: nn.Module, around: str) -> None:
+    """ValueError for a bounded part: what is around it adds its loss to others, bound and all."""
+    if any(getattr(inner, "limit", None) is not None for inner in part.modules()):
+        raise ValueError(f"the limit of a Bounded within {around} would be lost; put it outermost")
 
 
 def _names(parts: Iterable[Objective]) -> list[str]:

@@ -71,6 +71,8 @@ class Objective(nn.Module):
         super().__init__()
         if self.uses_references and not reference_dims:
             raise ValueError(f"{type(self).__name__} needs at least one reference to complement")
+        if not isinstance(schedule, WeightSchedule | None):
+            raise ValueError(f"schedule is the !new: of a WeightSchedule or null, not {schedule!r}")
         # A copy: a YAML may name one schedule for several members, and a schedule can hold state.
         self.schedule = copy.deepcopy(self.default_schedule if schedule is None else schedule)
 

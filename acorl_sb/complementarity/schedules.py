@@ -8,13 +8,23 @@ that must survive an interruption goes through ``state_dict`` / ``load_state_dic
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from numbers import Real
 
 import numpy as np
 
 
+def _number(name: str, value: object, holds: Callable[[float], bool], allowed: str) -> float:
+    """``value`` where it is a number that ``holds``; ValueError says what is ``allowed``."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not holds(float(value)):
+        raise ValueError(f"a schedule's {name} is {allowed}, not {value!r}")
+    return float(value)
+
+
 class WeightSchedule:
     """A constant weight; the base of the other schedules.
+
+    All of them raise ``ValueError`` for what is no number or out of range.
 
     Arguments
     ---------
@@ -23,9 +33,7 @@ class WeightSchedule:
     """
 
     def __init__(self, weight: float = 1.0):
-        if not (isinstance(weight, (int, float)) and weight >= 0):
-            raise ValueError(f"a schedule needs a weight >= 0, not {weight!r}")
-        self.weight = weight
+        self.weight = _number("weight", weight, lambda v: 0 <= v < math.inf, "at least 0")
 
     def __call__(self, progress: float) -> float:
         """c at ``progress``, the fraction p of training done, in [0, 1]."""
@@ -50,6 +58,12 @@ class Ramp(WeightSchedule):
     q runs from 0 at ``start`` to 1 at the end of training; before ``start`` the weight is 0.
     With the defaults this is equation (5) to the letter.
 
+    Arguments
+    ---------
+    weight : float >= 0
+    steepness : float > 0
+    start : float in [0, 1)
+
     Example
     -------
     >>> Ramp(weight=2.0)(0.0)
@@ -58,10 +72,8 @@ class Ramp(WeightSchedule):
 
     def __init__(self, weight: float = 1.0, steepness: float = 10.0, start: float = 0.0):
         super().__init__(weight)
-        if not 0 <= start < 1:
-            raise ValueError(f"a ramp starts at a fraction in [0, 1), not {start}")
-        self.steepness = steepness
-        self.start = start
+        self.steepness = _number("steepness", steepness, lambda v: 0 < v < math.inf, "above 0")
+        self.start = _number("start", start, lambda v: 0 <= v < 1, "a fraction in [0, 1)")
 
     def __call__(self, progress: float) -> float:
         q = (progress - self.start) / (1 - self.start)
@@ -78,7 +90,7 @@ class TaskGatedRamp(Ramp):
 
     Arguments
     ---------
-    threshold : float
+    threshold : float >= 0
         Task loss (nats) below which the weight is the ramp's.
     smoothing : float in [0, 1)
         Weight of the past in the running mean of the task loss.
@@ -93,8 +105,10 @@ class TaskGatedRamp(Ramp):
         start: float = 0.0,
     ):
         super().__init__(weight, steepness, start)
-        self.threshold = threshold
-        self.smoothing = smoothing
+        self.threshold = _number("threshold", threshold, lambda v: v >= 0, "at least 0")
+        self.smoothing = _number(
+            "smoothing", smoothing, lambda v: 0 <= v < 1, "a fraction in [0, 1)"
+        )
         self.task_loss: float | None = None
 
     def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
@@ -149,12 +163,13 @@ class SteeredRamp(TaskGatedRamp):
         start: float = 0.0,
     ):
         super().__init__(weight, math.inf, smoothing, steepness, start)
-        self.curve = [float(value) for value in curve]
-        if not self.curve or not min(self.curve) > 0:
-            raise ValueError(f"curve has the task losses of a run without, not {self.curve}")
-        if not margin > 1:
-            raise ValueError(f"margin is a factor above 1, not {margin}")
-        self.margin = margin
+        self.curve = [
+            _number("curve", loss, lambda v: 0 < v < math.inf, "task losses above 0")
+            for loss in curve
+        ]
+        if not self.curve:
+            raise ValueError("a schedule's curve is the task losses of a run without, not empty")
+        self.margin = _number("margin", margin, lambda v: 1 < v < math.inf, "a factor above 1")
 
     def __call__(self, progress: float) -> float:
         full = super().__call__(progress)
@@ -192,10 +207,10 @@ class MarginRamp(Ramp):
         start: float = 0.0,
     ):
         super().__init__(weight, steepness, start)
-        if not 0 < relax < 1:
-            raise ValueError(f"relax is a factor in (0, 1), not {relax}")
-        self.margin = margin
-        self.relax = relax
+        self.margin = _number("margin", margin, lambda v: 1 <= v < math.inf, "at least 1")
+        self.relax = _number("relax", relax, lambda v: 0 < v < 1, "a factor in (0, 1)")
+        if baseline is not None:
+            _number("baseline", baseline, lambda v: 0 <= v <= 1, "a fraction in [0, 1]")
         self.baseline = baseline
         self.scale = 1.0
 

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from acorl_sb.complementarity.objective import Objective, Term
+from acorl_sb.complementarity.schedules import Ramp
 
 
 def unbiased_linear_cka(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -65,6 +66,7 @@ class _Penalty(Objective):
     """L = L_task + c(p) (1/K) sum_k penalty(z, v_k)."""
 
     uses_references = True
+    default_schedule = Ramp()
 
     def penalty(
         self, z: torch.Tensor, reference: torch.Tensor, labels: torch.Tensor

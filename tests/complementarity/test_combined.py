@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import functools
 
+import pytest
 import torch
 
-from acorl_sb.complementarity import CKA, Adversarial, Combined, Nontarget, WeightSchedule
+from acorl_sb.complementarity import (
+    CKA,
+    Adversarial,
+    Bounded,
+    Combined,
+    Nontarget,
+    WeightSchedule,
+)
 
 
 def test_figures_of_every_part_are_told_apart():
@@ -38,3 +46,21 @@ def test_a_combination_of_combinations_keeps_all():
     z, reference = torch.randn(8, 4), torch.randn(8, 4)
     logs = objective(z, [reference], torch.arange(8) % 3, 0.5).logs
     assert {"combined.cka.weight", "combined.nontarget.weight", "cka.weight"} < set(logs)
+
+
+def test_a_bound_that_would_be_lost_is_refused():
+    bounded = functools.partial(Bounded, part=Nontarget)
+    for kind, inner in (
+        (Combined, {"parts": [bounded, CKA]}),
+        (Bounded, {"part": bounded}),
+        (Bounded, {"part": functools.partial(Combined, parts=[bounded])}),
+    ):
+        with pytest.raises(ValueError, match="limit"):
+            kind(4, [4], 3, **inner)
+    assert Bounded(4, [4], 3, functools.partial(Combined, parts=[CKA, Nontarget])).limit == 0.3
+
+
+@pytest.mark.parametrize("parts", [[], None, Nontarget])
+def test_parts_are_a_list_of_some(parts):
+    with pytest.raises(ValueError, match="parts"):
+        Combined(4, [4], 3, parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 
 import pytest
@@ -28,15 +29,25 @@ def test_ramp_starts_late():
     assert ramp(0.75) == pytest.approx(math.tanh(2.5))
 
 
-def test_bad_values_are_refused():
-    with pytest.raises(ValueError, match="weight"):
-        WeightSchedule(-1.0)
-    with pytest.raises(ValueError, match="weight"):
-        WeightSchedule(float("nan"))
-    with pytest.raises(ValueError, match="fraction"):
-        Ramp(1.0, start=1.0)
-    with pytest.raises(ValueError, match="relax"):
-        MarginRamp(relax=1.0)
+@pytest.mark.parametrize(
+    ("kind", "key", "values"),
+    [
+        (WeightSchedule, "weight", [-1.0, math.nan, math.inf, True, "5"]),
+        (Ramp, "start", [1.0, -0.1, "0.5"]),
+        (Ramp, "steepness", [0.0, -10.0, math.nan]),
+        (TaskGatedRamp, "threshold", [-1.0, math.nan, None]),
+        (TaskGatedRamp, "smoothing", [1.0, 2.0, -1.0]),
+        (SteeredRamp, "curve", [[], [1.0, 0.0], ["a"]]),
+        (functools.partial(SteeredRamp, curve=[1.0]), "margin", [1.0, math.nan]),
+        (MarginRamp, "relax", [0.0, 1.0]),
+        (MarginRamp, "margin", [0.9, -3.0, "a"]),
+        (MarginRamp, "baseline", [-0.1, 1.1, "a"]),
+    ],
+)
+def test_what_is_no_number_or_out_of_range_is_refused(kind, key, values):
+    for value in values:
+        with pytest.raises(ValueError, match=key):
+            kind(**{key: value})
 
 
 def test_gated_ramp_waits_for_the_task_and_stops_when_it_is_forgotten():

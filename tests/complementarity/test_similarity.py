@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acorl_sb.complementarity import CKA, Nontarget, WeightSchedule
+from acorl_sb.complementarity import CKA, Nontarget, Ramp, WeightSchedule
 from acorl_sb.complementarity.similarity import nontarget_correlation, unbiased_linear_cka
 
 
@@ -91,3 +91,10 @@ def test_the_gradient_is_the_same_to_the_bit_with_several_threads():
     finally:
         torch.set_num_threads(before)
     assert len(gradients) == 1
+
+
+def test_a_schedule_is_an_object_and_by_default_the_ramp_of_equation_5():
+    assert CKA(4, [4], 3).schedule(1.0) == Nontarget(4, [4], 3).schedule(1.0) == Ramp()(1.0)
+    for other in (5.0, "ramp", Ramp):
+        with pytest.raises(ValueError, match="schedule"):
+            Nontarget(4, [4], 3, schedule=other)
