@@ -20,7 +20,7 @@ from acorl_sb.encoders.weights import load_weights, save_weights
 from acorl_sb.utils.downloads import check_hash, hub_folder
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import atomic_path, write_json, write_text
-from acorl_sb.utils.hparams import dump
+from acorl_sb.utils.yaml_dump import dump
 
 WEIGHTS, CLASSIFIER = "embedding_model.ckpt", "classifier.ckpt"
 LABELS = "label_encoder.ckpt"

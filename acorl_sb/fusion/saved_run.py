@@ -16,7 +16,7 @@ from acorl_sb.fusion import models as fusion
 from acorl_sb.fusion.finished_run import SPREAD, FinishedRun
 from acorl_sb.utils.errors import UserError, cannot_write
 from acorl_sb.utils.files import output_path, write_json, write_text
-from acorl_sb.utils.hparams import dump
+from acorl_sb.utils.yaml_dump import dump
 
 
 def save_run(folder: str | os.PathLike, run: FinishedRun) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import io
 import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +22,7 @@ from acorl_sb.utils import yaml_bounds
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.option_kinds import ABSENT, REQUIRED, hint
 from acorl_sb.utils.packaged import find_yaml
+from acorl_sb.utils.yaml_dump import dump
 
 if TYPE_CHECKING:  # importing SpeechBrain takes longer than fusing some score files
     from speechbrain.utils.run_opts import RunOptions
@@ -253,13 +253,6 @@ def _read(
     _check_keys(path, set(tree), allowed, f"in {parent}, which it inherits")
     inherited.update(tree)
     return inherited, referred | referred_before
-
-
-def dump(tree: Any) -> str:
-    """A YAML tree, tags and all, as text."""
-    stream = io.StringIO()
-    ruamel.yaml.YAML().dump(tree, stream)
-    return stream.getvalue()
 
 
 def _referred(tree: Any) -> list[str]:

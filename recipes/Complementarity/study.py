@@ -24,7 +24,8 @@ from terms.jobs import Runner, plan
 
 from acorl_sb.utils.errors import UserError, run_cli
 from acorl_sb.utils.files import write_text
-from acorl_sb.utils.hparams import dump, read_resolved
+from acorl_sb.utils.hparams import read_resolved
+from acorl_sb.utils.yaml_dump import dump
 
 
 def main() -> int:

@@ -27,7 +27,8 @@ from acorl_sb.encoders.member_folder import read_record  # noqa: E402
 from acorl_sb.encoders.shipped import OPEN, SHIPPED  # noqa: E402
 from acorl_sb.utils.errors import UserError, run_cli  # noqa: E402
 from acorl_sb.utils.files import write_json, write_text  # noqa: E402
-from acorl_sb.utils.hparams import dump, read_resolved  # noqa: E402
+from acorl_sb.utils.hparams import read_resolved  # noqa: E402
+from acorl_sb.utils.yaml_dump import dump  # noqa: E402
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ from acorl_sb.encoders.named import load_named
 from acorl_sb.encoders.wavlm import AveragedLayers, WavLMLayers
 from acorl_sb.training.heads import AAMHead
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.hparams import dump
+from acorl_sb.utils.yaml_dump import dump
 from tests import tiny
 
 transformers = pytest.importorskip("transformers")

@@ -19,7 +19,8 @@ from acorl_sb.encoders.member_folder import build_encoder, load_member
 from acorl_sb.scoring.backends.cosine import cosine_trial_scores
 from acorl_sb.scoring.dropout_scores import dropout_on
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.hparams import build, dump, read_resolved, read_tree
+from acorl_sb.utils.hparams import build, read_resolved, read_tree
+from acorl_sb.utils.yaml_dump import dump
 from tests import tiny
 
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "speechocean762"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import collections
+
 import pytest
+import ruamel.yaml
 
 from acorl_sb.utils import hparams
 from acorl_sb.utils.errors import UserError
@@ -109,3 +112,21 @@ def test_an_included_file_takes_only_its_own_keys(base, tmp_path):
 def test_an_unknown_override_is_named(base):
     with pytest.raises(UserError, match=r"command line.*'mad'"):
         load(base, mad=3)
+
+
+def test_a_list_in_brackets_may_hold_objects_of_one_argument(tmp_path):
+    path = tmp_path / "base.yaml"
+    parts = "[!new:collections.Counter {x: 1}, {y: [!new:collections.Counter {z: 2}]}, 3]"
+    path.write_text(f"b: 1\nmade: !new:collections.OrderedDict {{parts: {parts}}}\nspare: [1, 2]\n")
+    for given in ({}, {"b": yaml_value(parts)}):
+        loaded = load(path, **given)
+        assert loaded.hparams["made"]["parts"] == [{"x": 1}, {"y": [{"z": 2}]}, 3]
+        assert type(loaded.hparams["made"]["parts"][0]) is collections.Counter
+        # Read again, as a rerun and the saved YAML are; other lists stay in brackets.
+        path.write_text(loaded.text)
+        assert "spare: [1, 2]" in loaded.text
+    assert loaded.hparams["b"] == loaded.hparams["made"]["parts"]
+
+
+def yaml_value(text):
+    return ruamel.yaml.YAML().load(text)

@@ -21,7 +21,8 @@ from acorl_sb.encoders.weights import load_weights, save_weights
 from acorl_sb.training.training_data import MemberKind, TrainingData
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import write_json, write_text
-from acorl_sb.utils.hparams import build, dump
+from acorl_sb.utils.hparams import build
+from acorl_sb.utils.yaml_dump import dump
 
 
 class ImageMembers(MemberKind):

@@ -23,7 +23,7 @@ from acorl_sb.encoders.shipped import SHIPPED_WEIGHTS, load_shipped
 from acorl_sb.fusion.logistic import LogisticFusion
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import atomic_path, write_json, write_text
-from acorl_sb.utils.hparams import dump
+from acorl_sb.utils.yaml_dump import dump
 from open_speech import card, sets
 from open_speech.evaluation import BASE, CALIBRATED_ON, MAIN, Systems
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import write_text
-from acorl_sb.utils.hparams import dump
+from acorl_sb.utils.yaml_dump import dump
 
 ROOT = Path(__file__).resolve().parents[3]
 
