@@ -31,7 +31,7 @@ def fusion_page(
     ---------
     results : content of ``results.json`` of ``fuse.py``, with a table
     curves : content of its ``curves.json``
-    training : epochs by member, from ``curves.read_training``; pictures only where given
+    training : epochs by member, from ``curves.read_training``; no section where no member has two
     title : of the page; None: "Fusion of" and the members
 
     Returns
@@ -57,8 +57,9 @@ def fusion_page(
         sections.insert(-2, uncertainty_section(results["uncertainty"]))
     if results.get("groups"):
         sections += group_sections(results["groups"])
-    if training:
-        sections.append(Section("Training", "training", [Pictures(figures.training(training))]))
+    learned = figures.training(training or {})
+    if learned:
+        sections.append(Section("Training", "training", [Pictures(learned)]))
     sections.append(Section("How this was made", "made", _made(results)))
     title = title or f"Fusion of {', '.join(results['systems'])}"
     return Page(title, sections, _head(results))

@@ -117,6 +117,15 @@ def test_the_numbers_of_the_table_are_on_the_page(made):
     assert "python fuse.py --dev a.txt --test &#39;b &lt;c&gt;.txt&#39;" in text
 
 
+def test_there_is_no_empty_section_of_training(made):
+    results, curves, training = made
+    link = 'href="#training"'
+    assert link in as_html(fusion_page(results, curves, training))
+    once = {name: epochs[:1] for name, epochs in training.items()}
+    for without in (None, once):
+        assert link not in as_html(fusion_page(results, curves, without))
+
+
 def test_intervals_of_act_dcf_and_cllr_are_shown_where_they_are(made):
     results = copy.deepcopy(made[0])
     results["table"][0]["intervals"] |= {"act_dcf(0.01)": [0.111, 0.222], "cllr": [0.333, 0.444]}
