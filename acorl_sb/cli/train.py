@@ -28,7 +28,7 @@ from acorl_sb.report.run_report import write_run_report
 from acorl_sb.report.train_tables import table
 from acorl_sb.scoring.backends.cosine import cosine_eer
 from acorl_sb.training.member_options import check_specs
-from acorl_sb.training.members import train_members
+from acorl_sb.training.members import check_training, train_members
 from acorl_sb.training.rehearsal import rehearse
 from acorl_sb.training.run_folder import check_and_prepare, named
 from acorl_sb.training.speech import SpeechSettings, TrainingSet, dev_error_function
@@ -115,19 +115,19 @@ def run_experiment(
             [folder, corpus, data_folder, prepare_options, members, references, settings, run_opts]
             + [own_trials],
         )
-        log_to(folder / "train_log.txt")
-        if if_main_process() and not (folder / "results.json").is_file():  # these have their own
-            write_text(folder / "hyperparams.yaml", text)
         dev = read_trial_set(corpora.read_manifest(splits.dev), splits.dev_trials)
         test = read_trial_set(corpora.read_manifest(splits.test), splits.test_trials)
         data = TrainingSet(
             corpora.read_manifest(splits.train),
             dev_error_function(dev.utterances, partial(cosine_eer, dev), dev_seconds, device),
         ).adapted(settings)
-        ensemble = train_members(
-            members, references, data, settings, run_opts, device, folder / "members"
-        )
-        records = {name: read_record(folder / "members" / name) for name in ensemble.names}
+        trained = folder / "members"
+        check_training(members, data, settings, trained)
+        log_to(folder / "train_log.txt")
+        if if_main_process() and not (folder / "results.json").is_file():  # these have their own
+            write_text(folder / "hyperparams.yaml", text)
+        ensemble = train_members(members, references, data, settings, run_opts, device, trained)
+        records = {name: read_record(trained / name) for name in ensemble.names}
         results = evaluate_ensemble(
             ensemble,
             {name: record for name, record in records.items() if record},

@@ -141,7 +141,8 @@ def skip_empty_padding(model: nn.Module) -> None:
 def check_same_encoder(a: nn.Module, b: nn.Module) -> None:
     """ValueError where weights of ``a`` do not fit ``b``, or its front end is another one.
 
-    Front ends are judged on a probe of noise, before the normalisation.
+    Front ends are judged by their classes and on a probe of noise, after the normalisation where
+    that is of each utterance alone.
     """
     of_a, of_b = (e.embedding_model.state_dict() for e in (a, b))
     for name in [*of_a, *of_b]:
@@ -150,14 +151,18 @@ def check_same_encoder(a: nn.Module, b: nn.Module) -> None:
             raise ValueError(
                 f"the shape of the weights {name} is {shapes[0]} there, {shapes[1]} here"
             )
-    ends = [getattr(e, "compute_features", None) for e in (a, b)]
+    kinds = [
+        [type(getattr(e, part, None)) for part in ("compute_features", "mean_var_norm")]
+        for e in (a, b)
+    ]
+    if kinds[0] != kinds[1]:
+        raise ValueError("its front end is another one")
+    if getattr(a, "compute_features", None) is None:
+        return
     probe = torch.randn(1, 8000, generator=torch.Generator().manual_seed(0))
-    seen = [None if end is None else end(probe) for end in ends]
-    if None in ends:
-        same = ends[0] is ends[1]
-    else:
-        same = seen[0].shape == seen[1].shape and torch.equal(*seen)
-    if not same:
+    still = all(getattr(e.mean_var_norm, "norm_type", None) == "sentence" for e in (a, b))
+    seen = [e.features(probe) if still else e.compute_features(probe) for e in (a, b)]
+    if seen[0].shape != seen[1].shape or not torch.equal(*seen):
         raise ValueError("its front end is another one")
 
 

@@ -25,6 +25,7 @@ from acorl_sb.utils.yaml_dump import dump
 WEIGHTS, CLASSIFIER = "embedding_model.ckpt", "classifier.ckpt"
 LABELS = "label_encoder.ckpt"
 RECORD = "member.json"
+_AGAIN = "bring it back as it was, or delete this member's folder and train it again"
 ENCODER_KEYS = (
     *("embedding_model", "embedding_dim", "compute_features", "mean_var_norm", "sample_rate"),
 )
@@ -133,15 +134,13 @@ def read_record(
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        raise UserError(f"{path}: not readable as JSON; delete the member's folder") from None
+        raise UserError(f"{path}: not readable as JSON; {_AGAIN}") from None
     if not isinstance(record, dict) or not isinstance(record.get("settings"), dict):
-        raise UserError(f"{path}: not a member's record, it has no settings; delete the folder")
+        raise UserError(f"{path}: not a member's record, it has no settings; {_AGAIN}")
     for key in figures:
         value = record.get(key)
         if type(value) not in (int, float) or not math.isfinite(value):
-            raise UserError(
-                f"{path}: {key!r} must be a number, not {value!r}; delete the member's folder"
-            )
+            raise UserError(f"{path}: {key!r} must be a number, not {value!r}; {_AGAIN}")
     return record
 
 

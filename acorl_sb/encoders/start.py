@@ -9,7 +9,13 @@ from speechbrain.dataio.encoder import CategoricalEncoder
 from torch import nn
 
 from acorl_sb.encoders.encoder import SpeakerEncoder, check_same_encoder
-from acorl_sb.encoders.member_folder import CLASSIFIER, LABELS, WEIGHTS, load_member
+from acorl_sb.encoders.member_folder import (
+    CLASSIFIER,
+    LABELS,
+    WEIGHTS,
+    load_member,
+    read_record,
+)
 from acorl_sb.encoders.trusted import UntrustedError
 from acorl_sb.encoders.weights import load_weights, read_weights
 from acorl_sb.utils.errors import UserError
@@ -18,8 +24,9 @@ from acorl_sb.utils.errors import UserError
 def check_start(folder: Path, encoder: SpeakerEncoder) -> None:
     """Load the weights of a finished member into an encoder, to see whether it can go on from it.
 
-    Raises ``UserError`` for a folder that is no member's, weights that do not fit and another front
-    end; the last is not looked for where the folder's YAML names code of the user's own.
+    Raises ``UserError`` for a folder that is no member's or has damaged files, weights that do not
+    fit and another front end; the last is not looked for where the folder's YAML names code of the
+    user's own.
     """
     for path in (folder / WEIGHTS, folder / LABELS, folder / CLASSIFIER):
         if not path.is_file():
@@ -27,6 +34,9 @@ def check_start(folder: Path, encoder: SpeakerEncoder) -> None:
                 f"start {folder}: {path} does not exist; name an earlier member of the YAML or the "
                 "folder of a finished one"
             )
+    read_record(folder, ("seconds",))
+    _speakers(folder)
+    read_weights(folder / CLASSIFIER)
     load_weights(encoder.embedding_model, folder / WEIGHTS)
     try:
         check_same_encoder(load_member(folder), encoder)
@@ -48,25 +58,31 @@ def load_start(
     """
     folder = Path(folder)
     check_start(folder, encoder)
+    known = _speakers(folder)
+    unknown = [speaker for speaker in speakers if speaker not in known]
+    if unknown:
+        raise UserError(
+            f"start {folder}: {len(unknown)} training speakers are not its own, "
+            f"first {unknown[0]}; start from a member of the same corpus"
+        )
+    rows = [known[speaker] for speaker in speakers]
+    old = read_weights(folder / CLASSIFIER)
+    new = classifier.state_dict()
+    for key, value in old.items():
+        if key in new and value.dim() and len(value) == len(known):
+            value = value[rows]
+        if key not in new or value.shape != new[key].shape:
+            raise UserError(f"{folder}/classifier.ckpt: {key} does not fit this head")
+        new[key] = value
+    classifier.load_state_dict(new)
+
+
+def _speakers(folder: Path) -> dict[str, int]:
+    """Label -> row of the classifier; ``UserError`` for a file that is damaged."""
     known = CategoricalEncoder()  # reads its file by ast.literal_eval
     try:
         known.load(folder / LABELS)
     except Exception as error:  # whatever its parser stumbles over
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{folder / LABELS}: not readable ({reason})") from None
-    unknown = [speaker for speaker in speakers if speaker not in known.lab2ind]
-    if unknown:
-        raise UserError(
-            f"start {folder}: {len(unknown)} training speakers are not its own, "
-            f"first {unknown[0]}; start from a member of the same corpus"
-        )
-    rows = [known.lab2ind[speaker] for speaker in speakers]
-    old = read_weights(folder / CLASSIFIER)
-    new = classifier.state_dict()
-    for key, value in old.items():
-        if key in new and value.dim() and len(value) == len(known.lab2ind):
-            value = value[rows]
-        if key not in new or value.shape != new[key].shape:
-            raise UserError(f"{folder}/classifier.ckpt: {key} does not fit this head")
-        new[key] = value
-    classifier.load_state_dict(new)
+    return known.lab2ind

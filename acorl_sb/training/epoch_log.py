@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from speechbrain.utils.checkpoints import (
@@ -66,7 +66,8 @@ def log_epoch(name: str, line: Mapping[str, float], path: str | Path) -> list[Ma
         The member's.
     line : mapping
         ``epoch``, counted from 1, and the figures. A resumed run repeats the epoch that it was
-        stopped in: lines of this epoch and later ones are replaced.
+        stopped in: lines of this epoch and later ones are replaced. Lines that are damaged are
+        left out, with a warning: the log decides nothing.
     path : path
         The log.
 
@@ -77,11 +78,23 @@ def log_epoch(name: str, line: Mapping[str, float], path: str | Path) -> list[Ma
     """
     logger.info("%s: %s", name, " ".join(_shown(*figure) for figure in line.items()))
     path = Path(path)
-    earlier = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    lines = [old for old in map(json.loads, earlier) if old["epoch"] < line["epoch"]]
+    lines = [old for old in _earlier(path) if old["epoch"] < line["epoch"]]
     lines.append(dict(line))
     write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
     return lines
+
+
+def _earlier(path: Path) -> Iterator[Mapping[str, float]]:
+    """The lines of a log that is there already, as far as they can be read."""
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for number, row in enumerate(text.splitlines(), 1):
+        try:
+            line = json.loads(row)
+            line["epoch"] + 0  # a number
+        except (ValueError, TypeError, KeyError, RecursionError):
+            logger.warning("%s line %d: not an epoch of training, left out", path, number)
+        else:
+            yield line
 
 
 def _shown(key: str, value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from acorl_sb.training.settings import Settings
 from acorl_sb.training.training_data import TrainingData
 from acorl_sb.utils.distributed import rank_and_world
 from acorl_sb.utils.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 class AugmentedBatches(Dataset):
@@ -133,6 +136,10 @@ def _source(
     """What gives this rank's batches, and which items each of them has."""
     rest = (batch_size, settings.epoch_steps, seed, *rank_and_world(), weights)
     if groups is not None:
+        out = sum(not group for group in groups)
+        if out:
+            told = "own batches: %d of %d training items are in no group with two speakers"
+            logger.info(told, out, len(groups))
         sampler = GroupSampler(groups, data.labels, each, *rest)
     elif each > 1:
         sampler = SpeakerSampler(data.labels, each, *rest)
@@ -167,7 +174,25 @@ def pair_groups(data: TrainingData, settings: Settings) -> list[str] | None:
     if loss is None:
         return None
     check_labelled(data, "pair_loss")
-    return None if loss.within is None else data.groups(loss.within, "pair_loss")
+    return None if loss.within is None else trial_groups(data, loss.within, "pair_loss")
+
+
+def trial_groups(data: TrainingData, column: str, key: str) -> list[str]:
+    """``data.groups``, empty for the items of a group of one class: it has no non-target pair.
+
+    Raises ``UserError`` as that does, and where no group has two classes.
+    """
+    groups = data.groups(column, key)
+    classes: dict[str, set[int]] = {}
+    for group, label in zip(groups, data.labels, strict=True):
+        classes.setdefault(group, set()).add(label)
+    alone = {group for group, own in classes.items() if group and len(own) < 2}
+    if alone and len(alone) == len(classes.keys() - {""}):
+        raise UserError(
+            f"the key {key!r}: no group of {column} has two training speakers, so that there are "
+            "no non-target pairs; name another column or remove it"
+        )
+    return ["" if group in alone else group for group in groups]
 
 
 def check_labelled(data: TrainingData, key: str) -> None:

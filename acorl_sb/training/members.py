@@ -26,6 +26,7 @@ from acorl_sb.training.settings import Settings, own_settings
 from acorl_sb.training.term_settings import TermSettings
 from acorl_sb.training.training_data import MemberKind, TrainingData
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import output_path
 
 logger = logging.getLogger(__name__)
 
@@ -66,17 +67,10 @@ def train_members(
     Raises
     ------
     UserError
-        For settings that make no sense, and for a member on disk that has others.
+        For what ``check_training`` refuses, and for a member on disk that has other settings.
     """
     check_specs(specs, reference_specs)
-    # All at once, so that a mistake in the last one costs no training of the others.
-    own = [own_settings(s, f"members[{i}]", settings) for i, s in enumerate(specs)]
-    heard = [data.adapted(of_member) for of_member in own]
-    check_speeds(specs, own)
-    for spec, of_member, of_data in zip(specs, own, heard, strict=True):
-        pair_groups(of_data, of_member)
-        if spec.get("objective") is not None:
-            TermSettings().with_batches(of_data, of_member)
+    own, heard = check_training(specs, data, settings, folder)
     ensemble = load_references(reference_specs, data.kind)
     errors: dict[str, float] = {}
     for reference in ensemble.members:
@@ -111,6 +105,43 @@ def train_members(
         encoder = data.kind.rebuild(member, spec["encoder"], f"members[{index}].encoder")
         ensemble.add(name, encoder, replaces=old)
     return ensemble
+
+
+def check_training(
+    specs: Sequence[Any], data: TrainingData, settings: Settings, folder: Path
+) -> tuple[list[Settings], list[TrainingData]]:
+    """All that ``train_members`` can refuse once there are data; nothing is written.
+
+    A mistake in the last member so costs no training of those before. Arguments are those of
+    ``train_members``.
+
+    Returns
+    -------
+    settings, data : lists
+        Of each member.
+
+    Raises
+    ------
+    UserError
+        For speeds that are new to the member that one goes on from, batches that the data do not
+        give, and finished members to go on from that do not fit or know other classes.
+    """
+    own = [own_settings(s, f"members[{i}]", settings) for i, s in enumerate(specs)]
+    heard = [data.adapted(of_member) for of_member in own]
+    check_speeds(specs, own)
+    for index, (spec, of_member, of_data) in enumerate(zip(specs, own, heard, strict=True)):
+        pair_groups(of_data, of_member)
+        if spec.get("objective") is not None:
+            TermSettings().with_batches(of_data, of_member)
+        old = goes_on_from(specs, index)
+        start = spec.get("start") if old is None else folder / old
+        finished = read_record(folder / str(spec["name"]), ()) is not None
+        if start is None or finished or (old is not None and read_record(start, ()) is None):
+            continue  # nothing to go on from, or not yet
+        encoder = data.kind.build(spec["encoder"], f"members[{index}].encoder")
+        head = of_member.head(dim=encoder.embedding_dim, n_classes=len(of_data.classes))
+        data.kind.load_start(start, encoder, head, of_data.classes)
+    return own, heard
 
 
 def check_speeds(specs: Sequence[Any], own: Sequence[Settings]) -> None:
@@ -179,6 +210,7 @@ def check_members(
         elif spec.get("start") is not None:
             start = start_folder(spec, index, kind)
         wanted = member_settings(spec, index, settings.plain, complemented, start)
+        output_path(folder / name)
         record = read_record(folder / name, ())
         if record is not None:
             refuse_changes(folder / name, record["settings"], wanted)

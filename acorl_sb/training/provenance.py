@@ -24,6 +24,7 @@ from acorl_sb.utils.hparams import plain
 
 REFERENCES = "reference_weights"
 STARTED = "settings.json"
+LATER = ("training.dev_seconds",)  # that records of earlier versions do not have
 
 
 class Start(NamedTuple):
@@ -84,7 +85,7 @@ def refuse_changes(folder: Path, before: dict, now: dict, how: str = "trained") 
     """
     old, new = dict(_flat(before)), dict(_flat(now))
     for key in sorted(old.keys() | new.keys()):
-        if old.get(key) == new.get(key):
+        if old.get(key) == new.get(key) or (key in LATER and key not in old):
             continue
         if not key.startswith(f"{REFERENCES}."):
             raise UserError(
@@ -116,7 +117,7 @@ def refuse_other_start(folder: Path, now: dict[str, Any]) -> None:
         before = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(before, dict):
             raise ValueError("no settings")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: not readable ({error}), so what the checkpoint beside it was trained with is "
             "unknown; delete this member's folder"

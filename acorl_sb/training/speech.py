@@ -125,7 +125,8 @@ class TrainingSet(TrainingData):
     Raises
     ------
     UserError
-        For fewer than two speakers, and a ``balance`` of groups that are not known.
+        For fewer than two speakers, one whose name no label file can hold, and a ``balance`` of
+        groups that are not known.
 
     Example
     -------
@@ -153,6 +154,12 @@ class TrainingSet(TrainingData):
             raise UserError(
                 f"the training manifest has {len(natural)} speaker; at least two are needed"
             )
+        for speaker in natural:
+            if " => " in speaker:  # SpeechBrain's CategoricalEncoder ends a label there
+                raise UserError(
+                    f"the training speaker {speaker!r}: ' => ' cannot be in the name of a speaker, "
+                    "which label files end with it; name the speaker otherwise"
+                )
         # A voice at another speed has another pitch: it counts as another speaker.
         self.classes = [
             speaker if speed == 1 else f"{speaker} x{speed:g}"

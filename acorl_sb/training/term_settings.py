@@ -8,7 +8,7 @@ from typing import Any
 
 from acorl_sb.encoders.ensemble import OutOfFoldReferences
 from acorl_sb.training.dataset import StepBatches
-from acorl_sb.training.loading import check_labelled, own_batches
+from acorl_sb.training.loading import check_labelled, own_batches, trial_groups
 from acorl_sb.training.masking import AttributionMask
 from acorl_sb.training.settings import Settings
 from acorl_sb.training.training_data import TrainingData
@@ -65,5 +65,5 @@ class TermSettings:
             data=data,
             batch_size=settings.batch_size,
             each=settings.objective_per_class,
-            groups=None if within is None else data.groups(within, "objective_within"),
+            groups=None if within is None else trial_groups(data, within, "objective_within"),
         )

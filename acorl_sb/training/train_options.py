@@ -82,16 +82,16 @@ class LearningKeys(Options):
             raise UserError(
                 f"the key 'per_class', {self.per_class}, must divide batch_size, {self.batch_size}"
             )
-        if self.batch_size % (self.objective_per_class or 1):
-            raise UserError(
-                f"the key 'objective_per_class', {self.objective_per_class}, must divide "
-                f"batch_size, {self.batch_size}"
-            )
-        if self.pair_loss is not None and self.batch_size % self.pair_loss.per_class:
-            raise UserError(
-                f"the key 'pair_loss': its per_class, {self.pair_loss.per_class}, must divide "
-                f"batch_size, {self.batch_size}"
-            )
+        pairs = self.pair_loss and self.pair_loss.per_class
+        for key, each in (
+            ("the key 'objective_per_class'", self.objective_per_class),
+            ("the key 'pair_loss': its per_class", pairs),
+        ):
+            if each is not None and (self.batch_size % each or self.batch_size < 2 * each):
+                raise UserError(
+                    f"{key}, {each}, must divide batch_size, {self.batch_size}, and leave room for "
+                    "a second speaker"
+                )
         if self.average_checkpoints is not None and self.average_checkpoints > self.epochs:
             raise UserError(
                 f"the key 'average_checkpoints', {self.average_checkpoints}, is more than the "
@@ -235,4 +235,4 @@ def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
 
 # What decides a member's weights; the others of TrainingKeys do not.
 FAST = ("cache_mb", "workers", "train_logger", "cuda_graphs")
-DECISIVE = tuple(key for key in TrainingKeys.model_fields if key not in FAST)
+DECISIVE = (*(key for key in TrainingKeys.model_fields if key not in FAST), "dev_seconds")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 
+import torch
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer
 from speechbrain.utils.distributed import ddp_barrier, if_main_process
 
 from acorl_sb.utils.errors import UserError, cannot_write
+from acorl_sb.utils.hparams import one_line
 
 PARTIAL = "partial"
 
@@ -37,6 +39,19 @@ class AtomicCheckpointer(Checkpointer):
         ddp_barrier()
         files = {name: final / path.name for name, path in saved.paramfiles.items()}
         return Checkpoint(final, saved.meta, files)
+
+    def recover_if_possible(self, *args, **kwargs):
+        """As SpeechBrain's; ``UserError`` for a checkpoint with damaged or missing files."""
+        try:
+            return super().recover_if_possible(*args, **kwargs)
+        except (UserError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever the loaders of its parts stumble over
+            where = self.checkpoints_dir
+            raise UserError(
+                f"{where}: the checkpoint in it cannot be loaded ({type(error).__name__}: "
+                f"{one_line(error)}); delete {where.parent} to train this member again"
+            ) from error
 
     def _save_aside(self, *args, **kwargs):
         whole = self.checkpoints_dir

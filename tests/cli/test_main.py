@@ -33,6 +33,13 @@ def test_help_imports_nothing_that_takes_long():
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("script", ["train", "fuse"])
+def test_a_script_handles_signals_before_it_imports_what_takes_long(script):
+    code = f"import sys, {script}; sys.exit(bool({{'torch', 'numpy'}} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=commands.ROOT, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_reader_that_has_gone_is_no_error():
     reader, writer = os.pipe()
     os.close(reader)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -27,7 +28,7 @@ SPLITS = "{dev_speakers: 2, test_speakers: 2}"
 def training(speech: Path, out: object, **changes: object) -> list[object]:
     """The command of a run of seconds on ``speech``, with other keys than usual."""
     keys = {
-        **{"device": "cpu", "channels": 8, "embedding_dim": 16, "batch_size": 4, "epochs": 1},
+        **{"device": "cpu", "channels": 8, "embedding_dim": 16, "batch_size": 8, "epochs": 1},
         **{"epoch_steps": 2, "crop_seconds": 0.4, "dev_seconds": 0.4, "score_seconds": 0.4},
         **{"corpus": "folder", "data_folder": speech, "prepare_options": SPLITS},
         **{"output_folder": out, "report": "false", **changes},
@@ -235,15 +236,24 @@ def test_an_interrupted_member_goes_on_under_its_own_settings_only(speech, tmp_p
     assert [json.loads(line)["epoch"] for line in log] == list(range(1, len(log) + 1))
     (out / HOLDER).unlink(missing_ok=True)  # of a run that was killed
     before = checksums(out)
-    for changes in ({"lr": 0.1}, {"precision": "bf16"}):
-        line = refused(run(training(speech, out, **LONG, **changes)))
-        assert "first" in line and next(iter(changes)) in line
+    nowhere = "!new:acorl_sb.training.pair_loss.DLoss {per_class: 2, within: nothing}"
+    for changes, named in (
+        ({"lr": 0.1}, "first.*lr"),
+        ({"precision": "bf16"}, "first.*precision"),
+        ({"dev_seconds": 0.3}, "first.*dev_seconds"),
+        ({"tuning_pair_loss": nowhere}, "nothing"),
+    ):
+        assert re.search(named, refused(run(training(speech, out, **LONG, **changes))))
     assert checksums(out) == before
     if sent == signal.SIGTERM:
         done = run(training(speech, out, **LONG))
         assert done.code == 0, done.stderr[-2000:]
         log = (out / "members" / "first" / "train_log.jsonl").read_text().splitlines()
         assert [json.loads(line)["epoch"] for line in log] == list(range(1, 9))
+    elif sent == signal.SIGKILL:
+        for file in save.glob("CKPT*/encoder.ckpt"):
+            file.write_bytes(file.read_bytes()[:100])
+        assert str(save) in refused(run(training(speech, out, **LONG)))
 
 
 def test_a_second_run_is_told_who_holds_the_folder(speech, tmp_path):

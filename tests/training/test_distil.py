@@ -16,7 +16,7 @@ from acorl_sb.utils.errors import UserError
 from tests.tiny import hums
 
 SMALL = [
-    *("--channels", "8", "--embedding_dim", "16", "--batch_size", "4", "--epochs", "1"),
+    *("--channels", "8", "--embedding_dim", "16", "--batch_size", "8", "--epochs", "1"),
     *("--epoch_steps", "2", "--crop_seconds", "0.4", "--augment", "null", "--device", "cpu"),
 ]
 

@@ -91,7 +91,7 @@ def test_the_front_door_on_two_ranks(tmp_path):
         "train.py",
         "hparams/acorl_ecapa.yaml",
         *("--channels", "8", "--embedding_dim", "16", "--crop_seconds", "0.5"),
-        *("--batch_size", "4", "--epochs", "1", "--epoch_steps", "4", "--dev_seconds", "0.5"),
+        *("--batch_size", "8", "--epochs", "1", "--epoch_steps", "4", "--dev_seconds", "0.5"),
         *("--score_seconds", "0.5", "--device", "cpu", "--precision", "bf16"),
         *("--grad_accumulation_factor", "2", "--data_folder", tmp_path / "voices"),
         *("--prepare_options", options, "--output_folder", tmp_path / "out"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import replace
 
 import pytest
 import ruamel.yaml
@@ -282,9 +283,13 @@ def test_training_goes_on_from_a_members_weights_by_speaker(data, tmp_path):
     for name, tensor in weights(tmp_path / "two" / "a").items():
         if name.endswith(("weight", "bias")):
             assert torch.equal(tensor, weights(start)[name]), name
-    other = build_encoder(tiny.encoder_tree(win_length=20), "x")  # weights of the same shapes
-    with pytest.raises(UserError, match="start"):
-        load_start(start, other, head.classifier, data.classes)
+    unlike = [tiny.encoder_tree(win_length=20), tiny.encoder_tree(), tiny.encoder_tree()]
+    unlike[1]["mean_var_norm"] = None
+    unlike[2]["mean_var_norm"]["std_norm"] = True
+    for tree in unlike:  # weights of the same shapes
+        other = build_encoder(tree, "x")
+        with pytest.raises(UserError, match=r"start.*front end"):
+            load_start(start, other, head.classifier, data.classes)
     strangers = ["s0", "nobody"]
     with pytest.raises(UserError, match="nobody"):
         load_start(start, encoder, head.classifier, strangers)
@@ -373,6 +378,37 @@ def test_all_that_a_start_needs_is_there(trained, data, tmp_path):
         (tmp_path / name).rename(folder / "a" / name)
     with pytest.raises(UserError, match="nobody"):
         check_members([spec("a"), spec("b", start="nobody")], [], *rest)
+
+
+def test_a_folder_to_start_from_is_looked_at_before_any_training(data, tmp_path):
+    strangers = [replace(u, spk_id=f"x{u.spk_id}") for u in data.utterances]
+    train(tmp_path / "theirs", TrainingSet(strangers, fake_error), [spec("a")])
+    start, folder = tmp_path / "theirs" / "a", tmp_path / "run"
+    specs = [spec("a"), spec("b", start=str(start))]
+    rest = (data.kind, tiny.settings(), tiny.CPU, folder)
+    check_members(specs, [], *rest)  # whose speakers they are shows with the data
+    with pytest.raises(UserError, match=r"theirs/a.*6 training speakers"):
+        train(folder, data, specs)
+    assert not folder.exists()
+    record = json.loads((start / "member.json").read_text())
+    no_seconds = {key: value for key, value in record.items() if key != "seconds"}
+    for name, damage in (
+        ("label_encoder.ckpt", b"\x00 garbage"),
+        ("classifier.ckpt", (start / "classifier.ckpt").read_bytes()[:200]),
+        ("member.json", b"{"),
+        ("member.json", json.dumps(no_seconds).encode()),
+    ):
+        whole = (start / name).read_bytes()
+        (start / name).write_bytes(damage)
+        with pytest.raises(UserError, match=name):
+            check_members(specs, [], *rest)
+        (start / name).write_bytes(whole)
+
+
+def test_a_file_in_the_place_of_a_later_member_is_found_at_once(data, tmp_path):
+    (tmp_path / "b").write_text("mine")
+    with pytest.raises(UserError, match=r"/b"):
+        check_members([spec("a"), spec("b")], [], data.kind, tiny.settings(), tiny.CPU, tmp_path)
 
 
 def test_the_weights_of_a_folder_to_start_from_are_known(data, tmp_path):
@@ -502,3 +538,9 @@ def test_weights_are_averaged_over_the_best_epochs(data, tmp_path, monkeypatch):
 def test_more_epochs_than_there_are_cannot_be_averaged():
     with pytest.raises(UserError, match="average_checkpoints"):
         tiny.settings(epochs=2, average_checkpoints=3)
+
+
+def test_a_speaker_whose_name_would_end_a_label_is_refused(data):
+    named = [replace(u, spk_id=f"a => {u.spk_id}") for u in data.utterances]
+    with pytest.raises(UserError, match="'a => s0'"):
+        TrainingSet(named, fake_error)

@@ -13,10 +13,12 @@ import torch
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.encoders.member_folder import build_encoder
 from acorl_sb.training import one_member
+from acorl_sb.training.loading import pair_groups
 from acorl_sb.training.members import train_members
 from acorl_sb.training.one_member import train_member
 from acorl_sb.training.pair_loss import DLoss
 from acorl_sb.training.speech import TrainingSet
+from acorl_sb.training.term_settings import TermSettings
 from acorl_sb.utils.errors import UserError
 from tests import tiny
 
@@ -168,3 +170,34 @@ def test_groups_that_nobody_has_are_refused_before_any_training(data, tmp_path, 
     with pytest.raises(UserError, match=column):
         train_on(specs, [], data, settings, folder=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [{"objective_per_class": 6}, {"pair_loss": DLoss(per_class=6)}],
+    ids=["objective_per_class", "pair_loss"],
+)
+def test_a_batch_has_room_for_two_speakers(keys):
+    tiny.settings(batch_size=12, **keys)
+    with pytest.raises(UserError, match="batch_size"):
+        tiny.settings(batch_size=6, **keys)
+
+
+@pytest.mark.parametrize("key", ["pair_loss", "objective_within"])
+def test_groups_without_a_pair_of_speakers_give_no_batches(data, key):
+    def groups(of_speaker):
+        utterances = [replace(u, gender=of_speaker[int(u.spk_id[1:])]) for u in data.utterances]
+        found = TrainingSet(utterances, data.dev_error)
+        settings = tiny.settings(
+            **{"batch_size": 10, "objective_per_class": 5, "objective_within": "gender"},
+            pair_loss=DLoss(per_class=5, within="gender"),
+        )
+        if key == "pair_loss":
+            return pair_groups(found, settings)
+        return TermSettings().with_batches(found, settings).groups
+
+    known = groups("aabbbbcd")
+    assert {*known} == {"a", "b", ""}
+    assert [not group for group in known] == [u.spk_id in ("s6", "s7") for u in data.utterances]
+    with pytest.raises(UserError, match=key):
+        groups("abcdefgh")

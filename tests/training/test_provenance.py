@@ -87,7 +87,18 @@ def test_an_interrupted_training_is_compared_with_what_it_was_started_with(tmp_p
     provenance.note_start(tmp_path, {**now, "index": 2})
     with pytest.raises(UserError, match=r"run\.ranks"):
         provenance.refuse_other_start(tmp_path, {**now, "index": 2, "run": {"ranks": 2}})
-    for damage in ("{", "[]", "\xff"):
+    for damage in ("{", "[]", "\xff", "[" * 100_000):
         (tmp_path / "save" / "settings.json").write_bytes(damage.encode("latin1"))
         with pytest.raises(UserError, match=r"settings\.json"):
             provenance.note_start(tmp_path, now)
+
+
+def test_a_key_that_older_records_do_not_have_is_compared_where_both_do(tmp_path):
+    older, now = ({"training": keys} for keys in ({"seed": 1}, {"seed": 1, "dev_seconds": 2.0}))
+    provenance.refuse_changes(tmp_path, older, now)
+    provenance.refuse_changes(tmp_path, now, now)
+    for other in (3.0, None):
+        with pytest.raises(UserError, match="dev_seconds"):
+            provenance.refuse_changes(
+                tmp_path, now, {"training": {"seed": 1, "dev_seconds": other}}
+            )

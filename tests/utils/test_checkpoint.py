@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
 
 from acorl_sb.utils.checkpoint import AtomicCheckpointer
+from acorl_sb.utils.errors import UserError
 
 
 def test_a_save_that_breaks_in_the_middle_leaves_nothing_to_find(tmp_path):
@@ -46,3 +49,20 @@ def test_keeping_the_best_and_the_last(tmp_path):
     for error in (0.2, 0.1, 0.3):
         checkpointer.save_and_keep_only(meta={"dev_eer": error}, min_keys=["dev_eer"])
     assert sorted(c.meta["dev_eer"] for c in checkpointer.list_checkpoints()) == [0.1, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("model.ckpt", lambda path: path.write_bytes(path.read_bytes()[:100])),
+        ("model.ckpt", lambda path: path.write_bytes(b"")),
+        ("model.ckpt", lambda path: path.unlink()),
+        ("CKPT.yaml", lambda path: path.write_text("a: [")),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(tmp_path, file, damage):
+    checkpointer = AtomicCheckpointer(tmp_path / "save", {"model": nn.Linear(2, 2)})
+    saved = checkpointer.save_checkpoint(meta={"n": 1})
+    damage(saved.path / file)
+    with pytest.raises(UserError, match=re.escape(str(tmp_path))):
+        checkpointer.recover_if_possible()
