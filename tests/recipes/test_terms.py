@@ -111,7 +111,8 @@ def test_a_mask_has_the_references_class_vectors_in_the_order_of_the_classes(tmp
     encoder = tiny.encoder_tree()
     head = AAMHead(12, 4)
     built = made[0].kind.build(encoder, "test")
-    made[0].kind.save(tmp_path / "first", built, head, encoder, made[0], {"name": "first"})
+    record = {"name": "first", "settings": {}, "seconds": 1.0}
+    made[0].kind.save(tmp_path / "first", built, head, encoder, made[0], record)
     mask = member.mask(tmp_path / "first", made[1], {"of": "own", "share": 0.2})
     assert torch.equal(mask.class_vectors, head.classifier.weight[[2, 3, 0, 1]])
     assert mask.share == 0.2
