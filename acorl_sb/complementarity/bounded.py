@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from acorl_sb.complementarity.combined import OfParts, refuse_bounded
+from acorl_sb.complementarity.combined import OfParts, make_part
 from acorl_sb.complementarity.objective import Objective
 
 
@@ -30,7 +30,7 @@ class Bounded(OfParts):
     Raises
     ------
     ValueError
-        For another limit, and for a ``part`` that has one already.
+        For another limit, and for a ``part`` that is no objective or has a limit already.
     """
 
     def __init__(
@@ -44,8 +44,7 @@ class Bounded(OfParts):
         nn.Module.__init__(self)
         if isinstance(limit, bool) or not isinstance(limit, Real) or not limit > 0:
             raise ValueError(f"limit is a number above 0, not {limit!r}")
-        made = part(dim=dim, reference_dims=reference_dims, n_classes=n_classes)
-        refuse_bounded(made, type(self).__name__)
+        made = make_part(part, dim, reference_dims, n_classes)
         self.parts = cast("Sequence[Objective]", nn.ModuleList([made]))
         self.limit = limit
         self.schedule = made.schedule

@@ -50,7 +50,8 @@ class Combined(OfParts):
     Raises
     ------
     ValueError
-        For no parts, and for one that is ``Bounded``: put that around the sum.
+        For no parts, one that is no objective, and one that is ``Bounded``: put that around the
+        sum.
     """
 
     def __init__(
@@ -63,9 +64,7 @@ class Combined(OfParts):
         super().__init__(dim, reference_dims, n_classes)
         if not isinstance(parts, Sequence) or not parts:
             raise ValueError(f"parts is a list of !name: of objectives, not {parts!r}")
-        made = [part(dim=dim, reference_dims=reference_dims, n_classes=n_classes) for part in parts]
-        for part in made:
-            refuse_bounded(part, type(self).__name__)
+        made = [make_part(part, dim, reference_dims, n_classes) for part in parts]
         self.parts = cast("Sequence[Objective]", nn.ModuleList(made))
         self.names = _names(self.parts)
         self.adversary_steps = max(part.adversary_steps for part in self.parts)
@@ -84,10 +83,21 @@ class Combined(OfParts):
         return torch.stack(losses).sum()
 
 
-def refuse_bounded(part: nn.Module, around: str) -> None:
-    """ValueError for a bounded part: what is around it adds its loss to others, bound and all."""
-    if any(getattr(inner, "limit", None) is not None for inner in part.modules()):
-        raise ValueError(f"the limit of a Bounded within {around} would be lost; put it outermost")
+def make_part(
+    part: Callable[..., Objective], dim: int, reference_dims: Sequence[int], n_classes: int
+) -> Objective:
+    """An objective to put another one around.
+
+    Raises ``ValueError`` for what makes none, and for one that is bounded, whose limit would be
+    lost in there.
+    """
+    sizes = {"dim": dim, "reference_dims": reference_dims, "n_classes": n_classes}
+    made = part(**sizes) if callable(part) else part
+    if not isinstance(made, Objective):
+        raise ValueError(f"a part is the !name: of an objective, not {part!r}")
+    if any(getattr(inner, "limit", None) is not None for inner in made.modules()):
+        raise ValueError("the limit of a Bounded within another objective would be lost")
+    return made
 
 
 def _names(parts: Iterable[Objective]) -> list[str]:

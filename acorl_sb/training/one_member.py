@@ -254,6 +254,9 @@ def make_objective(
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: {error}") from None
+    if not isinstance(objective, Objective):
+        made = type(objective).__name__
+        raise UserError(f"{where}: it makes a {made}; name a class of acorl_sb.complementarity")
     return None if type(objective) is Independent else objective
 
 

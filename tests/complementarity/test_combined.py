@@ -60,6 +60,13 @@ def test_a_bound_that_would_be_lost_is_refused():
     assert Bounded(4, [4], 3, functools.partial(Combined, parts=[CKA, Nontarget])).limit == 0.3
 
 
+@pytest.mark.parametrize("part", [None, "cka", torch.nn.Identity, dict])
+def test_a_part_that_is_no_objective_is_named(part):
+    for kind, inner in ((Combined, {"parts": [CKA, part]}), (Bounded, {"part": part})):
+        with pytest.raises(ValueError, match="part is"):
+            kind(4, [4], 3, **inner)
+
+
 @pytest.mark.parametrize("parts", [[], None, Nontarget])
 def test_parts_are_a_list_of_some(parts):
     with pytest.raises(ValueError, match="parts"):

@@ -544,3 +544,11 @@ def test_a_speaker_whose_name_would_end_a_label_is_refused(data):
     named = [replace(u, spk_id=f"a => {u.spk_id}") for u in data.utterances]
     with pytest.raises(UserError, match="'a => s0'"):
         TrainingSet(named, fake_error)
+
+
+def test_what_makes_no_objective_is_named(trained):
+    ensemble = trained[2]
+    other = spec("x", "objective: !name:torch.nn.Identity")
+    encoder = build_encoder(other["encoder"], "x")
+    with pytest.raises(UserError, match=r"members\[1\]\.objective"):
+        one_member.make_objective(other, 1, encoder, ensemble, 3)
