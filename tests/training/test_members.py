@@ -288,7 +288,7 @@ def test_training_goes_on_from_a_members_weights_by_speaker(data, tmp_path):
     unlike[2]["mean_var_norm"]["std_norm"] = True
     for tree in unlike:  # weights of the same shapes
         other = build_encoder(tree, "x")
-        with pytest.raises(UserError, match=r"start.*front end"):
+        with pytest.raises(UserError, match="start"):
             load_start(start, other, head.classifier, data.classes)
     strangers = ["s0", "nobody"]
     with pytest.raises(UserError, match="nobody"):
@@ -387,7 +387,7 @@ def test_a_folder_to_start_from_is_looked_at_before_any_training(data, tmp_path)
     specs = [spec("a"), spec("b", start=str(start))]
     rest = (data.kind, tiny.settings(), tiny.CPU, folder)
     check_members(specs, [], *rest)  # whose speakers they are shows with the data
-    with pytest.raises(UserError, match=r"theirs/a.*6 training speakers"):
+    with pytest.raises(UserError, match="theirs/a"):
         train(folder, data, specs)
     assert not folder.exists()
     record = json.loads((start / "member.json").read_text())
