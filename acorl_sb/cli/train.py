@@ -28,9 +28,9 @@ from acorl_sb.report.run_report import write_run_report
 from acorl_sb.report.train_tables import table
 from acorl_sb.scoring.backends.cosine import cosine_eer
 from acorl_sb.training.member_options import check_specs
-from acorl_sb.training.members import check_training, train_members
+from acorl_sb.training.members import check_against_data, train_members
 from acorl_sb.training.rehearsal import rehearse
-from acorl_sb.training.run_folder import check_and_prepare, named
+from acorl_sb.training.run_folder import begin, check_and_prepare, named
 from acorl_sb.training.speech import SpeechSettings, TrainingSet, dev_error_function
 from acorl_sb.training.train_options import (
     CORPUS,
@@ -43,7 +43,7 @@ from acorl_sb.utils import distributed, options
 from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.files import write_text
 from acorl_sb.utils.locks import locked
-from acorl_sb.utils.logs import log_to, log_to_screen
+from acorl_sb.utils.logs import log_to_screen
 from acorl_sb.utils.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
@@ -122,11 +122,11 @@ def run_experiment(
             dev_error_function(dev.utterances, partial(cosine_eer, dev), dev_seconds, device),
         ).adapted(settings)
         trained = folder / "members"
-        check_training(members, data, settings, trained)
-        log_to(folder / "train_log.txt")
-        if if_main_process() and not (folder / "results.json").is_file():  # these have their own
-            write_text(folder / "hyperparams.yaml", text)
-        ensemble = train_members(members, references, data, settings, run_opts, device, trained)
+        own = check_against_data(members, data, settings, trained)
+        begin(folder, text)
+        ensemble = train_members(
+            members, references, data, settings, run_opts, device, trained, own
+        )
         records = {name: read_record(trained / name) for name in ensemble.names}
         results = evaluate_ensemble(
             ensemble,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import cast
 
 import torch
@@ -11,6 +10,7 @@ from torch import nn
 
 from acorl_sb.complementarity.combined import OfParts, make_part
 from acorl_sb.complementarity.objective import Objective
+from acorl_sb.complementarity.schedules import checked_number
 
 
 class Bounded(OfParts):
@@ -42,11 +42,9 @@ class Bounded(OfParts):
         limit: float = 0.3,
     ):
         nn.Module.__init__(self)
-        if isinstance(limit, bool) or not isinstance(limit, Real) or not limit > 0:
-            raise ValueError(f"limit is a number above 0, not {limit!r}")
+        self.limit = checked_number("limit", limit, lambda v: v > 0, "above 0")
         made = make_part(part, dim, reference_dims, n_classes)
         self.parts = cast("Sequence[Objective]", nn.ModuleList([made]))
-        self.limit = limit
         self.schedule = made.schedule
         self.adversary_steps = made.adversary_steps
 

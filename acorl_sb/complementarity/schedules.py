@@ -14,10 +14,10 @@ from numbers import Real
 import numpy as np
 
 
-def _number(name: str, value: object, holds: Callable[[float], bool], allowed: str) -> float:
+def checked_number(name: str, value: object, holds: Callable[[float], bool], allowed: str) -> float:
     """``value`` where it is a number that ``holds``; ValueError says what is ``allowed``."""
     if isinstance(value, bool) or not isinstance(value, Real) or not holds(float(value)):
-        raise ValueError(f"a schedule's {name} is {allowed}, not {value!r}")
+        raise ValueError(f"{name} is {allowed}, not {value!r}")
     return float(value)
 
 
@@ -33,7 +33,7 @@ class WeightSchedule:
     """
 
     def __init__(self, weight: float = 1.0):
-        self.weight = _number("weight", weight, lambda v: 0 <= v < math.inf, "at least 0")
+        self.weight = checked_number("weight", weight, lambda v: 0 <= v < math.inf, "at least 0")
 
     def __call__(self, progress: float) -> float:
         """c at ``progress``, the fraction p of training done, in [0, 1]."""
@@ -72,8 +72,10 @@ class Ramp(WeightSchedule):
 
     def __init__(self, weight: float = 1.0, steepness: float = 10.0, start: float = 0.0):
         super().__init__(weight)
-        self.steepness = _number("steepness", steepness, lambda v: 0 < v < math.inf, "above 0")
-        self.start = _number("start", start, lambda v: 0 <= v < 1, "a fraction in [0, 1)")
+        self.steepness = checked_number(
+            "steepness", steepness, lambda v: 0 < v < math.inf, "above 0"
+        )
+        self.start = checked_number("start", start, lambda v: 0 <= v < 1, "a fraction in [0, 1)")
 
     def __call__(self, progress: float) -> float:
         q = (progress - self.start) / (1 - self.start)
@@ -105,8 +107,8 @@ class TaskGatedRamp(Ramp):
         start: float = 0.0,
     ):
         super().__init__(weight, steepness, start)
-        self.threshold = _number("threshold", threshold, lambda v: v >= 0, "at least 0")
-        self.smoothing = _number(
+        self.threshold = checked_number("threshold", threshold, lambda v: v >= 0, "at least 0")
+        self.smoothing = checked_number(
             "smoothing", smoothing, lambda v: 0 <= v < 1, "a fraction in [0, 1)"
         )
         self.task_loss: float | None = None
@@ -164,12 +166,14 @@ class SteeredRamp(TaskGatedRamp):
     ):
         super().__init__(weight, math.inf, smoothing, steepness, start)
         self.curve = [
-            _number("curve", loss, lambda v: 0 < v < math.inf, "task losses above 0")
+            checked_number("curve", loss, lambda v: 0 < v < math.inf, "task losses above 0")
             for loss in curve
         ]
         if not self.curve:
-            raise ValueError("a schedule's curve is the task losses of a run without, not empty")
-        self.margin = _number("margin", margin, lambda v: 1 < v < math.inf, "a factor above 1")
+            raise ValueError("curve is the task losses of a run without, not empty")
+        self.margin = checked_number(
+            "margin", margin, lambda v: 1 < v < math.inf, "a factor above 1"
+        )
 
     def __call__(self, progress: float) -> float:
         full = super().__call__(progress)
@@ -207,10 +211,10 @@ class MarginRamp(Ramp):
         start: float = 0.0,
     ):
         super().__init__(weight, steepness, start)
-        self.margin = _number("margin", margin, lambda v: 1 <= v < math.inf, "at least 1")
-        self.relax = _number("relax", relax, lambda v: 0 < v < 1, "a factor in (0, 1)")
+        self.margin = checked_number("margin", margin, lambda v: 1 <= v < math.inf, "at least 1")
+        self.relax = checked_number("relax", relax, lambda v: 0 < v < 1, "a factor in (0, 1)")
         if baseline is not None:
-            _number("baseline", baseline, lambda v: 0 <= v <= 1, "a fraction in [0, 1]")
+            checked_number("baseline", baseline, lambda v: 0 <= v <= 1, "a fraction in [0, 1]")
         self.baseline = baseline
         self.scale = 1.0
 

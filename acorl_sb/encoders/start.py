@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from speechbrain.dataio.encoder import CategoricalEncoder
 from torch import nn
 
@@ -21,8 +22,13 @@ from acorl_sb.encoders.weights import load_weights, read_weights
 from acorl_sb.utils.errors import UserError
 
 
-def check_start(folder: Path, encoder: SpeakerEncoder) -> None:
+def check_start(
+    folder: Path, encoder: SpeakerEncoder
+) -> tuple[dict[str, int], dict[str, torch.Tensor]]:
     """Load the weights of a finished member into an encoder, to see whether it can go on from it.
+
+    Returns its S training speakers, name -> row of the classifier, and the classifier's state
+    dict, with weights (S, D).
 
     Raises ``UserError`` for a folder that is no member's or has damaged files, weights that do not
     fit and another front end; the last is not looked for where the folder's YAML names code of the
@@ -35,15 +41,15 @@ def check_start(folder: Path, encoder: SpeakerEncoder) -> None:
                 "folder of a finished one"
             )
     read_record(folder, ("seconds",))
-    _speakers(folder)
-    read_weights(folder / CLASSIFIER)
+    known, classifier = _speakers(folder), read_weights(folder / CLASSIFIER)
     load_weights(encoder.embedding_model, folder / WEIGHTS)
     try:
         check_same_encoder(load_member(folder), encoder)
     except UntrustedError:
-        return
+        pass
     except ValueError as error:
         raise UserError(f"start {folder}: it does not fit this encoder: {error}") from None
+    return known, classifier
 
 
 def load_start(
@@ -57,8 +63,7 @@ def load_start(
     Raises ``UserError`` for weights that do not fit and speakers that the member does not know.
     """
     folder = Path(folder)
-    check_start(folder, encoder)
-    known = _speakers(folder)
+    known, old = check_start(folder, encoder)
     unknown = [speaker for speaker in speakers if speaker not in known]
     if unknown:
         raise UserError(
@@ -66,7 +71,6 @@ def load_start(
             f"first {unknown[0]}; start from a member of the same corpus"
         )
     rows = [known[speaker] for speaker in speakers]
-    old = read_weights(folder / CLASSIFIER)
     new = classifier.state_dict()
     for key, value in old.items():
         if key in new and value.dim() and len(value) == len(known):

@@ -39,6 +39,7 @@ def train_members(
     run_opts: RunOptions,
     device: torch.device,
     folder: Path,
+    own: Sequence[tuple[Settings, TrainingData]] | None = None,
 ) -> FrozenEnsemble:
     """Train every member in order, or load it where it is finished.
 
@@ -58,6 +59,8 @@ def train_members(
         Where members are trained and embeddings computed.
     folder : Path
         Holds a folder for each member.
+    own : list or None
+        What ``check_against_data`` returned, where it has been called.
 
     Returns
     -------
@@ -67,10 +70,11 @@ def train_members(
     Raises
     ------
     UserError
-        For what ``check_training`` refuses, and for a member on disk that has other settings.
+        For what ``check_against_data`` refuses, and for a member on disk that has other settings.
     """
     check_specs(specs, reference_specs)
-    own, heard = check_training(specs, data, settings, folder)
+    if own is None:
+        own = check_against_data(specs, data, settings, folder)
     ensemble = load_references(reference_specs, data.kind)
     errors: dict[str, float] = {}
     for reference in ensemble.members:
@@ -79,7 +83,7 @@ def train_members(
         logger.info("%s: loaded as a frozen reference encoder%s", reference.name, shown)
         if error is not None:
             errors[reference.name] = error
-    for index, (spec, of_member) in enumerate(zip(specs, own, strict=True)):
+    for index, (spec, (of_member, of_data)) in enumerate(zip(specs, own, strict=True)):
         name, member = str(spec["name"]), folder / str(spec["name"])
         old, figures = goes_on_from(specs, index), (data.dev_figure, "seconds")
         references, start = ensemble.without(old), None
@@ -90,7 +94,7 @@ def train_members(
         record = read_record(member, figures)
         if record is None:
             known = [errors[n] for n in references.names if n in errors]
-            rest = heard[index], of_member, run_opts, device, member
+            rest = of_data, of_member, run_opts, device, member
             train_member(spec, index, references, known, *rest, start=start)
             record = read_record(member, figures)
         else:
@@ -107,9 +111,9 @@ def train_members(
     return ensemble
 
 
-def check_training(
+def check_against_data(
     specs: Sequence[Any], data: TrainingData, settings: Settings, folder: Path
-) -> tuple[list[Settings], list[TrainingData]]:
+) -> list[tuple[Settings, TrainingData]]:
     """All that ``train_members`` can refuse once there are data; nothing is written.
 
     A mistake in the last member so costs no training of those before. Arguments are those of
@@ -117,8 +121,8 @@ def check_training(
 
     Returns
     -------
-    settings, data : lists
-        Of each member.
+    list of (Settings, TrainingData)
+        Each member's own.
 
     Raises
     ------
@@ -141,7 +145,7 @@ def check_training(
         encoder = data.kind.build(spec["encoder"], f"members[{index}].encoder")
         head = of_member.head(dim=encoder.embedding_dim, n_classes=len(of_data.classes))
         data.kind.load_start(start, encoder, head, of_data.classes)
-    return own, heard
+    return [*zip(own, heard, strict=True)]
 
 
 def check_speeds(specs: Sequence[Any], own: Sequence[Settings]) -> None:
@@ -218,7 +222,8 @@ def check_members(
             weights[name] = provenance.weights_hash(encoder)
         else:
             provenance.refuse_other_start(folder / name, {**wanted, "run": run})
-            if start is not None and (old is None or weights[old] is not None):
+            # Not one that start_folder has looked at, nor one that is yet to be trained.
+            if start is not None and (start.weights is None) == (old is None):
                 kind.check_start(start.folder, kind.build(spec["encoder"], f"{where}.encoder"))
             weights[name] = None
         if record is not None or provenance.has_started(folder / name):

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from speechbrain.utils.distributed import if_main_process
+
 from acorl_sb import corpora
 from acorl_sb.training.members import check_members
 from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.files import output_path
+from acorl_sb.utils.files import output_path, write_text
+from acorl_sb.utils.logs import log_to
 
 
 def named(output_folder: str | Path, corpus: str, data_folder: str | Path | None) -> Path:
@@ -52,3 +55,13 @@ def check_and_prepare(
         own_trials=own_trials,
         **prepare_options,
     )
+
+
+def begin(folder: Path, text: str) -> None:
+    """Start a run's log and keep its YAML, ``text``, once nothing refuses it any more.
+
+    A finished run has a YAML of its own, which stays until the new results are there.
+    """
+    log_to(folder / "train_log.txt")
+    if if_main_process() and not (folder / "results.json").is_file():
+        write_text(folder / "hyperparams.yaml", text)
