@@ -355,6 +355,12 @@ def test_the_map_has_the_terms_gain_and_price_by_cell(tree):
     lines = tables.speakers_table(tree, rows, share).splitlines()
     assert len(lines) == 3 and lines[2].count("-11.1 % [-11.1, -11.1]") == 2  # 0.8 / 0.9
     assert [cell.strip() for cell in lines[2].split("|")[1:3]] == ["160", "0.15M"]
+    # The largest size against the smallest, with as many speakers.
+    assert tables.sizes_table(tree, rows, share) is None
+    rows |= {f"{without}_{size}_160": row(0.08, 0.8, 0.1) for size in ("0.05M", "1.5M")}
+    rows |= {f"{term}_0.05M_160": row(0.08, 0.7, 0.1), f"{term}_1.5M_160": row(0.08, 0.7, 0.05)}
+    lines = tables.sizes_table(tree, rows, share).splitlines()
+    assert len(lines) == 3 and lines[2].count("-50.0 % [-50.0, -50.0]") == 2
 
 
 def test_a_folder_goes_on_with_more_rows_and_not_with_other_ones(tmp_path):

@@ -51,6 +51,9 @@ def page(folder: Path, tree) -> str:
             if (by_speakers := speakers_table(tree, found, share)) is not None:
                 parts.append("### What the term gains with all speakers, against fewer")
                 parts.append(by_speakers)
+            if (by_size := sizes_table(tree, found, share)) is not None:
+                parts.append("### What the term gains at the largest size, against the smallest")
+                parts.append(by_size)
     if both["test"]:
         speakers = {part: counts(folder / "data", part) for part in PARTS}
         if (together := together_table(tree, both, speakers)) is not None:
@@ -238,28 +241,49 @@ def measured(tree, rows: dict[str, Row]) -> Iterator[tuple[capacity.Cell, Row, R
             yield cell, term, without
 
 
-def speakers_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str | None:
-    """The term's change with all speakers against its change with fewer, the mean over sizes.
-
-    Over the sizes that have both; None where none has. Replicates draw the same speakers in all.
-    """
-    gains = {
+def gains(tree, rows: dict[str, Row], share: dict[str, float]) -> dict:
+    """The term's change of fused EER and Cllr, value and replicates, by size and speakers."""
+    return {
         (cell.size, cell.speakers): [
             change(*pair, share, "clean", w)[:2] for w in ("fused", "cllr")
         ]
         for cell, *pair in measured(tree, rows)
     }
-    lines = []
+
+
+def differences(found: dict, pairs: list) -> list[str]:
+    """The mean difference of ``gains`` in pairs of cells, of EER and Cllr; none without a pair.
+
+    Replicates draw the same speakers in all cells.
+    """
+    pairs = [(found[a], found[b]) for a, b in pairs if {a, b} <= found.keys()]
+    return [
+        told(*(np.mean([a[what][of] - b[what][of] for a, b in pairs], 0) for of in range(2)))
+        for what in range(2)
+        if pairs
+    ]
+
+
+def speakers_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str | None:
+    """The term's change with all speakers against its change with fewer, the mean over sizes.
+
+    Over the sizes that have both; None where none has.
+    """
+    found, lines = gains(tree, rows, share), []
     for fewer in (n for n in tree["capacity"]["speakers"] if n is not None):
-        sizes = [s for s in tree["capacity"]["sizes"] if {(s, fewer), (s, None)} <= gains.keys()]
-        if sizes:
-            told_of = []
-            for i in range(2):
-                pairs = [(gains[size, None][i], gains[size, fewer][i]) for size in sizes]
-                value = np.mean([of_all[0] - of_fewer[0] for of_all, of_fewer in pairs])
-                drawn = np.mean([of_all[1] - of_fewer[1] for of_all, of_fewer in pairs], 0)
-                told_of.append(told(value, drawn))
-            lines.append([str(fewer), ", ".join(sizes), *told_of])
+        sizes = [s for s in tree["capacity"]["sizes"] if {(s, fewer), (s, None)} <= found.keys()]
+        if cells := differences(found, [((size, None), (size, fewer)) for size in sizes]):
+            lines.append([str(fewer), ", ".join(sizes), *cells])
+    return markdown(["speakers", "sizes", "fused", "Cllr"], lines) if lines else None
+
+
+def sizes_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str | None:
+    """The term's change at the largest size against that at the smallest; None without a pair."""
+    found, lines = gains(tree, rows, share), []
+    least, *_, most = tree["capacity"]["sizes"]
+    for count in tree["capacity"]["speakers"]:
+        if cells := differences(found, [((most, count), (least, count))]):
+            lines.append([str(count or "all"), f"{most} against {least}", *cells])
     return markdown(["speakers", "sizes", "fused", "Cllr"], lines) if lines else None
 
 
