@@ -26,7 +26,17 @@ from tests import tiny
 RECIPE = Path(__file__).resolve().parents[2] / "recipes" / "Complementarity"
 sys.path.insert(0, str(RECIPE))
 
-from terms import capacity, exchange, jobs, member, published, sets, tables  # noqa: E402
+from terms import (  # noqa: E402
+    capacity,
+    capacity_tables,
+    changes,
+    exchange,
+    jobs,
+    member,
+    published,
+    sets,
+    tables,
+)
 
 
 @pytest.fixture(scope="module")
@@ -174,16 +184,16 @@ def test_pooled_change_and_exchange_rate():
     rng = np.random.default_rng(0)
     drawn = {k: 0.1 * np.exp(0.1 * rng.standard_normal(1000)) for k in ("a, clean", "b, clean")}
     lower = {"a, clean": 0.9 * drawn["a, clean"], "b, clean": 0.8 * drawn["b, clean"]}
-    reference = tables.Row(
+    reference = exchange.Row(
         {1: figures(0.08, 0.08, [0.7, 0.8], 0.07), 2: figures(0.08, 0.08, [0.7, 0.8], 0.07)},
         {1: drawn, 2: drawn},
     )
-    row = tables.Row(
+    row = exchange.Row(
         {1: figures(0.08, 0.09, [0.6, 0.7], 0.063), 2: figures(0.08, 0.09, [0.6, 0.7], 0.07)},
         {1: lower, 2: lower},
     )
     share = {"a": 0.25, "b": 0.75}
-    value, replicates, of_seeds = tables.change(row, reference, share, "clean")
+    value, replicates, of_seeds = changes.change(row, reference, share, "clean")
     assert of_seeds == pytest.approx([np.log(0.9), 0.0])
     assert value == pytest.approx(np.log(0.9) / 2)
     assert replicates == pytest.approx(0.25 * np.log(0.9) + 0.75 * np.log(0.8))
@@ -192,7 +202,7 @@ def test_pooled_change_and_exchange_rate():
             for key in ("a, clean", "b, clean"):
                 one.figures[seed][key]["cllr"] = cllr
                 one.replicates[seed][f"{key}, cllr"] = np.full(1000, 0.9 * cllr)
-    value, replicates, of_seeds = tables.change(row, reference, share, "clean", "cllr")
+    value, replicates, of_seeds = changes.change(row, reference, share, "clean", "cllr")
     assert [value, *of_seeds, *replicates] == pytest.approx([np.log(0.8)] * 1003)
     found = exchange.exchange(row, reference, share)
     before, after = -2 * norm.ppf(0.08), -2 * norm.ppf(0.09)
@@ -207,7 +217,7 @@ def test_both_parts_together_weigh_speakers_alike():
         made = {key: {"fused": 0.1 * factor, "cllr": 0.3} for key in keys}
         drawn = {key: np.full(1000, 0.1 * factor) for key in keys}
         drawn |= {f"{key}, cllr": np.full(1000, 0.3) for key in keys}
-        return tables.Row({1: made, 2: made}, {1: drawn, 2: drawn})
+        return exchange.Row({1: made, 2: made}, {1: drawn, 2: drawn})
 
     rows = {
         "dev": {"new": row(0.9, "ab"), "old": row(1.0, "ab"), "third": row(0.5, "ab")},
@@ -241,10 +251,10 @@ def test_ensembles_by_number_of_members(tree):
     ]
     assert encoders == [["short"] * 4, *[["short", "long", "middle", "brief"]] * 3]
     rows = {
-        "single": tables.Row(
+        "single": exchange.Row(
             {1: figures(0.1, 0.1, [1, 1], 0.08), 2: figures(0.1, 0.1, [1, 1], 0.06)}, {}
         ),
-        "on_nontarget_3": tables.Row({2: figures(0.1, 0.1, [1, 1], 0.03)}, {}),
+        "on_nontarget_3": exchange.Row({2: figures(0.1, 0.1, [1, 1], 0.03)}, {}),
     }
     cells = [
         line.split("|")[2:6]
@@ -285,19 +295,21 @@ def test_cells_are_the_studys_rows_with_other_encoders_and_fewer_speakers(tree):
     capacity.expand(grown)
     assert all(grown[key][name] == tree[key][name] for key in before for name in before[key])
     cells = capacity.cells(grown)
-    assert len(cells) == 12 and len(grown["rows"]) == len(tree["rows"]) + 24
+    assert len(cells) == 13 and len(grown["rows"]) == len(tree["rows"]) + 26
+    assert len({cell.suffix for cell in cells}) == len(cells)
     for cell in cells:
         assert grown["rows"][cell.term]["against"] == cell.without
         for row in (cell.without, cell.term):
             for name in grown["rows"][row]["members"]:
                 spec = dict(grown["members"][name])
-                suffix = cell.without.removeprefix(tree["capacity"]["without"])
+                suffix = cell.suffix
                 old = dict(tree["members"][name.removesuffix(suffix)])
                 assert spec.pop("speakers", None) == cell.speakers
                 if "start" in spec:
                     assert spec.pop("start") == f"{old.pop('start')}{suffix}"
                 else:
-                    assert spec.pop("steps", None) == {60: 400, 160: 400}.get(cell.speakers)
+                    few = cell.speakers or suffix == "_0.15M_all_400"
+                    assert spec.pop("steps", None) == (400 if few else None)
                 assert spec.pop("encoder") == f"{old.pop('encoder')}_{cell.size}"
                 references = [f"{r}{suffix}" for r in old.pop("references", [])]
                 assert (spec.pop("references", []), spec) == (references, old)
@@ -329,7 +341,7 @@ def test_the_map_has_the_terms_gain_and_price_by_cell(tree):
             figure["cllr"] = figure["fused"]
         drawn = {key: np.full(1000, figure["fused"]) for key, figure in made.items()}
         drawn |= {f"{key}, cllr": replicates for key, replicates in drawn.items()}
-        return tables.Row({1: made}, {1: drawn})
+        return exchange.Row({1: made}, {1: drawn})
 
     without, term = (tree["capacity"][key] for key in ("without", "with"))
     rows = {
@@ -337,7 +349,7 @@ def test_the_map_has_the_terms_gain_and_price_by_cell(tree):
         f"{term}_0.15M_160": row(0.09, 0.7, 0.09),
         f"{without}_0.15M_all": row(0.08, 0.8, 0.1),
     }
-    table = tables.capacity_table(tree, rows, {"a": 0.5, "b": 0.5}).splitlines()
+    table = capacity_tables.capacity_table(tree, rows, {"a": 0.5, "b": 0.5}).splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
     assert len(cells) == 3  # head, rule, and the one cell that has both rows
     assert cells[2][:4] == ["0.15M", "160", "1", "15.00"]
@@ -348,19 +360,47 @@ def test_the_map_has_the_terms_gain_and_price_by_cell(tree):
         [lost, 0.1, lost / 0.1], abs=0.006
     )
     assert float(of["break-even"]) == pytest.approx(-2 * norm.ppf(0.08) / 1.8, abs=0.006)
-    # With all speakers against fewer: a fall of 20 % against one of 10 %, where both are there.
-    share = {"a": 0.5, "b": 0.5}
-    assert tables.speakers_table(tree, rows, share) is None
-    rows[f"{term}_0.15M_all"] = row(0.08, 0.7, 0.08)
-    lines = tables.speakers_table(tree, rows, share).splitlines()
-    assert len(lines) == 3 and lines[2].count("-11.1 % [-11.1, -11.1]") == 2  # 0.8 / 0.9
-    assert [cell.strip() for cell in lines[2].split("|")[1:3]] == ["160", "0.15M"]
-    # The largest size against the smallest, with as many speakers.
-    assert tables.sizes_table(tree, rows, share) is None
-    rows |= {f"{without}_{size}_160": row(0.08, 0.8, 0.1) for size in ("0.05M", "1.5M")}
-    rows |= {f"{term}_0.05M_160": row(0.08, 0.7, 0.1), f"{term}_1.5M_160": row(0.08, 0.7, 0.05)}
-    lines = tables.sizes_table(tree, rows, share).splitlines()
-    assert len(lines) == 3 and lines[2].count("-50.0 % [-50.0, -50.0]") == 2
+
+
+def test_groups_of_cells_are_compared_by_the_terms_gain(tree):
+    def row(fused):
+        made = figures(0.08, 0.08, [0.8, 0.8], fused)
+        drawn = {}
+        for key, figure in made.items():
+            figure["cllr"] = figure["fused"] ** 2  # a change of its own
+            drawn |= {key: np.full(1000, fused), f"{key}, cllr": np.full(1000, fused**2)}
+        return exchange.Row({1: made}, {1: drawn})
+
+    def cell(name, gained):
+        rows[f"{tree['capacity']['without']}_{name}"] = row(0.1)
+        rows[f"{tree['capacity']['with']}_{name}"] = row(0.1 * gained)
+
+    def compared():
+        found = capacity_tables.contrast_table(tree, rows, {"a": 0.5, "b": 0.5})
+        lines = [] if found is None else found.splitlines()[2:]
+        return {one[0]: one[1:] for one in ([c.strip() for c in x.split("|")[1:-1]] for x in lines)}
+
+    def percents(ratio):
+        return [
+            f"{x:+.1f} % [{x:+.1f}, {x:+.1f}]" for x in (100 * (ratio - 1), 100 * (ratio**2 - 1))
+        ]
+
+    rows = {}
+    cell("0.15M_160", 0.9)
+    assert compared() == {}
+    cell("0.15M_all", 0.8)
+    assert compared() == {"all speakers against 160": ["0.15M", *percents(0.8 / 0.9)]}
+    cell("0.15M_all_400", 0.85)
+    cell("1.5M_160", 0.5)
+    cell("1.5M_all", 0.4)
+    cell("0.05M_160", 1.0)
+    assert compared() == {
+        # the mean over sizes, of log ratios
+        "all speakers against 160": ["0.15M, 1.5M", *percents((0.8 / 0.9 * 0.4 / 0.5) ** 0.5)],
+        "1.5M against 0.05M, 160 speakers": ["1.5M", *percents(0.5)],
+        "all speakers against 160, 400 steps each": ["0.15M", *percents(0.85 / 0.9)],
+        "all speakers, the study's steps against 400": ["0.15M", *percents(0.8 / 0.85)],
+    }
 
 
 def test_a_folder_goes_on_with_more_rows_and_not_with_other_ones(tmp_path):

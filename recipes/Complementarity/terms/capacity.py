@@ -14,23 +14,38 @@ import numpy as np
 
 
 class Cell(NamedTuple):
-    """A size's name, a number of training speakers (None: all), and the names of its two rows."""
+    """A size's name, a number of training speakers (None: all), and the names of its two rows.
+
+    ``steps`` are those of a training from scratch (None: the study's). Names of members and rows
+    end with ``suffix``.
+    """
 
     size: str
     speakers: int | None
+    steps: int | None
+    suffix: str
     without: str
     term: str
 
 
 def cells(tree) -> list[Cell]:
-    """The cells of ``tree["capacity"]``, size by size; none where there is no such key."""
+    """The cells of ``tree["capacity"]``, size by size; none where there is no such key.
+
+    Those of ``short`` come last: all speakers, with another number of steps.
+    """
     wanted = tree.get("capacity")
     if wanted is None:
         return []
+    found = []
+    for size in wanted["sizes"]:
+        for count in wanted["speakers"]:
+            steps = None if count is None else wanted["steps"][count]
+            found.append((size, count, steps, f"_{size}_{'all' if count is None else count}"))
+    if short := wanted.get("short"):
+        steps = short["steps"]
+        found += [(size, None, steps, f"_{size}_all_{steps}") for size in short["sizes"]]
     return [
-        Cell(size, count, *(named(wanted[key], size, count) for key in ("without", "with")))
-        for size in wanted["sizes"]
-        for count in wanted["speakers"]
+        Cell(*one, *(f"{wanted[key]}{one[-1]}" for key in ("without", "with"))) for one in found
     ]
 
 
@@ -39,29 +54,23 @@ def rows(tree) -> list[str]:
     return [name for cell in cells(tree) for name in (cell.without, cell.term)]
 
 
-def named(name: str, size: str, count: int | None) -> str:
-    return f"{name}_{size}_{'all' if count is None else count}"
-
-
 def expand(tree) -> None:
     """Add the encoders, members and rows of all cells to the study's."""
     for cell in cells(tree):
-        of_cell, wanted = (cell.size, cell.speakers), tree["capacity"]
+        wanted = tree["capacity"]
         for row in (wanted["without"], wanted["with"]):
-            spec: dict[str, Any] = {
-                "members": [named(m, *of_cell) for m in tree["rows"][row]["members"]]
-            }
+            members = tree["rows"][row]["members"]
+            spec: dict[str, Any] = {"members": [f"{member}{cell.suffix}" for member in members]}
             if row == wanted["with"]:
                 spec["against"] = cell.without
-            tree["rows"][named(row, *of_cell)] = spec
-            for member in tree["rows"][row]["members"]:
+            tree["rows"][f"{row}{cell.suffix}"] = spec
+            for member in members:
                 add_member(tree, member, cell)
 
 
 def add_member(tree, name: str, cell: Cell) -> None:
     """A study's member in a cell, and those that it refers to."""
-    of_cell = (cell.size, cell.speakers)
-    new = named(name, *of_cell)
+    new = f"{name}{cell.suffix}"
     if new in tree["members"]:
         return
     spec = copy.deepcopy(tree["members"][name])
@@ -71,15 +80,15 @@ def add_member(tree, name: str, cell: Cell) -> None:
     spec["encoder"] = encoder
     if cell.speakers is not None:
         spec["speakers"] = cell.speakers
-        if "start" not in spec:
-            spec["steps"] = tree["capacity"]["steps"][cell.speakers]
+    if cell.steps is not None and "start" not in spec:
+        spec["steps"] = cell.steps
     for other in spec.get("references", []):
         add_member(tree, other, cell)
     if "references" in spec:
-        spec["references"] = [named(other, *of_cell) for other in spec["references"]]
+        spec["references"] = [f"{other}{cell.suffix}" for other in spec["references"]]
     if "start" in spec:
         add_member(tree, spec["start"], cell)
-        spec["start"] = named(spec["start"], *of_cell)
+        spec["start"] = f"{spec['start']}{cell.suffix}"
     tree["members"][new] = spec
 
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from acorl_sb.metrics.intervals import interval
 from acorl_sb.utils.tables import markdown
 from terms import capacity
-from terms.exchange import AIM, Row, exchange, needed, pooled
-from terms.figures import REPLICATES, counts, weights
+from terms.capacity_tables import capacity_table, contrast_table
+from terms.changes import COMPARED, POWER, change, compared, mean_eer, seen, told
+from terms.exchange import AIM, Row, needed, pooled
+from terms.figures import counts, weights
 from terms.sets import CONDITIONS, SCREENED, SETS
 
 PARTS = {"dev": "Development", "test": "Test"}
 RATES = (0.0, 0.25, 0.5, 1.0)  # r, of the table of what a term would have to remove
-POWER = 2.8  # standard errors of an effect that a two-sided 5 % test sees in 80 of 100 cases
-# What a row is against its reference.
-COMPARED = ["fused, relative", "sd over seeds", "sees", "Cllr, relative", "sees"]
-COMPARED += ["d' lost", "ρ removed", "r", "break-even"]
 
 
 def page(folder: Path, tree) -> str:
@@ -48,12 +44,9 @@ def page(folder: Path, tree) -> str:
         if any(name in found for name in of_cells):
             parts.append(f"## {PARTS[part]} trials, clean, 2 s: what the term gains, by capacity")
             parts.append(capacity_table(tree, found, share))
-            if (by_speakers := speakers_table(tree, found, share)) is not None:
-                parts.append("### What the term gains with all speakers, against fewer")
-                parts.append(by_speakers)
-            if (by_size := sizes_table(tree, found, share)) is not None:
-                parts.append("### What the term gains at the largest size, against the smallest")
-                parts.append(by_size)
+            if (contrasts := contrast_table(tree, found, share)) is not None:
+                parts.append("### What the term gains in one group of cells, against another")
+                parts.append(contrasts)
     if both["test"]:
         speakers = {part: counts(folder / "data", part) for part in PARTS}
         if (together := together_table(tree, both, speakers)) is not None:
@@ -72,35 +65,6 @@ def read_rows(folder: Path, tree, part: str) -> dict[str, Row]:
         if figures:
             rows[name] = Row(figures, replicates)
     return rows
-
-
-def change(
-    row: Row, reference: Row, share: dict[str, float], condition: str, what: str = "fused"
-) -> tuple:
-    """Pooled log ratio of EERs (``fused``) or Cllrs (``cllr``): value, replicates (R,), by seed.
-
-    The mean over sets, weighted by their speakers, of log EER(row) - log EER(reference); the mean
-    over the seeds that both have. A replicate draws speakers within each set, the same for both
-    rows and all seeds, and seeds.
-    """
-    seeds = sorted(row.figures.keys() & reference.figures.keys())
-    value, drawn = np.zeros(len(seeds)), np.zeros((len(seeds), REPLICATES))
-    for i, seed in enumerate(seeds):
-        for name, weight in share.items():
-            key = f"{name}, {condition}"
-            pair = [r.figures[seed][key][what] for r in (row, reference)]
-            value[i] += weight * np.diff(np.log(floor(pair)[::-1]))[0]
-            drawn_as = key if what == "fused" else f"{key}, {what}"
-            a, b = (np.log(floor(r.replicates[seed][drawn_as])) for r in (row, reference))
-            drawn[i] += weight * (a - b)
-    rng = np.random.default_rng(0)
-    picked = rng.integers(len(seeds), size=(len(seeds), REPLICATES))
-    return value.mean(), np.take_along_axis(drawn, picked, 0).mean(0), value
-
-
-def floor(eer) -> np.ndarray:
-    """No logarithm of an EER of 0, as small sets may have in a replicate."""
-    return np.maximum(np.asarray(eer, dtype=np.float64), 1e-3)
 
 
 def needed_table(rows: dict[str, Row], share: dict[str, float]) -> str | None:
@@ -136,21 +100,6 @@ def main_table(tree, rows: dict[str, Row], share: dict[str, float], part: str) -
         "100 cases. Cllr: of the fusion, which is calibrated on the clean development trials."
     )
     return markdown(head, lines) + "\n\n" + note
-
-
-def compared(row: Row, reference: Row, share: dict[str, float], alike: bool) -> list[str]:
-    """The cells of ``COMPARED``; the last four only for rows of as many members (``alike``)."""
-    value, drawn, of_seeds = change(row, reference, share, "clean")
-    spread = f"{100 * np.std(of_seeds, ddof=1):.1f} %" if len(of_seeds) > 1 else ""
-    cells = [told(value, drawn), spread, seen(drawn)]
-    value, drawn, _ = change(row, reference, share, "clean", "cllr")
-    cells += [told(value, drawn), seen(drawn)]
-    if alike:
-        found = exchange(row, reference, share)
-        # No correlation removed: there is nothing to pay for.
-        r = f"{found['r']:.2f}" if found["removed"] > 0.003 else "-"
-        cells += [f"{found['lost']:+.3f}", f"{found['removed']:+.3f}", r, f"{found['even']:.2f}"]
-    return cells
 
 
 def together_table(
@@ -219,92 +168,3 @@ def number_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str:
     return markdown(["ensemble", *(f"K = {k + 1}" for k in numbers)], lines) + (
         f"\n\nMeans over {len(seeds)} seeds, those that all of these rows have."
     )
-
-
-def capacity_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str:
-    """The term against the same without, by size of the members and number of training speakers."""
-    head = ["size", "training speakers", "seeds", "fused EER % without", *COMPARED]
-    lines = []
-    for cell, term, without in measured(tree, rows):
-        eer = f"{100 * mean_eer(without, share, 'fused'):.2f}"
-        line = [cell.size, str(cell.speakers or "all"), str(len(term.figures)), eer]
-        lines.append([*line, *compared(term, without, share, alike=True)])
-    return markdown(head, lines)
-
-
-def measured(tree, rows: dict[str, Row]) -> Iterator[tuple[capacity.Cell, Row, Row]]:
-    """The cells that have both rows, with the term and without, each of the seeds of both."""
-    for cell in capacity.cells(tree):
-        pair = [rows.get(name) for name in (cell.term, cell.without)]
-        if all(pair) and (seeds := pair[0].figures.keys() & pair[1].figures.keys()):
-            term, without = (Row({s: r.figures[s] for s in seeds}, r.replicates) for r in pair)
-            yield cell, term, without
-
-
-def gains(tree, rows: dict[str, Row], share: dict[str, float]) -> dict:
-    """The term's change of fused EER and Cllr, value and replicates, by size and speakers."""
-    return {
-        (cell.size, cell.speakers): [
-            change(*pair, share, "clean", w)[:2] for w in ("fused", "cllr")
-        ]
-        for cell, *pair in measured(tree, rows)
-    }
-
-
-def differences(found: dict, pairs: list) -> list[str]:
-    """The mean difference of ``gains`` in pairs of cells, of EER and Cllr; none without a pair.
-
-    Replicates draw the same speakers in all cells.
-    """
-    pairs = [(found[a], found[b]) for a, b in pairs if {a, b} <= found.keys()]
-    return [
-        told(*(np.mean([a[what][of] - b[what][of] for a, b in pairs], 0) for of in range(2)))
-        for what in range(2)
-        if pairs
-    ]
-
-
-def speakers_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str | None:
-    """The term's change with all speakers against its change with fewer, the mean over sizes.
-
-    Over the sizes that have both; None where none has.
-    """
-    found, lines = gains(tree, rows, share), []
-    for fewer in (n for n in tree["capacity"]["speakers"] if n is not None):
-        sizes = [s for s in tree["capacity"]["sizes"] if {(s, fewer), (s, None)} <= found.keys()]
-        if cells := differences(found, [((size, None), (size, fewer)) for size in sizes]):
-            lines.append([str(fewer), ", ".join(sizes), *cells])
-    return markdown(["speakers", "sizes", "fused", "Cllr"], lines) if lines else None
-
-
-def sizes_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str | None:
-    """The term's change at the largest size against that at the smallest; None without a pair."""
-    found, lines = gains(tree, rows, share), []
-    least, *_, most = tree["capacity"]["sizes"]
-    for count in tree["capacity"]["speakers"]:
-        if cells := differences(found, [((most, count), (least, count))]):
-            lines.append([str(count or "all"), f"{most} against {least}", *cells])
-    return markdown(["speakers", "sizes", "fused", "Cllr"], lines) if lines else None
-
-
-def mean_eer(row: Row, share: dict[str, float], what: str) -> float:
-    def of(figures: dict) -> float:
-        return figures["fused"] if what == "fused" else figures["members"][-1]
-
-    return float(
-        np.mean(
-            [sum(w * of(f[f"{n}, clean"]) for n, w in share.items()) for f in row.figures.values()]
-        )
-    )
-
-
-def seen(drawn: np.ndarray) -> str:
-    """The smallest effect that a comparison with these replicates finds in 80 of 100 cases."""
-    return f"{100 * POWER * np.std(drawn):.1f} %"
-
-
-def told(value: float, drawn: np.ndarray) -> str:
-    """A log ratio as a relative change with its 95 % interval."""
-    low, high = interval(drawn)
-    shown = [100 * np.expm1(x) for x in (value, low, high)]
-    return f"{shown[0]:+.1f} % [{shown[1]:+.1f}, {shown[2]:+.1f}]"
