@@ -99,7 +99,7 @@ class ScoreOptions(Options):
     top_k: Annotated[int, Field(ge=2)] | Fraction | None = Field(
         ABSENT,
         description="cohort members nearest to each side that adaptive S-norm looks at: how many, "
-        "or which fraction of the cohort; null: see docs/scoring.md",
+        "or which fraction of the cohort; null: 300, or half of a cohort under 600",
     )
 
     def check(self) -> None:

@@ -87,7 +87,8 @@ def load(
     with in_words(where):
         tree, referred = _read(path, known) if path else (ruamel.yaml.CommentedMap(), set())
         _check_keys(where, set(tree), {*known, *referred}, "read by this script")
-        _check_keys("the command line", set(given), {*tree, *known}, f"in {where}")
+        read = {key for key, value in known.items() if value is not ABSENT}
+        _check_keys("the command line", set(given), {*tree, *read, *referred}, f"in {where}")
         tree.update(given)
         for key, value in known.items():
             if value is REQUIRED and key not in tree:

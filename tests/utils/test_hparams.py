@@ -10,7 +10,7 @@ import ruamel.yaml
 from acorl_sb.utils import hparams
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import build, plain
-from acorl_sb.utils.option_kinds import REQUIRED
+from acorl_sb.utils.option_kinds import ABSENT, REQUIRED
 
 BASE = """
 start: 1
@@ -112,6 +112,14 @@ def test_an_included_file_takes_only_its_own_keys(base, tmp_path):
 def test_an_unknown_override_is_named(base):
     with pytest.raises(UserError, match=r"command line.*'mad'"):
         load(base, mad=3)
+
+
+def test_a_key_for_the_yamls_own_references_is_overridden_where_it_has_it(base):
+    known = {**dict.fromkeys(["b", "made", "spare"], REQUIRED), "channels": ABSENT}
+    with pytest.raises(UserError, match=r"command line.*'channels'.*base\.yaml"):
+        hparams.load(base, {"channels": 8}, known, ["spare"])
+    base.write_text(base.read_text().replace("<start> + 1", "<channels> + 1"))
+    assert hparams.load(base, {"channels": 8}, known, ["spare"]).hparams["b"] == 9
 
 
 def test_a_list_in_brackets_may_hold_objects_of_one_argument(tmp_path):

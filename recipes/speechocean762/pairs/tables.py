@@ -59,7 +59,7 @@ def chosen_table(results: Results) -> str:
 def difference_table(results: Results) -> str:
     """Fused error of each chosen pair minus that of what it is compared with."""
     head = [
-        *("pair", "minus", "seeds", "EER, points of %", "sd over seeds", "EER, relative"),
+        *("pair", "minus", "seeds", "EER, percentage points", "sd over seeds", "EER, relative"),
         "minDCF(0.01)",
     ]
     lines = []
