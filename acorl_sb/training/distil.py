@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from acorl_sb.corpora.registry import known_corpora
 from acorl_sb.encoders.ensemble import standing
 from acorl_sb.encoders.member_folder import read_record
 from acorl_sb.utils.errors import UserError
@@ -107,11 +108,17 @@ def train_arguments(
 
     ``more_unlabelled`` is YAML, ``{corpus: folder}``, and joins the run's ``prepare_options``.
 
-    Raises ``UserError`` as ``teachers``, and for a ``more_unlabelled`` that is of another form or
-    beside ``prepare_options`` in ``argv``.
+    Raises ``UserError`` as ``teachers``, for a corpus of the run's that is none of the package's,
+    and for a ``more_unlabelled`` that is of another form or beside ``prepare_options`` in ``argv``.
     """
     references, settings = teachers(run_folder)
     given = {word[2:].partition("=")[0] for word in argv if word.startswith("--")}
+    corpus = settings.get("corpus")
+    if "corpus" not in given and corpus is not None and corpus not in known_corpora():
+        raise UserError(
+            f"{Path(run_folder) / 'hyperparams.yaml'}: the corpus {corpus!r} is a module of its "
+            f"own, whose code a run cannot ask for (docs/trust.md); say --corpus {corpus} yourself"
+        )
     if more_unlabelled is not None:
         if "prepare_options" in given:
             raise UserError("--more_unlabelled: put it into your --prepare_options")

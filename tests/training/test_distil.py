@@ -115,6 +115,21 @@ def test_no_value_of_the_run_becomes_code(tmp_path, line):
     assert not ran.exists()
 
 
+def test_a_run_cannot_ask_for_a_corpus_of_its_own(tmp_path, monkeypatch):
+    """A module in the working folder is on Python's path with ``python -m``."""
+    (tmp_path / "brought.py").write_text(
+        "import pathlib\npathlib.Path(__file__ + '.ran').touch()\n"
+    )
+    (tmp_path / "hyperparams.yaml").write_text(
+        f"references: [{{name: a, source: {tmp_path}}}]\ncorpus: brought\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"hyperparams\.yaml.*'brought'"):
+        distil.main(["--run_folder", str(tmp_path), "--device", "cpu"])
+    assert not (tmp_path / "brought.py.ran").exists()
+    assert "--corpus=brought" in train_arguments(tmp_path, ["--corpus=brought"])
+
+
 def test_a_run_cannot_ask_for_trust(tmp_path):
     (tmp_path / "hyperparams.yaml").write_text(
         f"references: [{{name: a, source: {tmp_path}, trust: true}}]\n"
