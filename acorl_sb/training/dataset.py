@@ -16,6 +16,7 @@ from torchaudio.functional import resample
 from acorl_sb.data.audio import read_audio
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.training.samplers import StepSampler
+from acorl_sb.utils.random_states import random_states_kept
 
 
 class Batch(NamedTuple):
@@ -181,8 +182,9 @@ class StepBatches:
 
     def __call__(self, step: int) -> Batch:
         """The batch of ``step``, counted from 1 over all of training; in full precision."""
-        # Whatever the precision of the step that asks; processes begun in it inherit that.
-        with torch.autocast("cpu", enabled=False):
+        # Whatever the precision of the step that asks; processes begun in it inherit that. The
+        # step goes on drawing as if it had not asked: a loader that begins draws a seed.
+        with torch.autocast("cpu", enabled=False), random_states_kept():
             return self._batch(step)
 
     def _batch(self, step: int) -> Batch:

@@ -114,9 +114,15 @@ class EpochBrain(sb.Brain):
 
 
 def seed_step(seed: int, step: int, rank: int = 0, stream: int = 0) -> None:
-    """Set the random states of Python, numpy and torch from (seed, step, rank, stream)."""
+    """Set the random states of Python, numpy and torch from (seed, step, rank, stream).
+
+    Those of a GPU with stream 0 alone: others are of batches, which are made on the CPU.
+    """
     streams = (stream,) if stream else ()
     mixed = int(np.random.SeedSequence((seed, step, rank, *streams)).generate_state(1)[0])
     random.seed(mixed)
     np.random.seed(mixed)  # noqa: NPY002 - SpeechBrain's augmentations may draw from it
-    torch.manual_seed(mixed)
+    if stream:
+        torch.default_generator.manual_seed(mixed)
+    else:
+        torch.manual_seed(mixed)

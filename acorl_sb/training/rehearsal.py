@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from speechbrain.augment.augmenter import Augmenter
 from speechbrain.utils.run_opts import RunOptions
@@ -25,6 +23,7 @@ from acorl_sb.training.one_member import make_objective
 from acorl_sb.training.settings import Settings, check_accumulation, own_settings
 from acorl_sb.training.training_data import MemberKind
 from acorl_sb.utils.hparams import in_words
+from acorl_sb.utils.random_states import random_states_kept
 
 _EXAMPLES = _CLASSES = 4  # an unbiased CKA needs four rows
 _TRIES = 200  # draws of an augmentation that may leave a batch as it is
@@ -166,15 +165,3 @@ def _finite(values: torch.Tensor, what: str) -> torch.Tensor:
     if not bool(torch.isfinite(values).all()):
         raise ValueError(f"{what} is not finite")
     return values
-
-
-@contextlib.contextmanager
-def random_states_kept() -> Iterator[None]:
-    """Leave the random states of Python, numpy and torch (CPU) as they were."""
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002

@@ -112,11 +112,13 @@ def test_an_objective_keeps_its_own_view_beside_it(data, tmp_path, monkeypatch):
     assert any(len({gender[label] for label in labels}) == 2 for labels in asked)
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path):
-    loss = DLoss(per_class=5)
-    whole = train(data, tmp_path / "whole", pair_loss=loss)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_interrupted_training_ends_with_the_same_weights(data, tmp_path, workers):
+    """Also where the step that goes on begins the processes that make batches."""
+    given = {"pair_loss": DLoss(per_class=5), "workers": workers}
+    whole = train(data, tmp_path / "whole", **given)
     again, steps = tiny.cut_and_resumed(
-        one_member.SpeakerBrain, lambda: train(data, tmp_path / "cut", pair_loss=loss), at=4
+        one_member.SpeakerBrain, lambda: train(data, tmp_path / "cut", **given), at=4
     )
     assert steps[4] > 1  # it went on, and did not begin anew
     assert all(torch.equal(again[k], v) for k, v in whole.items())
@@ -140,7 +142,12 @@ def test_what_the_loader_augmented_is_not_augmented_again(data, tmp_path, monkey
     in_step = train(data, tmp_path / "step", **given)
     monkeypatch.setattr(one_member, "augments_early", lambda augment, device: True)
     assert same(in_step, train(data, tmp_path / "loader", **given))
+    # An own batch that is made in a step leaves the step's random numbers as they were.
+    given["augment"] = tiny.settings().augment
+    in_process = train(data, tmp_path / "process", **given)
+    assert same(in_process, train(data, tmp_path / "worker", workers=1, **given))
     monkeypatch.setattr(one_member, "augments_early", lambda augment, device: False)
+    given["augment"] = Squared()
     assert not same(in_step, train(data, tmp_path / "none", **{**given, "augment": None}))
 
 
