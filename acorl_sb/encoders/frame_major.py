@@ -113,7 +113,7 @@ def _normalised(block: TDNNBlock, x: torch.Tensor) -> torch.Tensor:
     """All of a block that comes after its convolution."""
     x = block.activation(x)
     x = block.norm.norm(x.flatten(0, 1)).view(x.shape)
-    if block.training and block.dropout.p > 0:  # of whole channels
+    if block.dropout.p > 0:  # of whole channels; the layer's mode is its own (Monte-Carlo dropout)
         x = block.dropout(x.transpose(1, 2)).transpose(1, 2)
     return x
 

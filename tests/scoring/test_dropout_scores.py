@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 
 from acorl_sb.data.trial_set import TrialSet
 from acorl_sb.data.trials import TrialList
+from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.scoring.dropout_scores import dropout_on, dropout_scores
 from acorl_sb.utils.errors import UserError
 from tests.tiny import hums
@@ -54,14 +57,22 @@ def test_it_is_repeatable_and_leaves_the_random_state(trials):
     assert (first == second).all() and torch.equal(torch.rand(2), expected)
 
 
-def test_speechbrains_ecapa_varies_with_dropout_only():
-    features = torch.randn(2, 60, 8)
+def test_an_encoder_varies_as_speechbrains_ecapa_and_with_dropout_only():
+    """An encoder computes ECAPA in an order of its own: the deviation must be SpeechBrain's."""
+    torch.manual_seed(0)
+    features = torch.randn(1, 60, 8)
     shape = {"channels": [8, 8, 8, 8, 24], "attention_channels": 8, "se_channels": 8}
-    encoder = ECAPA_TDNN(8, lin_neurons=4, dropout=0.3, res2net_scale=4, **shape).eval()
-    assert torch.equal(encoder(features), encoder(features))
-    with dropout_on(encoder):
-        assert not torch.equal(encoder(features), encoder(features))
-    assert torch.equal(encoder(features), encoder(features))
+    theirs = ECAPA_TDNN(8, lin_neurons=4, dropout=0.3, res2net_scale=4, **shape).eval()
+    ours = SpeakerEncoder(copy.deepcopy(theirs), 8).eval().embedding_model
+    assert type(ours) is not ECAPA_TDNN
+    spread = {}
+    for name, network in (("theirs", theirs), ("ours", ours)):
+        assert torch.equal(network(features), network(features))
+        with torch.no_grad(), dropout_on(network):
+            spread[name] = torch.cat([network(features) for _ in range(400)]).std(0)
+        assert torch.equal(network(features), network(features))
+    assert float(spread["theirs"].min()) > 0.01
+    torch.testing.assert_close(spread["ours"], spread["theirs"], rtol=0.15, atol=0)
 
 
 def test_what_is_refused(trials):
