@@ -16,16 +16,27 @@ def unbiased_linear_cka(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
     The estimator of Song et al. (2012) as used by Nguyen et al. (2021): the plain one tends to 1
     when B is not much larger than D, whatever x and y are. 1 when y is a rotation of x, about 0
-    when they are independent (it can fall a little below). Needs B >= 4.
+    when they are independent (it can fall a little below). 0 where the rows of x or of y are all
+    alike up to rounding: there is no structure to compare, and the estimator divides by it. Needs
+    B >= 4.
     """
     if len(x) < 4:
         raise ValueError(f"the unbiased CKA needs at least 4 rows, not {len(x)}")
     gram_x, gram_y = _gram_without_diagonal(x), _gram_without_diagonal(y)
-    scale = _unbiased_hsic(gram_x, gram_x) * _unbiased_hsic(gram_y, gram_y)
-    return _unbiased_hsic(gram_x, gram_y) / scale.clamp(min=torch.finfo(x.dtype).tiny).sqrt()
+    own_x, own_y = _unbiased_hsic(gram_x, gram_x), _unbiased_hsic(gram_y, gram_y)
+    known = (own_x > _rounding(x)) & (own_y > _rounding(y))
+    scale = torch.where(known, own_x * own_y, torch.ones_like(own_x))
+    alignment = _unbiased_hsic(gram_x, gram_y) / scale.sqrt()
+    return torch.where(known, alignment, torch.zeros_like(alignment))
+
+
+def _rounding(x: torch.Tensor) -> torch.Tensor:
+    """The HSIC, with itself, of what remains of equal rows (B, D) when their mean is taken off."""
+    return (16 * torch.finfo(x.dtype).eps * x.detach().square().sum(1).mean()).square()
 
 
 def _gram_without_diagonal(x: torch.Tensor) -> torch.Tensor:
+    x = x - x.mean(0)  # the unbiased HSIC is the same without; its terms would cancel
     gram = x @ x.T
     return gram - torch.diag(torch.diagonal(gram))
 

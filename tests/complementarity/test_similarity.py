@@ -45,6 +45,25 @@ def test_cka_needs_four_rows():
         unbiased_linear_cka(torch.randn(3, 2), torch.randn(3, 2))
 
 
+@pytest.mark.parametrize("spread", [0.0, 1e-7])
+def test_cka_of_rows_that_are_all_alike_is_none(spread):
+    torch.manual_seed(0)
+    x = (torch.ones(32, 8) + spread * torch.randn(32, 8)).requires_grad_()
+    y = torch.randn(32, 5)
+    for first, second in ((x, y), (y, x), (x, x)):
+        alignment = unbiased_linear_cka(first, second)
+        alignment.backward()
+        assert alignment.item() == 0
+    assert bool(torch.isfinite(x.grad).all()) and float(x.grad.abs().max()) < 1
+
+
+def test_cka_sees_a_structure_that_is_small_beside_what_rows_have_in_common():
+    torch.manual_seed(0)
+    z = torch.randn(64, 8)
+    near = 1 + 0.01 * z
+    assert float(unbiased_linear_cka(near, z)) == pytest.approx(1, abs=1e-3)
+
+
 def test_nontarget_correlation_pair_by_pair():
     torch.manual_seed(2)
     x, y = torch.randn(7, 3, dtype=torch.float64), torch.randn(7, 5, dtype=torch.float64)
