@@ -14,7 +14,7 @@ import sys
 
 from acorl_sb.report.score_table import table
 from acorl_sb.scoring.score_options import ScoreOptions
-from acorl_sb.scoring.score_run import make_backend, score
+from acorl_sb.scoring.score_run import check_training_speakers, make_backend, score
 from acorl_sb.scoring.score_setup import read_setup
 from acorl_sb.utils.errors import UserError, run_cli
 from acorl_sb.utils.files import write_text
@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in loaded.lazy["backends"]:
         make_backend(loaded, name)
     setup = read_setup(options)
+    check_training_speakers(loaded, setup)
     with locked(options["output_folder"]) as folder:
         if (folder / "members").exists():
             raise UserError(f"{folder}: is a run of train.py; name another output_folder")

@@ -41,7 +41,7 @@ from acorl_sb.fusion.systems import System
 from acorl_sb.scoring import stage
 from acorl_sb.scoring.backends.cosine import Cosine
 from acorl_sb.scoring.normalise import AdaptiveSNorm
-from acorl_sb.scoring.score_run import in_words
+from acorl_sb.scoring.score_run import naming
 from acorl_sb.scoring.sources import Source
 from acorl_sb.utils.files import write_json, write_text
 
@@ -157,7 +157,7 @@ class Evaluation:
                 write_embeddings(embeddings[part], made)
             lineup = stage.Lineup.of(side.trials, None, "")
             vectors = stage.Vectors.of(lineup, made, name, device)
-            with in_words(f"{name}, {part} trials"):
+            with naming(f"{name}, {part} trials"):
                 found = stage.score(lineup, vectors, Cosine(), {"cosine": norm}, cohort)["cosine"]
             scores[part] = str(folder / "scores" / name / f"{part}.txt")
             write_scores(scores[part], side.trials, found)
@@ -214,7 +214,7 @@ def _read_cohort(options: dict[str, Any]) -> list[Utterance]:
     path = options["cohort"]
     found = read_inputs([path]) if is_table(path) else folder_corpus.collect(Path(path)).train
     names = [u.spk_id for u in found]
-    with in_words(f"{path}, the cohort"):
+    with naming(f"{path}, the cohort"):
         AdaptiveSNorm(options["top_k"]).check(len(set(names)) if all(names) else len(names))
     return found
 

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from acorl_sb.metrics.judging_keys import FalseAlarmCost, Level, MissCost, Replicates
+from acorl_sb.metrics.judging_keys import (
+    CostPoints,
+    FalseAlarmCost,
+    Level,
+    MissCost,
+    Replicates,
+    check_replicates,
+)
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.option_kinds import ABSENT
 from acorl_sb.utils.options import Fraction, Name, Options, Seconds, Text, built
@@ -84,9 +91,7 @@ class ScoreOptions(Options):
     normalisations: Annotated[dict[Name, Normalisation], Field(min_length=1)] = Field(
         {"none": None}, description="named normalisations; null: the raw scores"
     )
-    points: Annotated[list[Fraction], Field(min_length=1)] = Field(
-        [0.01, 0.05], description="priors of the cost points"
-    )
+    points: CostPoints = Field([0.01, 0.05])
     c_miss: MissCost = 1.0
     c_fa: FalseAlarmCost = 1.0
     replicates: Replicates = 1000
@@ -107,6 +112,7 @@ class ScoreOptions(Options):
             raise UserError(f"systems: a system cannot be called {CONCATENATION!r}")
         if len(set(self.points)) < len(self.points):
             raise UserError(f"the key 'points' must list each prior once, not {self.points}")
+        check_replicates(self.replicates)
 
 
 KEYS: list[Any] = [key for key in ScoreOptions.model_fields if key not in ("memory", "top_k")]

@@ -43,7 +43,7 @@ def score(setup: Setup, loaded: Loaded, folder: Path) -> Results | None:
     device = torch.device((loaded.run_opts and loaded.run_opts.device) or infer_device())
     results = None
     if setup.trials.labels is not None:
-        with in_words(f"{options['trials'] or options['run_folder']}"):
+        with naming(f"{options['trials'] or options['run_folder']}"):
             results = Results(make_judge(setup, options))
     for names, scores, calibrated in scored(setup, options, loaded, folder, device):
         file = f"{names['backend']}-{names['normalisation']}.txt"
@@ -51,7 +51,7 @@ def score(setup: Setup, loaded: Loaded, folder: Path) -> Results | None:
         write_text(folder / "hyperparams.yaml", loaded.text)  # now that there is something to tell
         write_scores(path, setup.trials, scores, options["score_form"])
         if results is not None:
-            with in_words(f"{names['system']} by {names['backend']}"):
+            with naming(f"{names['system']} by {names['backend']}"):
                 row = results.add(names, scores, calibrated)
             shown = " / ".join(names.values())
             logger.info("%s: EER %.2f %%", shown, 100 * row["eer"])
@@ -90,7 +90,7 @@ def scored(
             cohort = stage.Cohort.of(members.vectors, speakers, size, seed, device)
         for backend_name in loaded.lazy["backends"]:
             backend = make_backend(loaded, backend_name)
-            with in_words(f"{name} by {backend_name}"):
+            with naming(f"{name} by {backend_name}"):
                 if backend.needs_training:
                     learnt, speakers = made["training"]
                     stage.fit(backend, learnt.vectors, speakers, device)
@@ -137,6 +137,19 @@ def make_backend(loaded: Loaded, name: str) -> Any:
     return backend
 
 
+def check_training_speakers(loaded: Loaded, setup: Setup) -> None:
+    """``UserError`` for a back end that learns from speakers where none are known."""
+    if setup.training.speakers is not None or not setup.training.sources:
+        return
+    for name in loaded.lazy["backends"]:
+        backend = make_backend(loaded, name)
+        if backend.needs_training and getattr(backend, "needs_speakers", False):
+            raise UserError(
+                f"backends: {name} learns from the speakers of its training set, which are not "
+                "known; give training_speakers, or training_manifest"
+            )
+
+
 def needs_training(loaded: Loaded, name: str) -> bool:
     """Whether the back end of that name is fitted to training embeddings."""
     return make_backend(loaded, name).needs_training
@@ -176,7 +189,7 @@ def as_json(
 
 
 @contextlib.contextmanager
-def in_words(where: str) -> Iterator[None]:
+def naming(where: str) -> Iterator[None]:
     """Turn a ``ValueError`` of the pure functions into a sentence that says where."""
     try:
         yield

@@ -63,6 +63,8 @@ class Backend(Protocol):
 
     needs_training: bool
     """Whether ``fit`` must be called before ``sides``."""
+    needs_speakers: bool
+    """Whether ``fit`` asks for the true speakers; a class that leaves it out does not."""
     scores_are_llrs: bool
     """Whether raw scores are natural-log likelihood ratios, so that actual costs mean something."""
 

@@ -63,7 +63,7 @@ class Cosine:
     tensor([[1., 0., 0.]])
     """
 
-    scores_are_llrs = False
+    scores_are_llrs = needs_speakers = False
 
     def __init__(self, subtract_mean: bool = False) -> None:
         self.needs_training = subtract_mean

@@ -63,7 +63,7 @@ class PLDA:
     torch.Size([2, 60])
     """
 
-    scores_are_llrs = True
+    scores_are_llrs = needs_speakers = True
 
     def __init__(
         self,
@@ -204,8 +204,7 @@ class PLDA:
         """Write parameters and options as safetensors, whole or not at all."""
         if self.mean is None:
             raise ValueError("this PLDA has no parameters to save")
-        names = ("centre", "transform", "mean", "between", "within")
-        tensors = {name: getattr(self, name) for name in names}
+        tensors = {name: getattr(self, name) for name in _PARAMETERS}
         tensors = {k: v.cpu().contiguous() for k, v in tensors.items() if v is not None}
         options = {
             "kind": "two-covariance PLDA",
@@ -219,7 +218,8 @@ class PLDA:
     def load(cls, path: str | os.PathLike, enrolment: str | None = None) -> PLDA:
         """Read what ``save`` wrote, or a ``.npz`` with SpeechBrain's ``mean``, ``F`` and ``Sigma``.
 
-        ``enrolment`` replaces the saved one, if given. Raises ``UserError`` for any other file.
+        ``enrolment`` replaces the saved one, if given. Raises ``UserError`` for any other file, and
+        for parameters whose shapes do not fit or that are not finite.
         """
         if str(path).endswith(".npz"):
             return cls.from_speechbrain(**_read_speechbrain(path), enrolment=enrolment or "book")
@@ -231,15 +231,35 @@ class PLDA:
             raise UserError(f"{path}: not readable as a saved PLDA ({error})") from None
         if not {"centre", "mean", "between", "within"} <= set(tensors):
             raise UserError(f"{path}: this safetensors file holds no PLDA")
+        _check_parameters(path, tensors)
         plda = cls(enrolment=enrolment or options.get("enrolment", "book"))
         plda.length_norm = options.get("length_norm") == "True"
         plda.lda_dim, plda.whiten, plda.iterations = None, False, 0
-        for name, tensor in tensors.items():
-            setattr(plda, name, tensor)
+        for name in _PARAMETERS:
+            setattr(plda, name, tensors.get(name))
         return plda
 
 
 # ------------------------------------------------------------------------------------------------
+
+
+_PARAMETERS = ("centre", "transform", "mean", "between", "within")
+
+
+def _check_parameters(path: str | os.PathLike, tensors: Mapping[str, torch.Tensor]) -> None:
+    """``UserError`` for tensors of a saved PLDA that do not fit together, or are not finite."""
+    d, wide = tensors["mean"].numel(), tensors["centre"].numel()  # after and before the transform
+    wanted = {"centre": (wide,), "mean": (d,), "between": (d, d), "within": (d, d)}
+    if "transform" in tensors:
+        wanted["transform"] = (wide, d)
+    elif wide != d:
+        raise UserError(f"{path}: the PLDA's centre has {wide} values and its mean {d}")
+    for name, shape in wanted.items():
+        if tuple(tensors[name].shape) != shape:
+            found = tuple(tensors[name].shape)
+            raise UserError(f"{path}: the PLDA's {name!r} has the shape {found}, not {shape}")
+        if not bool(torch.isfinite(tensors[name]).all()):
+            raise UserError(f"{path}: the PLDA's {name!r} is not finite")
 
 
 def _read_speechbrain(path: str | os.PathLike) -> Mapping[str, np.ndarray]:

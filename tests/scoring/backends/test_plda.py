@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from scipy.stats import multivariate_normal
 
 from acorl_sb.scoring.backends.plda import PLDA
@@ -236,6 +239,18 @@ def test_parameters_are_saved_and_loaded(tmp_path):
     np.savez(tmp_path / "bad.npz", mean=np.zeros(8))
     with pytest.raises(UserError):
         PLDA.load(tmp_path / "bad.npz")
+    good = load_file(tmp_path / "plda.safetensors")
+    for name, other in (
+        ("within", torch.eye(3)),
+        ("centre", torch.zeros(2)),
+        ("mean", torch.full((4,), math.nan)),
+    ):
+        save_file(good | {name: other.double()}, tmp_path / "bad.safetensors")
+        with pytest.raises(UserError, match=r"bad\.safetensors.*'(within|transform|mean)'"):
+            PLDA.load(tmp_path / "bad.safetensors")
+    # A tensor of another name does not become a part of the object.
+    save_file(good | {"sides": torch.zeros(1)}, tmp_path / "more.safetensors")
+    assert callable(PLDA.load(tmp_path / "more.safetensors").sides)
 
 
 def test_preparation_whitens_and_scales(device):
