@@ -47,6 +47,23 @@ pretrainer: !new:speechbrain.utils.parameter_transfer.Pretrainer
 """
 
 
+def read_labels(path: Path) -> dict[str, int]:
+    """A label file of SpeechBrain's: training speaker -> row of the classifier, from 0.
+
+    A voice at another speed is ``<speaker> x<speed>``. Raises ``UserError`` for a file that is
+    damaged.
+    """
+    known = CategoricalEncoder()  # reads its file by ast.literal_eval
+    try:
+        known.load(path)
+    except Exception as error:  # whatever its parser stumbles over
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not readable as a label file ({reason}); {_AGAIN}") from None
+    if sorted(known.lab2ind.values()) != list(range(len(known.lab2ind))):
+        raise UserError(f"{path}: its numbers are not those of a classifier's rows; {_AGAIN}")
+    return {str(label): row for label, row in known.lab2ind.items()}
+
+
 def build_encoder(tree: Any, where: str, trust: bool = True) -> SpeakerEncoder:
     """Build an encoder from the keys of ``hparams/encoders/*.yaml``, resolved.
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from speechbrain.dataio.encoder import CategoricalEncoder
 from torch import nn
 
 from acorl_sb.encoders.encoder import SpeakerEncoder, check_same_encoder
@@ -15,6 +14,7 @@ from acorl_sb.encoders.member_folder import (
     LABELS,
     WEIGHTS,
     load_member,
+    read_labels,
     read_record,
 )
 from acorl_sb.encoders.trusted import UntrustedError
@@ -41,7 +41,7 @@ def check_start(
                 "folder of a finished one"
             )
     read_record(folder, ("seconds",))
-    known, classifier = _speakers(folder), read_weights(folder / CLASSIFIER)
+    known, classifier = read_labels(folder / LABELS), read_weights(folder / CLASSIFIER)
     load_weights(encoder.embedding_model, folder / WEIGHTS)
     try:
         check_same_encoder(load_member(folder), encoder)
@@ -79,14 +79,3 @@ def load_start(
             raise UserError(f"{folder}/classifier.ckpt: {key} does not fit this head")
         new[key] = value
     classifier.load_state_dict(new)
-
-
-def _speakers(folder: Path) -> dict[str, int]:
-    """Label -> row of the classifier; ``UserError`` for a file that is damaged."""
-    known = CategoricalEncoder()  # reads its file by ast.literal_eval
-    try:
-        known.load(folder / LABELS)
-    except Exception as error:  # whatever its parser stumbles over
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{folder / LABELS}: not readable ({reason})") from None
-    return known.lab2ind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,8 @@ from acorl_sb.data.embeddings import Embeddings, read_embeddings, write_embeddin
 from acorl_sb.data.manifest import read_manifest
 from acorl_sb.data.speakers import by_table, read_speakers
 from acorl_sb.encoders.extraction import embed_utterances
-from acorl_sb.encoders.member_folder import load_member
+from acorl_sb.encoders.member_folder import load_member, read_labels
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.reading import read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -71,17 +71,19 @@ class Source:
     def training_speakers(self) -> list[str]:
         """The speakers that an encoder was trained on, by its label file; else none.
 
-        SpeechBrain's label file has lines ``'speaker' => index``.
+        With a voice at another speed as itself, too. Raises ``UserError`` for a damaged file.
         """
         if not self.is_encoder:
             return []
         for name in ("label_encoder.ckpt", "label_encoder.txt"):
             path = Path(self.path) / name
             if path.is_file():
-                lines = read_lines(path, "label encoder")
-                pairs = (line.rsplit(" => ", 1) for line in lines if " => " in line)
-                return [pair[0].strip("'\"") for pair in pairs if pair[1].strip().isdigit()]
+                return list({same: None for s in read_labels(path) for same in (s, _natural(s))})
         return []
+
+
+def _natural(speaker: str) -> str:
+    return re.sub(r" x\d[\d.e+-]*$", "", speaker)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from speechbrain.dataio.encoder import CategoricalEncoder
 
 from acorl_sb import metrics
 from acorl_sb.cli import score
@@ -199,13 +200,16 @@ def test_what_is_wrong_is_said_in_one_sentence(data):
     refused(r"VoxCeleb1-O", **good, protocol="VoxCeleb1-O")
     refused(r"'points\[0\]'", **good, points="[1.5]")
     refused("'replicates'", **{**good, "replicates": -1})
+    refused("replicates", **{**good, "replicates": 1})
     refused("'level'", **good, level=95)
     refused(None, **good, speaker_pattern="^t")
     refused("'a'", "score_plda.yaml", **good)
     refused("top_k", "score_plda.yaml", **plda, top_k=300)
     refused("'top_k'", "score_plda.yaml", **plda, top_k=1)
     del plda["training_speakers"]
-    refused(None, "score_plda.yaml", **plda, top_k=5)
+    unknown = {**plda, "output_folder": data / "unknown"}
+    refused("training_speakers", "score_plda.yaml", **unknown, top_k=5)
+    assert not (data / "unknown").exists()
     (data / "trials.txt").write_text("1 t00-0 t00-1\n1 t00-0 nobody\n")
     refused("'nobody'", **good)
     (data / "trials.txt").write_text("1 t00-0 t00-1\n")
@@ -234,10 +238,12 @@ def test_an_encoders_folder_is_a_system(tmp_path):
     kept = read_embeddings(tmp_path / "out/embeddings/one/trials")
     assert sorted(kept.ids) == sorted(trials.ids)
     # The encoder says whom it was trained on; here two of the speakers of the trials.
-    (encoder / "label_encoder.ckpt").write_text(
-        "'s1' => 0\n's3' => 1\n=====\n'starting_index' => 0\n"
-    )
+    end = f"{CategoricalEncoder.EXTRAS_SEPARATOR}'starting_index' => 0\n"
+    (encoder / "label_encoder.ckpt").write_text(f"'s1' => 0\n's3' => 1\n{end}")
     refused("'s1', 's3'", **options, speakers=options["manifest"])
+    # A voice at another speed is that speaker's.
+    (encoder / "label_encoder.ckpt").write_text(f"'s1 x0.9' => 0\n'else' => 1\n{end}")
+    refused("'s1'", **options, speakers=options["manifest"])
 
 
 def test_a_run_of_train_py_is_scored_with_its_own_training_set(tmp_path):

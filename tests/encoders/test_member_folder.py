@@ -161,7 +161,9 @@ def test_trust_is_said_as_true_or_not_at_all(member, trust):
         load_reference({"folder": member[0], "trust": trust}, "x")
 
 
-@pytest.mark.parametrize("content", ["x", "'a' => b", "a => 1", "os.system('ls') => 0", "\udcff"])
+@pytest.mark.parametrize(
+    "content", ["x", "'a' => b", "a => 1", "os.system('ls') => 0", "\udcff", "'x' => 0\n'y' => 7"]
+)
 def test_a_damaged_label_encoder_is_named(member, content):
     folder, encoder = member
     (folder / "label_encoder.ckpt").write_text(content, errors="surrogateescape")
