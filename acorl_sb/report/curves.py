@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from acorl_sb.encoders.member_folder import read_record
+from acorl_sb.training.epoch_log import read_log
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.reading import read_lines
-
-_LOGGED = {"loss", "task_loss", "adversary_loss", "weight", "dev_eer"}
 
 
 def coinciding(dets: dict[str, dict[str, Sequence[float]]], width: float = 0.03) -> list[list[str]]:
@@ -51,34 +48,25 @@ def read_training(run_folder: str | Path) -> dict[str, list[dict[str, Any]]]:
 
     Each epoch is a dict with ``epoch`` and some of ``loss``, ``task_loss``, ``adversary_loss``,
     ``weight``, ``dev_eer`` (a fraction). Those of a member that goes on from another are counted
-    after that one's. Members without a log are left out.
+    after that one's. Members without a log are left out, and lines that are no
+    epoch's, with a warning.
 
     Raises
     ------
     UserError
-        For a folder that is not there, a line that is not JSON, and a damaged member's record.
+        For a folder that is not there, a log that cannot be read, and a damaged member's record.
     """
     folder = Path(run_folder)
     if not folder.is_dir():
         raise UserError(f"{run_folder}: no such run folder")
-    members: dict[str, list[dict[str, Any]]] = {}
+    members = {}
     for path in sorted(folder.glob("members/*/train_log.jsonl")):
-        epochs = []
-        for number, line in enumerate(read_lines(path, "training log"), 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                row["epoch"] = float(row["epoch"])
-                for figure in _LOGGED & set(row):
-                    row[figure] = float(row[figure])
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
-                raise UserError(
-                    f"{path} line {number}: not an epoch of training ({error})"
-                ) from None
-            epochs.append(row)
+        try:
+            epochs = read_log(path)
+        except OSError as error:
+            raise UserError(f"{path}: not readable ({error.strerror or error})") from None
         if epochs:
-            members[path.parent.name] = epochs
+            members[path.parent.name] = [dict(epoch) for epoch in epochs]
     return _one_after_another(members, {n: _start(folder / "members" / n) for n in members})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from speechbrain.utils.checkpoints import (
@@ -78,23 +78,34 @@ def log_epoch(name: str, line: Mapping[str, float], path: str | Path) -> list[Ma
     """
     logger.info("%s: %s", name, " ".join(_shown(*figure) for figure in line.items()))
     path = Path(path)
-    lines = [old for old in _earlier(path) if old["epoch"] < line["epoch"]]
+    earlier = read_log(path) if path.exists() else []
+    lines = [old for old in earlier if old["epoch"] < line["epoch"]]
     lines.append(dict(line))
     write_text(path, "".join(json.dumps(line) + "\n" for line in lines))
     return lines
 
 
-def _earlier(path: Path) -> Iterator[Mapping[str, float]]:
-    """The lines of a log that is there already, as far as they can be read."""
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+def read_log(path: str | Path) -> list[Mapping[str, float]]:
+    """The lines of a log: ``epoch`` and figures, as far as they are mappings of numbers.
+
+    Others are left out, with a warning. Raises ``OSError`` for a log that is not there.
+    """
+    lines = []
+    text = Path(path).read_text(encoding="utf-8", errors="replace")
     for number, row in enumerate(text.splitlines(), 1):
+        if not row.strip():
+            continue
         try:
             line = json.loads(row)
-            line["epoch"] + 0  # a number
-        except (ValueError, TypeError, KeyError, RecursionError):
+            figures = [line["epoch"], *line.values()]
+            if any(type(figure) not in (int, float) for figure in figures):
+                raise TypeError("not all figures are numbers")
+            list(map(float, figures))  # of a whole number that is none, an error as well
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
             logger.warning("%s line %d: not an epoch of training, left out", path, number)
         else:
-            yield line
+            lines.append(line)
+    return lines
 
 
 def _shown(key: str, value: float) -> str:

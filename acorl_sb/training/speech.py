@@ -23,7 +23,7 @@ from acorl_sb.encoders.member_folder import (
 )
 from acorl_sb.encoders.start import check_start, load_start
 from acorl_sb.training.balance import balance_weights, speaker_groups
-from acorl_sb.training.dataset import CropDataset
+from acorl_sb.training.dataset import CropDataset, as_ratio
 from acorl_sb.training.settings import Settings
 from acorl_sb.training.train_options import TrainingKeys
 from acorl_sb.training.training_data import MemberKind, TrainingData
@@ -42,7 +42,7 @@ class SpeechSettings(Settings):
     crop_seconds : float
         Length of a training crop, s.
     cache_mb : float
-        Decoded audio kept in memory, MB.
+        Decoded audio kept in memory, MB, by each process that loads.
     speeds : sequence of float
         Every utterance is trained on at each of these; a voice at another speed is another speaker.
     cuda_graphs : bool
@@ -125,8 +125,8 @@ class TrainingSet(TrainingData):
     Raises
     ------
     UserError
-        For fewer than two speakers, one whose name no label file can hold, and a ``balance`` of
-        groups that are not known.
+        For fewer than two speakers, one whose name no label file can hold, two of one name once
+        speeds are named, and a ``balance`` of groups that are not known.
 
     Example
     -------
@@ -166,6 +166,14 @@ class TrainingSet(TrainingData):
             for speed in self.speeds
             for speaker in natural
         ]
+        if len({as_ratio(speed) for speed in self.speeds}) < len(self.speeds):
+            raise UserError(f"speeds: two of {list(self.speeds)} are the same within 1 %")
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise UserError(
+                f"two training speakers would be {twice!r}, as a voice at another speed is named; "
+                "rename the speaker, or give other speeds"
+            )
         index = {speaker: label for label, speaker in enumerate(natural)}
         of_utterance = [-1 if u.attribute(UNLABELLED) else index[u.spk_id] for u in self.utterances]
         self.labels = [
@@ -231,10 +239,17 @@ def dev_error_function(
     Returns
     -------
     callable(encoder) -> float
+        Raises ``UserError`` for embeddings that are not finite.
     """
 
     def dev_error(encoder: SpeakerEncoder) -> float:
         z = embed_utterances(encoder, utterances, seconds, device=device, shared=True)
+        if not bool(torch.isfinite(z).all()):  # the last step's loss still was
+            raise UserError(
+                "embeddings of development utterances are not finite: training has diverged; lower "
+                "the learning rate or the weight of the complementarity loss and train in another "
+                "output_folder"
+            )
         return score(z.numpy())
 
     return dev_error

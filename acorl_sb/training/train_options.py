@@ -110,7 +110,9 @@ class TrainingKeys(LearningKeys):
     objective_within: Text | None = Field(
         None, description="a column: each of the objective's own batches is of one of its groups"
     )
-    cache_mb: float = Field(0.0, ge=0, description="decoded audio kept in memory, MB")
+    cache_mb: float = Field(
+        0.0, ge=0, description="decoded audio kept in memory, MB, by each process that loads"
+    )
     cuda_graphs: bool = Field(
         False, description="on one GPU, replay the network as a CUDA graph; docs/training.md"
     )

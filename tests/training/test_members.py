@@ -18,7 +18,7 @@ from acorl_sb.training.brain import SpeakerBrain
 from acorl_sb.training.member_options import check_specs
 from acorl_sb.training.members import check_members, train_members
 from acorl_sb.training.one_member import train_member
-from acorl_sb.training.speech import TrainingSet
+from acorl_sb.training.speech import TrainingSet, dev_error_function
 from acorl_sb.utils.errors import UserError
 from tests import tiny
 
@@ -544,6 +544,28 @@ def test_a_speaker_whose_name_would_end_a_label_is_refused(data):
     named = [replace(u, spk_id=f"a => {u.spk_id}") for u in data.utterances]
     with pytest.raises(UserError, match="'a => s0'"):
         TrainingSet(named, fake_error)
+
+
+def test_voices_at_other_speeds_have_names_of_their_own(data):
+    """A label file could not tell them apart."""
+    named = [replace(u, spk_id="s0 x0.9") if u.spk_id == "s1" else u for u in data.utterances]
+    with pytest.raises(UserError, match=r"'s0 x0\.9'"):
+        TrainingSet(named, fake_error, speeds=[1.0, 0.9])
+    with pytest.raises(UserError, match=r"0\.9001"):
+        TrainingSet(data.utterances, fake_error, speeds=[1.0, 0.9, 0.9001])
+    assert len(TrainingSet(named, fake_error, speeds=[1.0, 1.1]).classes) == 2 * len(data.classes)
+
+
+def test_embeddings_that_are_not_finite_end_the_training_in_words(data):
+    class Diverged(torch.nn.Module):
+        sample_rate, embedding_dim = 16000, 2
+
+        def forward(self, waves):
+            return torch.full((len(waves), 2), float("nan"))
+
+    check = dev_error_function(data.utterances, lambda z: 0.1, None, "cpu")
+    with pytest.raises(UserError, match="output_folder"):
+        check(Diverged().eval())
 
 
 def test_what_makes_no_objective_is_named(trained):
