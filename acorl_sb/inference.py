@@ -15,7 +15,7 @@ from acorl_sb.data.recording_range import RecordingRange
 from acorl_sb.data.vad import keep_speech, require_detector
 from acorl_sb.data.waves import Wave, read_wave
 from acorl_sb.encoders.ensemble import FrozenEnsemble
-from acorl_sb.encoders.wave_batches import embed_waves
+from acorl_sb.encoders.wave_batches import embed_by_all
 from acorl_sb.fusion import models as fusion
 from acorl_sb.fusion.answers import Comparison, Decision
 from acorl_sb.fusion.default_run import load_default
@@ -103,6 +103,7 @@ class Verifier:
         if vad:
             require_detector()
         self._store: SpeakerStore | None = None
+        self._own = False  # whether the store was opened here, and is closed here
         self._opening = threading.Lock()  # of two threads that enrol first, one makes the store
         self._new: str | os.PathLike | None = None  # a file that is made when something goes in
         if store is not None:
@@ -114,22 +115,38 @@ class Verifier:
         with self._opening:
             if self._store is None:
                 self._store = open_store(self._new, self.store_model(), create=True)
+                self._own = True
             return self._store
 
     def open(self, store: SpeakerStore | str | os.PathLike, create: bool = True) -> None:
         """Take the speakers of a store, or of the one in a file, from now on.
 
-        Where there is none it is made at the first enrolment, unless ``create`` is False. Raises
-        ``UserError`` for a file that is no store, or of another model.
+        Where there is none it is made at the first enrolment, unless ``create`` is False. A store
+        that the verifier opened itself is closed. Raises ``UserError`` for a file that is no store,
+        or of another model; the one before is kept then.
         """
+        opened = None
         if isinstance(store, SpeakerStore):
             store.require_model(self.store_model())
-            self._store = store
-            return
-        there = store_exists(store, create)
-        self._store, self._new = None, store
-        if there:
-            self._store = open_store(store, self.store_model(), create)
+        elif store_exists(store, create):
+            opened = open_store(store, self.store_model(), create)
+        self.close()
+        self._own = opened is not None
+        self._store, self._new = (
+            (store, None) if isinstance(store, SpeakerStore) else (opened, store)
+        )
+
+    def close(self) -> None:
+        """Let the store go, and close it if it was opened here; another may be opened."""
+        if self._store is not None and self._own:
+            self._store.close()
+        self._store, self._new, self._own = None, None, False
+
+    def __enter__(self) -> Verifier:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def store_model(self) -> StoreModel:
         """What a store must be of to be searched with these members."""
@@ -212,7 +229,7 @@ class Verifier:
     def _embed(self, wave: Wave) -> tuple[list[torch.Tensor], float]:
         """As ``embed``, with the seconds that were embedded."""
         samples, where = self._read(wave)
-        z = embed_waves(self.ensemble.members, [(samples, where)], 1, self.device)
+        z = embed_by_all(self.ensemble.members, [(samples, where)], 1, self.device)
         return [of_member[0] for of_member in z], len(samples) / SAMPLE_RATE
 
     def embed_many(self, waves: Iterable[Wave], batch_size: int = 32) -> list[torch.Tensor]:
@@ -222,7 +239,7 @@ class Verifier:
         Raises ``UserError`` as ``embed`` does, for the first wave that is refused.
         """
         read = map(self._read, waves)
-        return embed_waves(self.ensemble.members, read, batch_size, self.device)
+        return embed_by_all(self.ensemble.members, read, batch_size, self.device)
 
     def _read(self, wave: Wave) -> tuple[np.ndarray, str]:
         samples, where = read_wave(wave, self.score_seconds, self.sample_rate, self.keep)

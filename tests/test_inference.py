@@ -22,6 +22,7 @@ from acorl_sb.data.recording_range import (
 from acorl_sb.encoders.ensemble import FrozenEnsemble
 from acorl_sb.fusion.logistic import LogisticFusion
 from acorl_sb.inference import Verifier
+from acorl_sb.store.opening import open_store
 from acorl_sb.utils.errors import UserError
 from tests import spoken
 
@@ -121,6 +122,29 @@ def test_a_store_in_a_file_gives_the_llrs_of_the_formula(verifier, tmp_path):
     best = max(expected, key=expected.get)
     assert [name for name, _ in again.identify(test, top=1)] == [best]
     assert [row.seconds for row in again.store.speakers()] == pytest.approx([0.9] * 10)
+
+
+def test_a_verifier_closes_what_it_opened_and_nothing_else(verifier, tmp_path):
+    wave = steps(1, 0, 0, 0, 0, 0)
+    paths = [tmp_path / name for name in ("a.db", "b.db")]
+    stores = []
+    with Verifier(verifier.ensemble, verifier.model, sample_rate=16000) as own:
+        for path in paths:
+            own.open(path)
+            own.enrol(path.stem, [wave])
+            stores.append(own.store)
+        with pytest.raises(UserError):
+            stores[0].speakers()
+        (tmp_path / "none.db").write_text("no store")
+        with pytest.raises(UserError, match=r"none\.db"):
+            own.open(tmp_path / "none.db")
+        assert "b" in own.store  # the one before is kept
+        given = open_store(paths[0], own.store_model())
+        own.open(given)
+        with pytest.raises(UserError):
+            stores[1].speakers()
+    assert "a" in given  # somebody else's
+    given.close()
 
 
 def test_two_waves_are_compared_and_the_parts_make_the_whole(verifier):

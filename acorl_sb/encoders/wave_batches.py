@@ -20,7 +20,7 @@ _AHEAD = 8  # batches that are read before the first is made: waves of one lengt
 
 @torch.no_grad()
 @full_precision()
-def embed_waves(
+def embed_by_all(
     members: Sequence[FrozenMember],
     waves: Iterable[tuple[np.ndarray, str]],
     batch_size: int = 32,
