@@ -80,7 +80,7 @@ def exportable(encoder: SpeakerEncoder) -> Graph:
             if isinstance(child, STFT):
                 setattr(module, name, ConvolutionSTFT(child))
     norm = encoder.mean_var_norm
-    if norm is not None and norm.norm_type == "sentence" and not norm.std_norm:
+    if getattr(norm, "norm_type", None) == "sentence" and not norm.std_norm:
         encoder.mean_var_norm = SentenceMean()
     return Graph(encoder)
 
