@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import logging
 from collections import defaultdict
 from pathlib import Path
@@ -23,6 +24,7 @@ from acorl_sb.corpora.corpus_type import Corpus
 from acorl_sb.corpora.listing import audio_files, require_folder, utterances
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.reading import read_lines, read_text
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +81,7 @@ def read_dropped(path: str | None) -> set[str]:
     """The speakers that a file lists, one a line; none for None."""
     if path is None:
         return set()
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UserError(f"{path}: the list of dropped speakers is not readable ({error})") from None
+    lines = read_lines(path, "list of dropped speakers")
     return {name for line in lines if (name := line.partition("#")[0].strip())}
 
 
@@ -114,10 +113,12 @@ def _table(path: Path) -> dict[str, dict[str, str]]:
     """Speaker -> its row of the table."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; it lists speaker, language, gender, age, sessions")
-    with open(path, newline="", encoding="utf-8") as file:
-        table = csv.DictReader(file)
+    table = csv.DictReader(io.StringIO(read_text(path, "table of speakers"), newline=""))
+    try:
         if not {"speaker", "gender"} <= set(table.fieldnames or ()):
             raise UserError(f"{path} line 1: the columns speaker and gender are needed")
         return {
             row["speaker"]: {k: v for k, v in row.items() if isinstance(v, str)} for row in table
         }
+    except csv.Error as error:
+        raise UserError(f"{path} line {table.line_num}: not a CSV file ({error})") from None

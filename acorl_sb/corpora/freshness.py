@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from acorl_sb.corpora.listing import walk
 from acorl_sb.utils.errors import UserError
@@ -47,11 +48,17 @@ def refuse_changes(record: Path, member: str, settings: dict, files: dict[str, s
     changed = [name for name, digest in written.items() if files.get(name) != digest]
     if not changed:
         return
-    before = json.loads(record.read_text(encoding="utf-8"))["settings"]
+    old = json.loads(record.read_text(encoding="utf-8"))
+    before = old["settings"]
     keys = [key for key in settings if before.get(key) != settings[key]]
-    cause = f"the files in {settings['data_folder']} have changed"
     if keys:
         cause = f"{keys[0]} was {before.get(keys[0])} and is {settings[keys[0]]}"
+    else:
+        # Older records have the folders alone, so a file that they do not tell of is named too.
+        sources, now = _sources(settings), data_fingerprints(settings, record.parent)
+        then = dict(zip(sources, old.get("data", ()), strict=False))
+        other = [str(s) for s, found in zip(sources, now, strict=True) if then.get(s) != found]
+        cause = f"{' and '.join(other) or settings['data_folder']} has changed"
     raise UserError(
         f"{record.parent}: {', '.join(changed)} would no longer be what the member {member!r} was "
         f"trained on, since {cause}; undo that or name another output_folder"
@@ -68,10 +75,23 @@ def file_digest(path: Path) -> str:
 
 
 def data_fingerprints(settings: dict, save_folder: Path) -> list[str | None]:
-    """A digest of each folder that a preparation reads, the corpus first; None for no folder."""
+    """A digest of all that a preparation reads: the folders, the corpus first, None for no folder;
+    then the files that the corpus's own options name, such as trial lists."""
+    return [_fingerprint(source, save_folder) for source in _sources(settings)]
+
+
+def _sources(settings: dict) -> list[str | None]:
     folders = [settings["data_folder"], *settings["more_training"].values()]
-    folders += settings.get("more_unlabelled", {}).values()
-    return [_fingerprint(folder, save_folder) for folder in folders]
+    return [*folders, *settings.get("more_unlabelled", {}).values(), *_files(settings["options"])]
+
+
+def _files(option: Any) -> list[str]:
+    """Every file that an option names, in the order in which they stand there."""
+    if isinstance(option, dict):
+        option = list(option.values())
+    if isinstance(option, list):
+        return [file for part in option for file in _files(part)]
+    return [option] if isinstance(option, str) and os.path.isfile(option) else []
 
 
 def _fingerprint(folder: str | os.PathLike | None, save_folder: Path) -> str | None:

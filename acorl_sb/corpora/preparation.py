@@ -12,11 +12,12 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from acorl_sb.corpora.corpus_type import Corpus
 from acorl_sb.corpora.freshness import (
     data_fingerprints,
     earlier_preparation,
@@ -81,14 +82,16 @@ def prepare(
     ``more_training`` maps further corpora to their data folders: their training utterances are
     trained on too, under speakers and IDs that begin with the corpus's name; ``train.csv`` then has
     a column ``corpus``. Those of ``more_unlabelled`` are marked so (``UNLABELLED``): training looks
-    at no label of theirs.
+    at no label of theirs. A corpus that has trial lists brings none then.
+
     Training utterances of twice ``segment_seconds`` (s) or more are cut into equal pieces no
     shorter than that, since a training step draws utterances evenly, whatever their length; None
     leaves them whole.
 
-    A second call with the same settings and unchanged data does nothing; ``prepared.json`` keeps
-    what it compares. That the splits share no speaker is checked and logged every time. The files
-    are written elsewhere first, and replace those of an earlier call only once all are there.
+    A second call with the same settings, unchanged data and unchanged files that ``options`` name
+    does nothing; ``prepared.json`` keeps what it compares. That the splits share no speaker is
+    checked and logged every time. The files are written elsewhere first, and replace those of an
+    earlier call only once all are there.
 
     With ``vad`` every utterance begins and ends with its speech, see :func:`trim_corpus`, and is
     left out where it has too little.
@@ -106,10 +109,10 @@ def prepare(
     lists = {part: Path(path) for part, path in (own_trials or {}).items()}
     for path in lists.values():
         read_trials(path)  # a bad one is told of before the corpus is looked through
-    if "test" in lists and "trials" in inspect.signature(collect).parameters:
+    if "test" in lists:
         if options.get("trials") is not None:
             raise UserError("test trials are given both by trials and by prepare_options.trials")
-        options["trials"] = None
+        options |= _no_trials(collect)
     if segment_seconds is not None and not segment_seconds > 0:
         raise UserError(f"segment_seconds must be above 0 or null, not {segment_seconds}")
     if corpus in (more_unlabelled or {}):
@@ -143,9 +146,7 @@ def prepare(
     record = save_folder / "prepared.json"
     done = earlier_preparation(record, settings, paths)
     if done is None:
-        if "save_folder" in inspect.signature(collect).parameters:
-            options["save_folder"] = save_folder
-        found = collect(data_folder, **options)
+        found = _collected(collect, data_folder, save_folder, options)
         if lists:
             found = with_own_trials(found, lists)
         if vad:
@@ -155,7 +156,8 @@ def prepare(
             found.train = [_of_corpus(u, corpus) for u in found.train]
         for further, column in ((more, {}), (unlabelled, {UNLABELLED: "yes"})):
             for name, (collect_more, folder) in further.items():
-                speech = collect_more(folder).train
+                none = _no_trials(collect_more)
+                speech = _collected(collect_more, folder, save_folder, none).train
                 speech = trimmed(speech) if vad else speech
                 found.train += [_of_corpus(_renamed(u, name, column), name) for u in speech]
         if segment_seconds is not None:
@@ -193,6 +195,20 @@ def prepare(
     else:
         _check(corpus, done)
     return paths
+
+
+def _collected(
+    collect: Callable[..., Corpus], folder: Path | None, save_folder: Path, options: dict[str, Any]
+) -> Corpus:
+    """What a corpus finds; one that keeps files of its own is told where."""
+    if "save_folder" in inspect.signature(collect).parameters:
+        options = {**options, "save_folder": save_folder}
+    return collect(folder, **options)
+
+
+def _no_trials(collect: Callable[..., Corpus]) -> dict[str, None]:
+    """The options by which a corpus brings no trials: none where it knows of none."""
+    return {"trials": None} if "trials" in inspect.signature(collect).parameters else {}
 
 
 def _check(corpus: str, done: dict[str, Any]) -> None:

@@ -55,12 +55,12 @@ def corpus_module(name: str) -> ModuleType:
     >>> corpus_module("folder").__name__
     'acorl_sb.corpora.folder'
     """
-    known = known_corpora()
+    known = _corpora()
     if name in known:
-        return _corpora().get(name) or importlib.import_module(f"acorl_sb.corpora.{name}")
+        return known[name]
     unknown = (
-        f"unknown corpus {name!r}; known are {', '.join(known)}, and modules with the function "
-        f"collect on PYTHONPATH{hint(name, known)}"
+        f"unknown corpus {name!r}; known are {', '.join(sorted(known))}, and modules with the "
+        f"function collect on PYTHONPATH{hint(name, sorted(known))}"
     )
     parts = name.split(".")
     if parts[0] in sys.stdlib_module_names or not all(part.isidentifier() for part in parts):

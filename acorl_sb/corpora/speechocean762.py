@@ -14,10 +14,10 @@ import os
 from pathlib import Path
 
 from acorl_sb.corpora.corpus_type import Corpus
+from acorl_sb.corpora.kaldi_folder import read_table
 from acorl_sb.corpora.listing import is_audio, require_folder, utterances
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.reading import read_lines
 
 
 def collect(data_folder: Path | None) -> Corpus:
@@ -51,18 +51,10 @@ def _locate(path: Path) -> Path:
 
 
 def _table(path: Path) -> dict[str, str]:
-    """A Kaldi table: ``key value`` per line."""
+    """Key -> value of one of the corpus's tables."""
     if not path.is_file():
         raise UserError(
             f"{path}: no such file; speechocean762's layout is train/wav.scp, train/utt2spk, "
             "train/spk2gender, the same in test/, and WAVE/"
         )
-    table: dict[str, str] = {}
-    for number, line in enumerate(read_lines(path, "table"), 1):
-        fields = line.split(maxsplit=1)
-        if len(fields) != 2:
-            raise UserError(f"{path} line {number}: expected a key and a value, got {line!r}")
-        table[fields[0]] = fields[1].strip()
-    if not table:
-        raise UserError(f"{path}: the file is empty")
-    return table
+    return {key: value for key, (value, _) in read_table(path).items()}

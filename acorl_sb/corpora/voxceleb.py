@@ -10,6 +10,7 @@ The speakers of the trial lists test; all others train. Development speakers are
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -61,21 +62,23 @@ def collect(
 
     ``trials`` is one or more of O, E, H (the official cleaned lists, looked for in the data folder
     and in ``meta/`` there, else downloaded and checked against their hashes), paths, or URLs
-    (https, checked where ``#sha256=`` and the hash end it); the first is the test list. With None,
-    test speakers are held out as from any corpus. ``test_speakers_in_training`` lets the speakers
-    of the lists train with the utterances that no list names.
+    (https, checked where ``#sha256=`` and the hash end it; kept in ``save_folder``); the first is
+    the test list. With None, test speakers are held out as from any corpus.
+    ``test_speakers_in_training`` lets the speakers of the lists train with the utterances that no
+    list names.
 
-    Raises ``UserError`` for an unknown layout, a list that cannot be had, trials that name
-    utterances that are not there, and where the lists leave fewer than two training speakers.
+    Raises ``UserError`` for an unknown layout, a list that cannot be had, two lists of one name,
+    trials that name utterances that are not there, and where the lists leave fewer than two
+    training speakers.
     """
     root = require_folder(data_folder, "VoxCeleb (folders id10001/ and the like)")
+    named = {} if trials is None else _labelled(trials)
     rows = _scan(root)
     journal = save_folder / "headers.tsv"
     if trials is None:
         return Corpus(train=utterances(rows, journal))
-    names = [trials] if isinstance(trials, (str, os.PathLike)) else list(trials)
     # An official list counts as it is, should it hold a pair twice.
-    lists = {_label(n): read_trials(_find_list(n, root, save_folder), "keep") for n in names}
+    lists = {k: read_trials(_find_list(n, root, save_folder), "keep") for k, n in named.items()}
     known = {row.id for row in rows}
     for name, listed in lists.items():
         missing = [utterance for utterance in listed.ids if utterance not in known]
@@ -167,14 +170,24 @@ def _genders(root: Path) -> dict[str, str]:
     return genders
 
 
-def _label(name: str) -> str:
-    """A list's name for messages and file names: O, E, H or the file's own."""
-    return str(name) if str(name) in OFFICIAL_LISTS else Path(str(name)).stem
+def _labelled(trials: str | Sequence[str]) -> dict[str, str]:
+    """Label, for messages and file names (O, E, H or the file's stem) -> list, in order."""
+    lists: dict[str, str] = {}
+    for name in map(str, [trials] if isinstance(trials, (str, os.PathLike)) else trials):
+        label = name if name in OFFICIAL_LISTS else Path(name).stem
+        if label in lists:
+            raise UserError(
+                f"trials: {lists[label]} and {name} would both be the list {label!r}; rename one "
+                "of the files, or leave it out"
+            )
+        lists[label] = name
+    if not lists:
+        raise UserError("trials: the list of trial lists is empty; name one, or give null for none")
+    return lists
 
 
 def _find_list(name: str, root: Path, save_folder: Path) -> Path:
     """The path of a trial list, downloaded to ``save_folder`` if it has to be."""
-    name = str(name)
     if name in OFFICIAL_LISTS:
         protocol = find_protocol(name)
         for path in (root / protocol.file, root / "meta" / protocol.file):
@@ -183,7 +196,11 @@ def _find_list(name: str, root: Path, save_folder: Path) -> Path:
         return _download(protocol.url, save_folder / protocol.file, "md5", protocol.md5)
     if "://" in name:
         url, _, digest = name.partition("#sha256=")
-        return _download(url, save_folder / Path(urlsplit(url).path).name, "sha256", digest)
+        file = Path(urlsplit(url).path)
+        # Many sites have a list of the same name, and a preparation has files of its own.
+        mark = hashlib.sha256(url.encode()).hexdigest()[:10]
+        kept = save_folder / f"{file.stem}-{mark}{file.suffix}"
+        return _download(url, kept, "sha256", digest)
     if not Path(name).is_file():
         raise UserError(f"{name}: no such trial list; name a file, a URL, or O, E or H")
     return Path(name)

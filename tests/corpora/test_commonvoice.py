@@ -79,6 +79,31 @@ def test_what_is_wrong_is_named(root, audio_tree, tmp_path):
         commonvoice.collect(root)
 
 
+@pytest.mark.parametrize(
+    "text", ["speaker,gender\nxx__00000000,fé\n", 'speaker,gender\n"' + "a" * 200_000]
+)
+def test_tables_of_another_form_are_named_with_the_line(root, text):
+    (root / "speakers.csv").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"speakers\.csv line [12]"):
+        commonvoice.collect(root)
+
+
+def test_a_list_in_another_encoding_is_named_with_the_line(root, tmp_path):
+    (tmp_path / "dropped.txt").write_bytes("xx__00000003\nyy__a0000002 # é\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"dropped\.txt line 2"):
+        commonvoice.collect(root, str(tmp_path / "dropped.txt"))
+
+
+def test_tables_may_begin_with_a_byte_order_mark(root, tmp_path):
+    found = commonvoice.collect(root)
+    for path in (root / "speakers.csv", tmp_path / "dropped.txt"):
+        text = path.read_text() if path.exists() else "xx__00000003\n"
+        path.write_text(text, encoding="utf-8-sig")
+    assert commonvoice.collect(root) == found
+    left = commonvoice.collect(root, str(tmp_path / "dropped.txt"))
+    assert "xx__00000003" not in speakers([*left.train, *left.dev, *left.test])
+
+
 def test_the_real_corpus(real_data):
     found = commonvoice.collect(real_data / "CommonVoice")
     parts = [speakers(p) for p in (found.train, found.dev, found.test)]

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from acorl_sb import corpora
-from acorl_sb.corpora import registry
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.data.trials import read_trials
 from acorl_sb.utils.errors import UserError
@@ -164,11 +163,9 @@ def test_missing_and_empty_folders_are_named(tmp_path, corpus):
 
 @pytest.fixture
 def toy(monkeypatch):
-    """A corpus that is nothing but one more module of the package."""
-    module = types.ModuleType("acorl_sb.corpora.toy")
-    monkeypatch.setitem(sys.modules, "acorl_sb.corpora.toy", module)
-    names = [*corpora.known_corpora(), "toy"]
-    monkeypatch.setattr(registry, "known_corpora", lambda: names)
+    """A corpus that is nothing but a module of one's own."""
+    module = types.ModuleType("toy")
+    monkeypatch.setitem(sys.modules, "toy", module)
     return module
 
 

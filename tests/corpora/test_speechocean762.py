@@ -60,6 +60,9 @@ def test_faults_are_named(root):
     table.write_text("00011\t0001\n00012\n")
     with pytest.raises(UserError, match=r"utt2spk line 2.*'00012'"):
         speechocean762.collect(root)
+    table.write_text("00011\t0001\n00012\t0001\n00011\t0002\n")
+    with pytest.raises(UserError, match=r"utt2spk line 3.*'00011'.*line 1"):
+        speechocean762.collect(root)
     table.write_text("00011\t0001\n")
     with pytest.raises(UserError, match="train/utt2spk"):
         speechocean762.collect(root)

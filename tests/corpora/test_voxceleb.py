@@ -96,6 +96,26 @@ def test_several_lists_are_written_side_by_side(root, tmp_path):
     assert not train & {"id10001", "id10002", "id10270", "id10271"}
 
 
+@pytest.mark.parametrize(
+    "names", [("a/list.txt", "b/list.txt"), ("O", "a/O.txt"), ("https://a.org/l.txt", "b/l.txt")]
+)
+def test_two_lists_of_one_name_are_refused_by_both(root, tmp_path, names):
+    for name in names:
+        if "/" in name and "://" not in name:
+            (root / name).parent.mkdir(exist_ok=True)
+            put_list(root, H_LIST, f"../{name}")
+    trials = [str(root / name) if name[1:2] == "/" else name for name in names]
+    with pytest.raises(UserError) as error:
+        corpora.prepare("voxceleb", root, tmp_path / "out", trials=trials)
+    assert all(name in str(error.value) for name in trials)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_list_at_all_is_refused(root, tmp_path):
+    with pytest.raises(UserError, match="trials"):
+        voxceleb.collect(root, tmp_path / "out", trials=[])
+
+
 def test_without_lists_speakers_are_held_out(root, tmp_path):
     found = voxceleb.collect(root, tmp_path / "out", trials=None)
     assert len(found.train) == 36 and not found.test
@@ -173,11 +193,43 @@ def test_lists_can_be_downloaded(root, site, tmp_path):
     digest = hashlib.sha256(site).hexdigest()
     for number, trials in enumerate((url, f"{url}#sha256={digest}")):
         assert voxceleb.collect(root, tmp_path / str(number), trials=trials).test == official
-        assert (tmp_path / str(number) / "veri_test2.txt").read_bytes() == site
+        (kept,) = (tmp_path / str(number)).glob("veri_test2*.txt")
+        assert kept.read_bytes() == site
     with pytest.raises(UserError, match=r"list_test_all2.txt"):
         voxceleb.collect(root, tmp_path / "a", trials="E")
     with pytest.raises(UserError, match=r"none.txt"):
         voxceleb.collect(root, tmp_path / "a", trials="none.txt")
+
+
+def test_lists_of_one_name_from_several_sites_are_each_ones_own(root, tmp_path, monkeypatch):
+    sites = {"https://a.org/test_trials.txt": O_LIST, "https://b.org/test_trials.txt": H_LIST}
+    asked = []
+
+    def open_url(url):
+        asked.append(url)
+        return io.BytesIO("\n".join(sites[url]).encode())
+
+    monkeypatch.setattr(downloads, "open_url", open_url)
+    for url, lines in [*sites.items()] * 2:
+        splits = corpora.prepare("voxceleb", root, tmp_path / "out", trials=url, dev_speakers=2)
+        assert splits.test_trials.read_text().splitlines() == lines
+    assert asked == [*sites]  # what is there already is not downloaded again
+
+
+@pytest.mark.parametrize("key", ["more_training", "more_unlabelled"])
+def test_it_is_a_further_corpus_without_its_trials(root, audio_tree, tmp_path, key):
+    first = audio_tree("first", [f"spk{s}/{k}.wav" for s in range(9) for k in range(2)])
+    splits, alone = (
+        corpora.prepare("folder", first, tmp_path / name, **options)
+        for name, options in (("out", {key: {"voxceleb": root}}), ("alone", {}))
+    )
+    train, own = (corpora.read_manifest(paths.train) for paths in (splits, alone))
+    added = {u.id: u for u in train[len(own) :]}
+    whole = {u.id: u for u in voxceleb.collect(root, tmp_path, trials=None).train}
+    assert added.keys() == {f"voxceleb-{name}" for name in whole} and len(whole) == 36
+    assert all(added[f"voxceleb-{name}"].wav == u.wav for name, u in whole.items())
+    assert [u.id for u in train[: len(own)]] == [u.id for u in own]
+    assert [p.read_bytes() for p in splits[1:]] == [p.read_bytes() for p in alone[1:]]
 
 
 def test_another_list_than_the_official_one_is_refused(root, site, tmp_path, monkeypatch):
