@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
+import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,11 +14,25 @@ from typing import IO
 
 import numpy as np
 
-from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.errors import UserError, cannot_write
 from acorl_sb.utils.files import atomic_path, write_text
 
 SUFFIXES = ("", ".npz", ".safetensors", ".scp", ".ark")
 """What a path of embeddings may end in; none is our own folder."""
+
+_IN_FOLDER = ("embeddings.npy", "ids.txt")
+_WRITTEN = ".written"
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Where a folder's vectors (``embeddings.npy``) and ids (``ids.txt``) are, or would be.
+
+    A write is done once both are in the folder ``.written`` there, by one renaming; they are then
+    moved up one after the other, and each counts wherever it is at the time.
+    """
+    return [
+        new if (new := folder / _WRITTEN / name).exists() else folder / name for name in _IN_FOLDER
+    ]
 
 
 def check_form(path: str | os.PathLike) -> None:
@@ -35,7 +51,7 @@ def check_output(path: str | os.PathLike) -> None:
     """Refuse what ``check_form`` refuses, and a path whose files are there already."""
     check_form(path)
     path = Path(path)
-    files = [path / "ids.txt"] if path.is_dir() or not path.suffix else [path]
+    files = files_of(path)[1:] if path.is_dir() or not path.suffix else [path]
     if path.suffix == ".scp":
         files.append(path.with_suffix(".ark"))
     for file in files:
@@ -47,6 +63,9 @@ def write_blocks(
     path: str | os.PathLike, ids: Sequence[str], dim: int, blocks: Iterable[np.ndarray]
 ) -> None:
     """Write embeddings whole or not at all; the path tells the form as for ``write_embeddings``.
+
+    Until that is done an earlier file or folder stays as it was; of Kaldi's two files the table
+    goes before its archive is replaced.
 
     Arguments
     ---------
@@ -76,9 +95,7 @@ def write_blocks(
     elif path.suffix in (".scp", ".ark"):
         _write_kaldi(path, ids, blocks)
     else:
-        with atomic_path(path / "embeddings.npy") as temporary, open(temporary, "wb") as file:
-            _write_npy(file, (len(ids), dim), blocks)
-        write_text(path / "ids.txt", "".join(f"{name}\n" for name in ids))
+        _write_folder(path, ids, dim, blocks)
 
 
 def import_kaldiio(path: Path):
@@ -102,6 +119,29 @@ def _counted(blocks: Iterable[np.ndarray], rows: int, dim: int) -> Iterator[np.n
         yield np.ascontiguousarray(block, dtype="<f4")
     if seen != rows:
         raise ValueError(f"{seen} embeddings for {rows} ids")
+
+
+def _write_folder(path: Path, ids: list[str], dim: int, blocks: Iterator[np.ndarray]) -> None:
+    with cannot_write(path):
+        path.mkdir(parents=True, exist_ok=True)
+        _move_up(path)  # what an earlier call wrote before it was stopped
+        with tempfile.TemporaryDirectory(prefix=".", dir=path, ignore_cleanup_errors=True) as made:
+            both = Path(made, "both")
+            both.mkdir()
+            with open(both / _IN_FOLDER[0], "wb") as file:
+                _write_npy(file, (len(ids), dim), blocks)
+            text = "".join(f"{name}\n" for name in ids)
+            (both / _IN_FOLDER[1]).write_text(text, encoding="utf-8")
+            os.replace(both, path / _WRITTEN)
+        _move_up(path)
+
+
+def _move_up(folder: Path) -> None:
+    """Move what is in ``.written``, if anything, to where it belongs."""
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(folder / _WRITTEN):
+            os.replace(folder / _WRITTEN / name, folder / name)
+        os.rmdir(folder / _WRITTEN)
 
 
 def _write_npy(file: IO[bytes], shape: tuple[int, int], blocks: Iterator[np.ndarray]) -> None:
@@ -143,6 +183,8 @@ def _write_kaldi(path: Path, ids: list[str], blocks: Iterator[np.ndarray]) -> No
                 kaldiio.save_ark(str(temporary), rows, scp=str(table), append=place > 0)
                 place += len(block)
             lines = table.read_text(encoding="utf-8").splitlines()
+            if path.suffix == ".scp":
+                path.unlink(missing_ok=True)  # it would give the new archive's rows the old ids
         finally:
             table.unlink(missing_ok=True)
     if path.suffix == ".scp":

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from acorl_sb.data.embedding_files import import_kaldiio, write_blocks
+from acorl_sb.data.embedding_files import files_of, import_kaldiio, write_blocks
 from acorl_sb.data.kaldi import read_vectors
 from acorl_sb.data.lines import some
 from acorl_sb.utils.errors import UserError
@@ -116,10 +116,11 @@ def _bare(name: str) -> str:
 
 
 def _read_folder(path: Path) -> tuple[list[str], Any]:
-    for name in ("embeddings.npy", "ids.txt"):
-        if not (path / name).exists():
-            raise UserError(f"{path}: the folder has no {name}, so it holds no embeddings")
-    return read_lines(path / "ids.txt", "list of ids"), _load(path / "embeddings.npy")
+    vectors, ids = files_of(path)
+    for file in (vectors, ids):
+        if not file.exists():
+            raise UserError(f"{path}: the folder has no {file.name}, so it holds no embeddings")
+    return read_lines(ids, "list of ids"), _load(vectors)
 
 
 def _read_npz(path: Path) -> tuple[list[str], np.ndarray]:

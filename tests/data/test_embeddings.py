@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import pickle
 from pathlib import Path
@@ -59,6 +61,66 @@ def test_blocks_that_are_too_few_write_nothing(tmp_path):
         with pytest.raises(ValueError):
             embedding_files.write_blocks(tmp_path / name, ["a", "b"], 5, [EXAMPLE.vectors[:1]])
     assert list(tmp_path.iterdir()) == []
+
+
+# Of the very sizes of the example, so that nothing but the write can keep the two apart.
+OTHER = Embeddings(["c/4", "d/3", "ö"], RNG.normal(size=(3, 5)).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", ["folder", "e.npz", "e.safetensors", "e.ark", "e.scp"])
+def test_an_interrupted_write_never_pairs_vectors_with_the_ids_of_others(
+    tmp_path, monkeypatch, name
+):
+    """Stopped before any one of its changes to the disk: the old is there or the new, whole."""
+    real = {change: getattr(os, change) for change in ("replace", "rmdir", "unlink")}
+    seen = []
+    for stop in range(20):
+        path, done = tmp_path / str(stop) / name, []
+        write_embeddings(path, EXAMPLE)
+
+        def change(*args, kind, stop=stop, done=done, **options):
+            done.append(kind)
+            if len(done) > stop:  # nothing is tidied up, as after a kill
+                raise KeyboardInterrupt
+            return real[kind](*args, **options)
+
+        with monkeypatch.context() as patch:
+            for kind in real:
+                patch.setattr(os, kind, functools.partial(change, kind=kind))
+            with contextlib.suppress(KeyboardInterrupt):
+                write_embeddings(path, OTHER)
+        if len(done) <= stop:
+            break
+        try:
+            found = read_embeddings(path)
+        except UserError:
+            assert name == "e.scp"  # whose table is gone while its archive is replaced
+        else:
+            seen.append(found.ids)
+            whole = {tuple(made.ids): made.vectors for made in (EXAMPLE, OTHER)}
+            assert np.array_equal(found.vectors, whole[tuple(found.ids)])
+        write_embeddings(path, EXAMPLE)  # goes on as if nothing had been
+        found = read_embeddings(path)
+        assert found.ids == EXAMPLE.ids and np.array_equal(found.vectors, EXAMPLE.vectors)
+    assert EXAMPLE.ids in seen and stop > 0
+    assert name != "folder" or OTHER.ids in seen
+
+
+def test_a_folder_is_there_already_once_it_has_been_written(tmp_path, monkeypatch):
+    def stopped(*args, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(embedding_files, "_move_up", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            write_embeddings(tmp_path / "folder", EXAMPLE)
+    embedding_files.check_output(tmp_path / "folder")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            write_embeddings(tmp_path / "folder", EXAMPLE)
+    with pytest.raises(UserError, match=r"ids\.txt"):
+        embedding_files.check_output(tmp_path / "folder")
 
 
 def test_kaldiio_reads_what_is_written_and_the_other_way_round(tmp_path):
