@@ -10,16 +10,14 @@ in (16 kHz unless told otherwise), whatever the rate of the file.
 from __future__ import annotations
 
 import logging
-import math
 import os
 import re
-from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import soundfile
 
+from acorl_sb.data.resampling import check_rate, period, reach, resampler
 from acorl_sb.data.tar_audio import file_of, find_member
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.reading import require_regular, shown
@@ -36,22 +34,10 @@ its activations over time needs some more to mean anything."""
 LONGEST = 24 * 3600
 """Seconds that a file may last; a header that promises more is damaged."""
 
-RATES = (4000, 192_000)
-"""Lowest and highest sample rate (Hz) of a file."""
-
 MOST_CHANNELS = 8
 
 logger = logging.getLogger(__name__)
 _rates_told: set[tuple[int, int]] = set()
-
-# The width of torchaudio's windowed-sinc kernel in zero crossings and its roll-off (its defaults);
-# they say how far beyond a crop the resampler looks.
-_ZERO_CROSSINGS = 6
-_ROLLOFF = 0.99
-
-# Values in the resampler's kernels. Rates that have almost no common divisor, such as 15,999 and
-# 16,000 Hz, would take gigabytes.
-_LARGEST_KERNEL = 1 << 25
 
 # How libsndfile's log reports samples that a header promises and the file does not hold, and the
 # sizes from which on a header only says that its writer did not know.
@@ -78,8 +64,8 @@ def read_header(path: str | os.PathLike, sample_rate: int = SAMPLE_RATE) -> Head
 
     Raises ``UserError`` for a file that is missing, unreadable, of zero length, cut off, or silent
     (all its samples are equal), and for a header with more than ``LONGEST`` seconds, more than
-    ``MOST_CHANNELS`` channels, a rate beyond ``RATES`` or one that cannot be brought to
-    ``sample_rate``. ``.m4a`` is only found cut off or silent when it is read.
+    ``MOST_CHANNELS`` channels, or a rate that ``check_rate`` refuses. ``.m4a`` is only found cut
+    off or silent when it is read.
     """
     try:
         with _open(path) as file:
@@ -137,7 +123,7 @@ def read_audio(
     wave = crop.mean(axis=1) if crop.shape[1] > 1 else crop[:, 0]
     if header.rate != sample_rate:
         _tell_once(path, header.rate, sample_rate)
-        wave = _resampler(header.rate, sample_rate)(wave)
+        wave = resampler(header.rate, sample_rate)(wave)
     return np.ascontiguousarray(wave[skip : skip + stop - start])
 
 
@@ -163,17 +149,7 @@ def _header(
     header = Header(file.frames, file.samplerate)
     if header.frames <= 0 or header.rate <= 0:
         raise _empty(path)
-    low, high = RATES
-    if not low <= header.rate <= high:
-        raise UserError(
-            f"{shown(path)}: a sample rate of {header.rate} Hz; from {low} to {high} Hz are "
-            f"accepted, so convert the file to {sample_rate} Hz or remove it"
-        )
-    if _kernel_size(header.rate, sample_rate) > _LARGEST_KERNEL:
-        raise UserError(
-            f"{shown(path)}: its sample rate of {header.rate} Hz has almost no common divisor "
-            f"with {sample_rate} Hz; convert the file to {sample_rate} Hz"
-        )
+    check_rate(shown(path), header.rate, sample_rate)
     if file.channels > MOST_CHANNELS:
         raise UserError(
             f"{shown(path)}: {file.channels} channels; at most {MOST_CHANNELS} are accepted, so "
@@ -237,31 +213,11 @@ def _file_range(start: int, stop: int, header: Header, sample_rate: int) -> tupl
     """
     if header.rate == sample_rate:
         return start, stop, 0
-    divisor = math.gcd(header.rate, sample_rate)
-    frames, samples = header.rate // divisor, sample_rate // divisor  # one period of each side
-    reach = math.ceil(_ZERO_CROSSINGS * frames / (min(frames, samples) * _ROLLOFF)) + frames
-    periods = max(0, (start // samples * frames - reach) // frames)
-    last = min(header.frames, -(-stop * frames // samples) + reach)
+    frames, samples = period(header.rate, sample_rate)
+    margin = reach(header.rate, sample_rate) + frames
+    periods = max(0, (start // samples * frames - margin) // frames)
+    last = min(header.frames, -(-stop * frames // samples) + margin)
     return periods * frames, last, start - periods * samples
-
-
-def _kernel_size(rate: int, sample_rate: int) -> int:
-    """Values in the resampler's kernels, of which it has one for each sample of a period."""
-    divisor = math.gcd(rate, sample_rate)
-    frames, samples = rate // divisor, sample_rate // divisor
-    width = math.ceil(_ZERO_CROSSINGS * frames / (min(frames, samples) * _ROLLOFF))
-    return samples * (2 * width + frames)
-
-
-@lru_cache(maxsize=16)
-def _resampler(rate: int, sample_rate: int) -> Callable[[np.ndarray], np.ndarray]:
-    # Kept, since making the filter takes longer than using it. Imported here, since preparing a
-    # corpus, which reads headers alone, then starts in a fraction of the time.
-    import torch
-    from torchaudio.transforms import Resample
-
-    transform = Resample(rate, sample_rate)
-    return lambda wave: transform(torch.from_numpy(wave)).numpy()
 
 
 def _tell_once(path: str | os.PathLike, rate: int, sample_rate: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from acorl_sb.data.audio import RATES, SAMPLE_RATE, SHORTEST, read_audio, read_header
+from acorl_sb.data.audio import SAMPLE_RATE, SHORTEST, read_audio, read_header
+from acorl_sb.data.resampling import check_rate, resampler
 from acorl_sb.utils.errors import UserError
 
 Samples = np.ndarray | torch.Tensor
@@ -107,7 +107,8 @@ def _array(wave: Any, rate: Any) -> tuple[np.ndarray, Any]:
     if not np.isfinite(samples).all():
         raise UserError("the wave holds NaN or infinity")
     _require_sound(samples, "the wave")  # resampled, a constant is one no more at its ends
-    return samples, rate
+    # What is resampled and embedded must not be a view backwards, which torch cannot take.
+    return np.ascontiguousarray(samples), rate
 
 
 def _require_sound(samples: np.ndarray, where: str) -> None:
@@ -117,15 +118,8 @@ def _require_sound(samples: np.ndarray, where: str) -> None:
 
 def _resampled(samples: np.ndarray, rate: Any) -> np.ndarray:
     """Samples (T,) at ``rate`` Hz brought to 16 kHz."""
-    low, high = RATES
-    if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or not low <= rate <= high:
-        raise UserError(f"a sample rate is a whole number of Hz from {low} to {high}, not {rate!r}")
-    # The resampler's filter has a phase for each sample of a common period.
-    if SAMPLE_RATE // math.gcd(int(rate), SAMPLE_RATE) > 1000:
-        raise UserError(f"a sample rate of {rate} Hz has almost no common divisor with 16000 Hz")
-    if rate == SAMPLE_RATE:
-        return samples
-    import torch
-    from torchaudio.functional import resample
-
-    return resample(torch.from_numpy(samples), int(rate), SAMPLE_RATE).numpy()
+    if isinstance(rate, bool) or not isinstance(rate, int | np.integer):
+        raise UserError(f"a sample rate is a whole number of Hz, not {rate!r}")
+    rate = int(rate)
+    check_rate("the wave", rate, SAMPLE_RATE)
+    return samples if rate == SAMPLE_RATE else resampler(rate, SAMPLE_RATE)(samples)
