@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,24 +199,21 @@ def _weights(member: Member) -> dict[str, torch.Tensor]:
     return read_weights(path)
 
 
-def read_attributes(
-    manifest: str | Path, utterances: Sequence[Utterance], files: dict[str, str]
-) -> dict[str, list[str]]:
-    """What is known of each utterance beside the manifest's own columns: name -> (M,) texts.
+def known_of(utterances: Sequence[Utterance], files: dict[str, str]) -> dict[str, list[str]]:
+    """What is known of each of M utterances beside session and gender: name -> (M,) texts.
 
     ``files`` names attributes and their two-column files, ``utterance value`` or ``speaker value``
-    a line, such as Kaldi's ``spk2age``. A manifest column ``age`` of numbers is taken as well. The
-    text is empty where nothing is known.
+    a line, such as Kaldi's ``spk2age``. An attribute ``age`` of the utterances' own is taken as
+    well where it is numbers. The text is empty where nothing is known.
 
     Raises ``UserError`` for a file that is missing or of another form, that knows none of the
     utterances, or whose values are neither numbers nor of two kinds.
     """
     known: dict[str, list[str]] = {}
-    with open(manifest, newline="", encoding="utf-8-sig") as file:
-        ages = {row["ID"]: row.get("age") or "" for row in csv.DictReader(file)}
+    ages = [u.attribute("age") for u in utterances]
     # Ages in words, such as Common Voice's "twenties", are nothing that a probe could read.
-    if any(ages.values()) and as_numbers([age for age in ages.values() if age]) is not None:
-        known["age"] = [ages[u.id] for u in utterances]
+    if any(ages) and as_numbers([age for age in ages if age]) is not None:
+        known["age"] = ages
     for name, path in files.items():
         table: dict[str, str] = {}
         for block in read_blocks(path):

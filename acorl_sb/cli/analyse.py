@@ -22,7 +22,7 @@ from acorl_sb.analysis.attribution import load_captum
 from acorl_sb.analysis.compare import (
     without_nan,
 )
-from acorl_sb.analysis.run_inputs import Inputs, read_attributes, read_inputs
+from acorl_sb.analysis.run_inputs import Inputs, known_of, read_inputs
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.member_folder import load_member
 from acorl_sb.report import analysis_figures, write_pictures
@@ -55,11 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         name: load_member(member.folder, options["trust"])
         for name, member in inputs.members.items()
     }
-    extra = read_attributes(
-        run_folder / "manifest" / f"{options['part']}.csv",
-        inputs.side.utterances,
-        options["attributes"] or {},
-    )
+    extra = known_of(inputs.side.utterances, options["attributes"] or {})
     if len(set(inputs.speakers)) < 3:
         raise UserError(
             f"{run_folder}: the {options['part']} part has {len(set(inputs.speakers))} speakers; "

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
 
-from acorl_sb.analysis.run_inputs import read_attributes
+from acorl_sb.analysis.run_inputs import known_of
 from acorl_sb.data.manifest import Utterance, read_manifest, write_manifest
 
 
 @pytest.mark.parametrize(
-    ("ages", "known"),
-    [(["9", "31", ""], {"age": ["9", "31", ""]}), (["teens", "thirties", "9"], {}), ([""] * 3, {})],
+    ("ages", "taken"),
+    [(["9", "31", ""], True), (["teens", "thirties", "9"], False), ([""] * 3, False)],
 )
-def test_a_column_of_ages_is_taken_where_they_are_numbers(tmp_path, ages, known):
+def test_a_column_of_ages_is_taken_where_they_are_numbers(tmp_path, ages, taken):
     rows = [
         Utterance(f"u{n}", 1.0, "a.wav", 0, 16000, f"s{n}", attributes={"age": age} if age else {})
         for n, age in enumerate(ages)
     ]
     write_manifest(tmp_path / "m.csv", rows)
-    utterances = read_manifest(tmp_path / "m.csv")
-    assert read_attributes(tmp_path / "m.csv", utterances, {}) == known
+    with open(tmp_path / "m.csv", newline="") as file:
+        column = [row.get("age", "") for row in csv.DictReader(file)]
+    assert column == ages
+    expected = {"age": column} if taken else {}
+    assert known_of(read_manifest(tmp_path / "m.csv"), {}) == expected

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from scipy import fft, signal
+from torchaudio.functional import melscale_fbanks
 from tqdm import tqdm
 
 from acorl_sb.corpora.voices import espeak
@@ -72,21 +73,12 @@ def renderings(name: str, count: int, languages: Sequence[str]) -> np.ndarray:
 def _summary(wave: np.ndarray) -> np.ndarray:
     """Mean (without the level) and standard deviation over time of the mel cepstrum, (39,)."""
     _, _, spectrum = signal.stft(wave, SAMPLE_RATE, nperseg=400, noverlap=240, nfft=512)
-    mel = np.abs(spectrum.T) ** 2 @ _mel_filters(40, spectrum.shape[0])  # (frames, 40)
+    filters = melscale_fbanks(spectrum.shape[0], 60.0, 7600.0, 40, SAMPLE_RATE).numpy()
+    mel = np.abs(spectrum.T) ** 2 @ filters  # (frames, 40)
     energy = mel.sum(axis=1)
     speech = energy > 1e-3 * energy.max()
     cepstrum = fft.dct(np.log(mel[speech] + 1e-8 * energy.max()), norm="ortho")[:, :_CEPSTRA]
     return np.concatenate([cepstrum.mean(axis=0)[1:], cepstrum.std(axis=0)])
-
-
-def _mel_filters(count: int, bins: int) -> np.ndarray:
-    """Triangular filters from 60 to 7600 Hz, (bins, count)."""
-    mel = np.linspace(*(2595 * np.log10(1 + np.array([60, 7600]) / 700)), count + 2)
-    edges = 700 * (10 ** (mel / 2595) - 1)  # (count + 2,) Hz
-    frequency = np.linspace(0, SAMPLE_RATE / 2, bins)[:, None]
-    rising = (frequency - edges[:-2]) / (edges[1:-1] - edges[:-2])
-    falling = (edges[2:] - frequency) / (edges[2:] - edges[1:-1])
-    return np.clip(np.minimum(rising, falling), 0, None)
 
 
 def main() -> int:
