@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ from acorl_sb.fusion.finished_run import FinishedRun, check_seconds, load_run
 from acorl_sb.fusion.saved_run import save_run
 from acorl_sb.metrics import bayes_threshold
 from acorl_sb.store import Enrolment, SpeakerStore, StoreModel, check_speaker
-from acorl_sb.store.opening import open_store, store_exists
+from acorl_sb.store.held import HeldStore
 from acorl_sb.store.store_model import join
 from acorl_sb.store.store_options import VERIFIER_KEYS
 from acorl_sb.utils.errors import UserError
@@ -102,21 +101,14 @@ class Verifier:
         self.keep = keep_speech if vad else None
         if vad:
             require_detector()
-        self._store: SpeakerStore | None = None
-        self._own = False  # whether the store was opened here, and is closed here
-        self._opening = threading.Lock()  # of two threads that enrol first, one makes the store
-        self._new: str | os.PathLike | None = None  # a file that is made when something goes in
+        self._held = HeldStore(self.store_model)
         if store is not None:
             self.open(store)
 
     @property
     def store(self) -> SpeakerStore:
         """The enrolled speakers."""
-        with self._opening:
-            if self._store is None:
-                self._store = open_store(self._new, self.store_model(), create=True)
-                self._own = True
-            return self._store
+        return self._held.store
 
     def open(self, store: SpeakerStore | str | os.PathLike, create: bool = True) -> None:
         """Take the speakers of a store, or of the one in a file, from now on.
@@ -125,22 +117,11 @@ class Verifier:
         that the verifier opened itself is closed. Raises ``UserError`` for a file that is no store,
         or of another model; the one before is kept then.
         """
-        opened = None
-        if isinstance(store, SpeakerStore):
-            store.require_model(self.store_model())
-        elif store_exists(store, create):
-            opened = open_store(store, self.store_model(), create)
-        self.close()
-        self._own = opened is not None
-        self._store, self._new = (
-            (store, None) if isinstance(store, SpeakerStore) else (opened, store)
-        )
+        self._held.open(store, create)
 
     def close(self) -> None:
         """Let the store go, and close it if it was opened here; another may be opened."""
-        if self._store is not None and self._own:
-            self._store.close()
-        self._store, self._new, self._own = None, None, False
+        self._held.close()
 
     def __enter__(self) -> Verifier:
         return self
@@ -256,8 +237,8 @@ class Verifier:
         if isinstance(waves, str | os.PathLike) or not len(waves):
             raise UserError(f"{name}: enrolment takes a list of at least one wave or file")
         check_speaker(name)
-        if self._store is not None:
-            self._store.check_new(name, replace)
+        if self._held.open_now is not None:
+            self._held.open_now.check_new(name, replace)
         embedded, seconds = zip(*map(self._embed, waves), strict=True)
         members = zip(*embedded, strict=True)
         means = [torch.stack(of_member).mean(0).numpy() for of_member in members]
