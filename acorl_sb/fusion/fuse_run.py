@@ -85,6 +85,7 @@ def fit(
         "systems": inputs.names,
         "quality": inputs.quality_names,
         "quality_measures": options["quality"],
+        "cohort_top": options["cohort_top"] if "cohort" in options["quality"] else None,
         **made.model.state(),
         "uncertainty": made.spread and made.spread.state(),
         "decisions": results["decisions"],
@@ -109,11 +110,12 @@ def apply(options: dict[str, Any], folder: Path, progress: Callable[[str], None]
     Raises
     ------
     UserError
-        For another number of score files, embeddings or cohorts than the model has systems.
+        For another number of score files, embeddings or cohorts than the model has systems, and
+        another ``cohort_top`` than it was fitted with.
     """
-    stored, record = read_model(options["apply"]), record_of(options, folder)
-    model = stored.fused_system()
-    options["quality"] = stored.quality_measures
+    stored = read_model(options["apply"])
+    options = _as_fitted(stored, options)
+    model, record = stored.fused_system(), record_of(options, folder)
     inputs = read_inputs(options, _systems_of(stored, options), progress)
     scored = inputs.parts["test"].set
     llrs = model(scored.scores, scored.quality)
@@ -123,8 +125,23 @@ def apply(options: dict[str, Any], folder: Path, progress: Callable[[str], None]
     write_scores(folder / "fused_test.txt", scored.trials, llrs, std=std)
     figures = {}
     if scored.labels is not None and scored.labels.any() and not scored.labels.all():
-        figures = metrics.evaluate(llrs, scored.labels, options["points"], calibrated=True)
+        at = (options["points"], options["c_miss"], options["c_fa"])
+        figures = metrics.evaluate(llrs, scored.labels, *at, calibrated=True)
     return Applied(stored, folder / "fused_test.txt", figures)
+
+
+def _as_fitted(stored: FusionModel, options: dict[str, Any]) -> dict[str, Any]:
+    """The options, with the quality measures that the model was fitted with."""
+    top, given = stored.cohort_top, options["cohort_top"]
+    if top is None:
+        top = given
+    default = fuse_options.FuseOptions.model_fields["cohort_top"].default
+    if given not in (top, default):
+        raise UserError(
+            f"{options['apply']}: the key 'cohort_top' is {given}, but the model was fitted with "
+            f"{top}; leave the key out"
+        )
+    return {**options, "quality": stored.quality_measures, "cohort_top": top}
 
 
 def _systems_of(stored: FusionModel, options: dict[str, Any]) -> list[System]:

@@ -16,7 +16,7 @@ from acorl_sb.fusion.validation import (
     Recipe,
     ScoreSet,
 )
-from acorl_sb.metrics.bootstrap import Measure, SpeakerBootstrap
+from acorl_sb.scoring.results import Judge, trial_speakers
 
 Resample = Callable[[np.ndarray, bool], dict[str, np.ndarray]]
 """From scores (N,), and whether these are LLRs, to replicates (R,) by figure: of EER and minDCF for
@@ -91,27 +91,22 @@ def make_resampler(reported: ScoreSet, settings: Settings) -> tuple[Resample, st
 
     It draws the same speakers for every system; where there can be no replicates it returns none.
     """
-    if settings.replicates == 0:
-        return lambda *_: {}, "none: switched off"
-    if reported.speaker is None:
-        return lambda *_: {}, "none: the speakers are not known"
-    sides = reported.speaker[reported.trials.enrol], reported.speaker[reported.trials.test]
-    draw = SpeakerBootstrap(reported.labels, *sides, settings.replicates, settings.seed)
-    if min(np.mean(draw.n_target > 0), np.mean(draw.n_nontarget > 0)) < 0.9:
-        return lambda *_: {}, "none: too few speakers, most draws of them miss a class of trials"
-    costs = (settings.c_miss, settings.c_fa)
-    ranked = {"eer": Measure("eer")}
-    ranked.update({dcf_name(p): Measure("min_dcf", p, *costs) for p in settings.points})
-    calibrated = {f"act_dcf({p:g})": Measure("act_dcf", p, *costs) for p in settings.points}
-    calibrated["cllr"] = Measure("cllr")
-
-    def resample(scores: np.ndarray, are_llrs: bool) -> dict[str, np.ndarray]:
-        measures = calibrated if are_llrs else ranked
-        made = draw(scores, measures.values())
-        return {name: made[str(measure)] for name, measure in measures.items()}
-
+    speaker = reported.speaker
+    sides = None if speaker is None else trial_speakers(reported.trials, speaker)
+    judge = Judge(
+        reported.trials.known_labels,
+        sides,
+        settings.points,
+        settings.c_miss,
+        settings.c_fa,
+        settings.replicates,
+        settings.level,
+        settings.seed,
+    )
+    if judge.no_replicates:
+        return lambda *_: {}, f"none: {judge.no_replicates}"
     method = (
         f"{settings.replicates} bootstrap draws of speakers, jointly on both sides of a trial, "
         "the same draws for every system"
     )
-    return resample, method
+    return lambda scores, llrs: judge.replicate(scores, llrs, ranked=not llrs), method

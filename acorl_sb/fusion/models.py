@@ -40,7 +40,7 @@ class BestSingle:
 
     Arguments
     ---------
-    criterion : ``"eer"`` (ROC convex hull) or ``"min_dcf"``.
+    criterion : ``"eer"`` or ``"min_dcf"``, of ``acorl_sb.metrics``.
     p_target, c_miss, c_fa : the operating point of ``min_dcf``.
 
     After ``fit``: ``index`` (of the chosen system) and ``errors`` (S,), the criterion of each.

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from acorl_sb.data.embeddings import Embeddings, read_embeddings
 from acorl_sb.data.lines import some
 from acorl_sb.data.manifest import read_manifest
 from acorl_sb.data.trials import TrialList
 from acorl_sb.fusion.systems import System
+from acorl_sb.scoring.backends.cosine import Cosine
+from acorl_sb.scoring.normalise import cohort_statistics
 from acorl_sb.utils.errors import UserError
 
 
-def quality_columns(
-    values: np.ndarray, enrol: np.ndarray, test: np.ndarray, symmetric: bool = True
-) -> np.ndarray:
+def quality_columns(values: np.ndarray, enrol: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Two columns per trial from one measure per utterance: (U,), (N,), (N,) -> (2, N).
 
-    ``symmetric``: the smaller and the larger of both sides, so that swapping the sides of a trial
-    leaves its fused score alone (Thienpondt et al., "The IDLAB VoxSRC-20 submission", 2021);
-    otherwise enrolment side, then test side.
+    They are the smaller and the larger of both sides, so that swapping the sides of a trial leaves
+    its fused score alone (Thienpondt et al., "The IDLAB VoxSRC-20 submission", 2021).
     """
     values = np.asarray(values, dtype=np.float64)
     left, right = values[enrol], values[test]
-    if symmetric:
-        return np.stack([np.minimum(left, right), np.maximum(left, right)])
-    return np.stack([left, right])
+    return np.stack([np.minimum(left, right), np.maximum(left, right)])
 
 
 def log_durations(seconds: np.ndarray) -> np.ndarray:
@@ -52,23 +51,17 @@ def magnitudes(vectors: np.ndarray) -> np.ndarray:
     return np.linalg.norm(np.asarray(vectors, dtype=np.float64), axis=1)
 
 
-def cohort_means(
-    vectors: np.ndarray, cohort: np.ndarray, top: int = 100, block: int = 1024
-) -> np.ndarray:
+def cohort_means(vectors: np.ndarray, cohort: np.ndarray, top: int = 100) -> np.ndarray:
     """Mean cosine of each embedding to its ``top`` nearest cohort members: (U, D), (M, D) -> (U,).
 
-    High for an utterance that is close to many voices, where a high score proves less. Works in
-    blocks of ``block`` utterances, so memory is block times M.
+    High for an utterance that is close to many voices, where a high score proves less. All members
+    count where there are fewer than ``top``, which is 1 or more.
     """
-    vectors, cohort = unit_length(vectors), unit_length(cohort)
-    top = min(int(top), len(cohort))
-    if top < 1:
-        raise UserError("the cohort is empty, or top is less than 1")
-    means = np.empty(len(vectors))
-    for first in range(0, len(vectors), block):
-        cosine = vectors[first : first + block] @ cohort.T  # (block, M)
-        means[first : first + block] = np.partition(cosine, -top, axis=1)[:, -top:].mean(1)
-    return means
+    backend = Cosine()
+    units = [backend.prepare(np.asarray(rows, dtype=np.float64)) for rows in (vectors, cohort)]
+    with warnings.catch_warnings():  # a single cosine has no deviation, which is not asked for
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return cohort_statistics(backend.sides(*units), torch.arange(len(vectors)), top)[0].numpy()
 
 
 def read_durations(files: Sequence[str]) -> dict[str, float]:
@@ -90,15 +83,26 @@ def quality_of_part(
     cohort_top: int,
     speaker_files: Sequence[str],
     std: np.ndarray | None = None,
-) -> tuple[np.ndarray | None, list[str]]:
-    """Quality columns (Q, N) of one part and their names; ``std`` (S, N) is of the score files."""
-    if not quality:
-        return None, []
-    columns, names = [], []
+) -> tuple[np.ndarray | None, list[str], list[int | None]]:
+    """Quality columns (Q, N) of one part, their names, and the system that each measures.
 
-    def add(name: str, values: np.ndarray) -> None:
+    ``std`` (S, N) is of the score files. The duration is the utterances' own: no system's (None).
+
+    Raises
+    ------
+    UserError
+        For a measure whose files are missing or do not hold all utterances, and for embeddings of
+        zeros, which no cosine can be taken of.
+    """
+    if not quality:
+        return None, [], []
+    columns, names = [], []
+    owners: list[int | None] = []
+
+    def add(name: str, values: np.ndarray, owner: int | None) -> None:
         columns.append(quality_columns(values, trials.enrol, trials.test))
         names.extend([f"{name} (smaller side)", f"{name} (larger side)"])
+        owners.extend([owner, owner])
 
     if "duration" in quality:
         unknown = [utterance for utterance in trials.ids if utterance not in durations]
@@ -108,7 +112,7 @@ def quality_of_part(
                 f"quality measure 'duration': {len(unknown)} utterances have no duration "
                 f"({where}): {some(unknown)}"
             )
-        add("log duration", log_durations(np.array([durations[u] for u in trials.ids])))
+        add("log duration", log_durations(np.array([durations[u] for u in trials.ids])), None)
     if "uncertainty" in quality:
         if std is None:
             raise UserError(
@@ -118,39 +122,33 @@ def quality_of_part(
         # Of the score itself, not of a side: one column a system.
         columns.append(std)
         names += [f"standard deviation {system.name}" for system in systems]
+        owners += range(len(systems))
     if {"magnitude", "cohort"} & set(quality) and len(embeddings) != len(systems):
         raise UserError(
             "quality measures 'magnitude' and 'cohort' need the embeddings of every system"
         )
-    for system, vectors in zip(systems, embeddings, strict=False):
+    for n, (system, found) in enumerate(zip(systems, embeddings, strict=False)):
         if not {"magnitude", "cohort"} & set(quality):
             break
-        rows = vectors.index(trials.ids, f"the embeddings of {system.name}")
+        rows = found.index(trials.ids, f"the embeddings of {system.name}")
+        vectors = found.vectors[rows]  # (U, D)
         if "magnitude" in quality:
-            add(f"magnitude {system.name}", magnitudes(vectors.vectors[rows]))
+            add(f"magnitude {system.name}", magnitudes(vectors), n)
         if "cohort" in quality:
             if system.cohort is None:
                 raise UserError(f"quality measure 'cohort': {system.name} has no cohort embeddings")
-            cohort = read_embeddings(system.cohort).vectors
-            means = cohort_means(vectors.vectors[rows], cohort, cohort_top)
-            add(f"cohort mean {system.name}", means)
-    return np.concatenate(columns), names
+            cohort = read_embeddings(system.cohort)
+            _refuse_zeros(trials.ids, vectors, f"the embeddings of {system.name}")
+            _refuse_zeros(cohort.ids, cohort.vectors, system.cohort)
+            means = cohort_means(vectors, cohort.vectors, cohort_top)
+            add(f"cohort mean {system.name}", means, n)
+    return np.concatenate(columns), names, owners
 
 
-def unit_length(vectors: np.ndarray) -> np.ndarray:
-    """bar(v) = v / |v| for each row of (U, D), float64.
-
-    Raises
-    ------
-    UserError
-        For a row that is zero or not finite, so that it has no direction.
-    """
-    vectors = np.asarray(vectors, dtype=np.float64)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    bad = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
-    if len(bad):
+def _refuse_zeros(ids: Sequence[str], vectors: np.ndarray, where: str) -> None:
+    zeros = [ids[row] for row in np.flatnonzero(~vectors.any(axis=1)).tolist()]
+    if zeros:
         raise UserError(
-            f"{len(bad)} of {len(vectors)} embeddings are zero or not finite, "
-            f"first row number {bad[0] + 1}"
+            f"{where}: {len(zeros)} embeddings are all zeros, so the quality measure 'cohort' has "
+            f"no cosine of them: {some(zeros)}; embed these again, or leave the measure out"
         )
-    return vectors / norms

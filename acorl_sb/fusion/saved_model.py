@@ -69,11 +69,16 @@ class Decision(_Checked):
 
 
 class FusionModel(_Checked):
-    """A fitted fusion over ``systems``, in this order, and the decisions it was made for."""
+    """A fitted fusion over ``systems``, in this order, and the decisions it was made for.
+
+    ``cohort_top`` is that of the quality measure ``cohort``; None where it was fitted without the
+    measure, and in files that do not say.
+    """
 
     systems: Annotated[list[str], Field(min_length=1)]
     quality: list[str]
     quality_measures: list[Literal["duration", "magnitude", "cohort", "uncertainty"]]
+    cohort_top: Annotated[int, Field(ge=1)] | None = None
     fusion: Annotated[_BestSingle | _MeanZNorm | _Logistic, Field(discriminator="kind")]
     calibration: Annotated[_Linear | _Pav, Field(discriminator="kind")] | None
     uncertainty: list[_Logistic] | None = None

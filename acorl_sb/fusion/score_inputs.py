@@ -104,13 +104,13 @@ def load(
     result = {}
     for part, scored in sets.items():
         embeddings = [read_embeddings(s.embeddings[part]) for s in systems if part in s.embeddings]
-        columns, quality_names = quality_of_part(
+        columns, quality_names, owners = quality_of_part(
             *(systems, scored.trials, quality, durations, embeddings, cohort_top),
             speaker_files,
             scored.std,
         )
         joined = score_concatenated(scored.trials, embeddings, plda) if whole else {}
-        result[part] = Part(replace(scored, quality=columns), joined)
+        result[part] = Part(replace(scored, quality=columns, owners=owners), joined)
     return Inputs([s.name for s in systems], result, quality_names, source, shared, files)
 
 

@@ -26,7 +26,8 @@ from acorl_sb.utils.errors import UserError
 class ScoreSet:
     """Scores of S systems over N trials in one order, and what is known of the trials.
 
-    ``speaker`` (M,) is the number, from 0, of the speaker of each of ``trials.ids``.
+    ``speaker`` (M,) is the number, from 0, of the speaker of each of ``trials.ids``; ``owners``
+    the system, from 0, that each quality column measures, None where it measures the trial itself.
     """
 
     trials: TrialList
@@ -34,17 +35,25 @@ class ScoreSet:
     speaker: np.ndarray | None = None  # (M,) int64
     quality: np.ndarray | None = None  # (Q, N) float64
     std: np.ndarray | None = None  # (S, N) float64, where every score file has them
+    owners: Sequence[int | None] | None = None  # (Q,), where None: all columns are the trials' own
 
     @property
     def labels(self) -> np.ndarray | None:
         return self.trials.labels
 
     def members(self, subset: Sequence[int]) -> ScoreSet:
-        """The same trials with the scores of some systems only."""
-        if tuple(subset) == tuple(range(len(self.scores))):
+        """The same trials with the scores, and what else is measured, of some systems only."""
+        chosen = list(subset)
+        if chosen == list(range(len(self.scores))):
             return self
-        std = None if self.std is None else self.std[list(subset)]
-        return replace(self, scores=self.scores[list(subset)], std=std)
+        std = None if self.std is None else self.std[chosen]
+        quality, owners = self.quality, self.owners
+        if quality is not None and owners is not None:
+            kept = [column for column, of in enumerate(owners) if of is None or of in chosen]
+            quality = quality[kept]
+            place: dict[int | None, int] = {system: n for n, system in enumerate(chosen)}
+            owners = [place.get(owners[column]) for column in kept]
+        return replace(self, scores=self.scores[chosen], quality=quality, std=std, owners=owners)
 
 
 @dataclass(frozen=True)
@@ -186,7 +195,8 @@ class CrossValidation:
     both of whose speakers are in neither: folds (folds - 1) / 2 models, which fuse all trials
     between the two groups. Trials within a group i, which all target trials are, take the model of
     i and i + 1; all models are so fitted on equally many speakers, and which model scored a trial
-    says nothing of its class. The model that is kept is fitted on all trials.
+    says nothing of its class. Where a sparse list leaves no trial for two groups, they have no
+    model. The model that is kept is fitted on all trials.
     """
 
     kind = "cross_validation"
@@ -218,7 +228,7 @@ class CrossValidation:
         self._fold = np.sort(fold[np.stack(side)], axis=0)  # (2, N), lower first
 
     def _parts(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(trials to fit on, trials held out), one pair for every two groups."""
+        """(trials to fit on, trials held out), one pair for every two groups that hold any."""
         low, high = self._fold
         labels = self.reported.trials.known_labels
         for i in range(self.folds):
@@ -227,6 +237,8 @@ class CrossValidation:
                 for k in (i, j):
                     if (k + 1) % self.folds in (i, j):
                         held |= (low == k) & (high == k)
+                if not held.any():
+                    continue
                 kept = np.flatnonzero((low != i) & (low != j) & (high != i) & (high != j))
                 if not 0 < np.count_nonzero(labels[kept]) < len(kept):
                     raise UserError(

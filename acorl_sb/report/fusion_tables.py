@@ -58,14 +58,14 @@ def count_table(results: dict[str, Any]) -> tuple[Row, list[Row]]:
 
 
 def step_table(results: dict[str, Any], which: str) -> tuple[Row, list[Row]]:
-    """Header and rows of what each member adds; ``which``: "on_path", "leave_one_out" or "all"."""
+    """Header and rows of what each member adds; ``which``: "on_path", "leave_one_out"."""
     names = results["systems"]
     points = [f"{p['p_target']:g}" for p in results["cost_points"]]
     figures = ["eer", *(f"min_dcf({p})" for p in points)]
     header = ["add", "to", "EER %", "does it help?", *(f"minDCF({p})" for p in points)]
     rows = []
     for step in results["contributions"]["steps"]:
-        if which != "all" and not step[which]:
+        if not step[which]:
             continue
         cells = [names[step["member"]], " + ".join(names[m] for m in step["without"])]
         for figure in figures:

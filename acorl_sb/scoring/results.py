@@ -19,7 +19,8 @@ from acorl_sb.metrics.intervals import interval, paired_changes
 class Judge:
     """How scores are judged; one for all systems, so that their replicates are paired.
 
-    ``speakers`` are the names of both sides' speakers, (N,) each, or None for no intervals.
+    ``speakers`` are the names or numbers of both sides' speakers, (N,) each, or None for no
+    intervals.
     """
 
     labels: np.ndarray
@@ -41,18 +42,34 @@ class Judge:
                 found[kind] = {f"{p:g}": value for p, value in found[kind].items()}
         return found
 
-    def replicate(self, scores: np.ndarray, calibrated: bool) -> dict[str, np.ndarray]:
-        """Bootstrap replicates (R,) by the names of ``flat``; empty where there are none."""
-        if self.speakers is None or not self.replicates:
+    def replicate(
+        self, scores: np.ndarray, calibrated: bool, ranked: bool = True
+    ) -> dict[str, np.ndarray]:
+        """Bootstrap replicates (R,) by the names of ``flat``; empty where there are none.
+
+        Of scores (N,) that are ``calibrated`` also those of actDCF and Cllr; unless ``ranked`` no
+        EER and minDCF, which may be those of other scores.
+        """
+        if self.no_replicates:
             return {}
         measures = standard_measures(self.points, self.c_miss, self.c_fa, calibrated)
+        measures = [m for m in measures if ranked or m.kind not in ("eer", "min_dcf")]
         made = self._draw(scores, measures)
-        names = [
-            m.kind if m.kind in ("eer", "cllr") else f"{m.kind}({m.p_target:g})" for m in measures
-        ]
-        made = {name: made[str(m)] for name, m in zip(names, measures, strict=True)}
-        few = any(np.isfinite(values).mean() < 0.9 for values in made.values())
-        return {} if few else made
+        return {
+            m.kind if m.kind in ("eer", "cllr") else f"{m.kind}({m.p_target:g})": made[str(m)]
+            for m in measures
+        }
+
+    @functools.cached_property
+    def no_replicates(self) -> str:
+        """Why there are no replicates, in words; empty where there are some."""
+        if not self.replicates:
+            return "switched off (replicates: 0)"
+        if self.speakers is None:
+            return "the speakers are not known (give speakers or speaker_pattern)"
+        whole = (self._draw.n_target > 0) & (self._draw.n_nontarget > 0)  # (R,)
+        few = "too few speakers, most draws of them miss a class of trials"
+        return few if whole.mean() < 0.9 else ""
 
     @functools.cached_property
     def _draw(self) -> SpeakerBootstrap:
@@ -68,11 +85,7 @@ class Judge:
                 f"In brackets: {100 * self.level:g} % intervals, {self.replicates} bootstrap draws "
                 "of speakers, jointly on both sides of a trial, the same draws for every row."
             )
-        if self.speakers is None:
-            return "No intervals: the speakers are not known (give speakers or speaker_pattern)."
-        if not self.replicates:
-            return "No intervals: switched off (replicates: 0)."
-        return "No intervals: too few speakers, most draws of them miss a class of trials."
+        return f"No intervals: {self.no_replicates}."
 
 
 def flat(figures: dict[str, Any]) -> dict[str, float]:
@@ -109,7 +122,9 @@ class Results:
         return row
 
 
-def trial_speakers(trials: TrialList, speaker_of: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Names of the enrolment and the test speakers, (N,) each, from those of ``trials.ids``."""
+def trial_speakers(
+    trials: TrialList, speaker_of: Sequence[str] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Speakers of the enrolment and the test sides, (N,) each, from those of ``trials.ids``."""
     names = np.asarray(speaker_of)
     return names[trials.enrol], names[trials.test]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from acorl_sb.data.embeddings import Embeddings, write_embeddings
 from acorl_sb.data.manifest import Utterance, write_manifest
 from acorl_sb.data.scorefiles import read_scores, write_scores
 from acorl_sb.data.trials import TrialList, write_trials
-from acorl_sb.fusion import fuse_options
+from acorl_sb.fusion import fuse_options, fuse_run
 from acorl_sb.fusion.logistic import LogisticFusion
 from acorl_sb.utils.errors import UserError, run_cli
 
@@ -159,7 +160,7 @@ def test_one_set_is_cross_validated_and_says_so(files, monkeypatch, capsys):
     assert len(fused.trials) == len(read_scores("ecapa/dev.txt").trials)
     row = next(row for row in results["table"] if row["name"] == "logistic fusion")
     assert row["eer"] == pytest.approx(metrics.eer(fused.scores, fused.trials.labels))
-    assert row["intervals"] == {} and results["intervals"]["method"] == "none: switched off"
+    assert row["intervals"] == {} and results["intervals"]["replicates"] == 0
     assert not Path("out/report.html").exists()
 
 
@@ -311,7 +312,8 @@ def test_quality_columns(files, monkeypatch, capsys):
     assert "'size'" in fails(monkeypatch, capsys, *arguments("--quality", "size"))
 
 
-def test_embeddings_are_concatenated_and_scored(files, monkeypatch, capsys):
+def make_embeddings():
+    """Embeddings ``<system>/<part>.npz`` of two systems, and the speakers in ``utt2spk``."""
     rng = np.random.default_rng(0)
     speakers = {}
     for part in ("dev", "test", "train"):
@@ -322,6 +324,10 @@ def test_embeddings_are_concatenated_and_scored(files, monkeypatch, capsys):
             write_embeddings(f"{name}/{part}.npz", Embeddings(ids, vectors.astype(np.float32)))
         speakers.update({u: u[:-2] for u in ids})
     Path("utt2spk").write_text("".join(f"{u} {s}\n" for u, s in speakers.items()))
+
+
+def test_embeddings_are_concatenated_and_scored(files, monkeypatch, capsys):
+    make_embeddings()
     more = ["--no-report", "--speakers", "utt2spk", "--quality", "magnitude", "cohort"]
     for part in ("dev", "test", "train"):
         more += [f"--{part}_embeddings", *(f"{name}/{part}.npz" for name in NAMES[:2])]
@@ -332,9 +338,77 @@ def test_embeddings_are_concatenated_and_scored(files, monkeypatch, capsys):
     assert rows["embedding concatenation, PLDA"]["eer"] < 0.1
     assert len(results["fusion"]["parameters"]["weights"]) == 2 + 2 * 2 * 2
     assert len(results["quality"]) == 8
+    # What one member gives is what it gives by itself, with its own quality columns alone.
+    subsets = {tuple(row["members"]): row["figures"] for row in results["contributions"]["subsets"]}
+    for n, name in enumerate(NAMES[:2]):
+        mine = [a for a in more if "/" not in a or a.startswith(name)]
+        alone = run(monkeypatch, *arguments(*mine, systems=[name]))["table"][-1]
+        assert subsets[n,]["eer"] == pytest.approx(alone["eer"])
+        assert subsets[n,]["min_dcf(0.05)"] == pytest.approx(alone["min_dcf"]["0.05"])
     # Training on speakers of the trials is refused.
     swapped = [a.replace("/train.npz", "/test.npz") if "train" in a else a for a in more]
     fails(monkeypatch, capsys, *arguments(*swapped, systems=NAMES[:2]))
+
+
+def test_applied_model_looks_at_as_many_cohort_members_as_it_was_fitted_with(
+    files, monkeypatch, capsys
+):
+    make_embeddings()
+    cohorts = ["--cohorts", *(f"{name}/train.npz" for name in NAMES[:2])]
+    more = ["--quality", "cohort", "--cohort_top", "3", "--no-report"]
+    for part in ("dev", "test"):
+        more += [f"--{part}_embeddings", *(f"{name}/{part}.npz" for name in NAMES[:2])]
+    run(monkeypatch, *arguments(*cohorts, *more, systems=NAMES[:2]))
+    before = Path("out/fused_test.txt").read_text()
+
+    def apply(*given, model="out/fusion_model.json"):
+        tests = [f"{name}/{{}}" for name in NAMES[:2]]
+        return (
+            *("--apply", model, "--test", *(name.format("test.txt") for name in tests)),
+            *("--test_embeddings", *(name.format("test.npz") for name in tests)),
+            *(*cohorts, "--output_folder", "new", *given),
+        )
+
+    for given in ((), ("--cohort_top", "3")):
+        run(monkeypatch, *apply(*given))
+        assert Path("new/fused_test.txt").read_text() == before
+    assert json.loads(Path("new/inputs.json").read_text())["cohort_top"] == 3
+    message = fails(monkeypatch, capsys, *apply("--cohort_top", "7"))
+    assert "out/fusion_model.json" in message and "'cohort_top'" in message
+    assert {*re.findall(r"\d+", message)} == {"3", "7"}
+    # A model that does not say how many it was fitted with goes by the command line.
+    model = json.loads(Path("out/fusion_model.json").read_text())
+    assert model.pop("cohort_top") == 3
+    Path("old.json").write_text(json.dumps(model))
+    run(monkeypatch, *apply("--cohort_top", "3", model="old.json"))
+    assert Path("new/fused_test.txt").read_text() == before
+    run(monkeypatch, *apply(model="old.json"))
+    assert Path("new/fused_test.txt").read_text() != before
+    # Of a model without that measure any number is as good.
+    run(monkeypatch, *arguments("--cohort_top", "3", "--no-report", systems=NAMES[:2]))
+    run(monkeypatch, *apply("--cohort_top", "7"))
+
+
+def test_applied_model_is_judged_at_the_costs_that_are_asked_for(files, monkeypatch):
+    run(monkeypatch, *arguments("--no-report"))
+    tests = [f"{name}/test.txt" for name in NAMES]
+    argv = ["--apply", "out/fusion_model.json", "--test", *tests, "--points", "0.05"]
+    argv += ["--c_miss", "10", "--c_fa", "2", "--output_folder", "new"]
+    Path("new").mkdir()
+    made = fuse_run.apply(fuse_options.read_options(argv), Path("new"), lambda text: None)
+
+    fused = read_scores("new/fused_test.txt")
+    targets, others = fused.scores[fused.trials.labels], fused.scores[~fused.trials.labels]
+    miss, alarm = 0.05 * 10, 0.95 * 2
+
+    def cost(threshold):
+        missed, accepted = np.mean(targets < threshold), np.mean(others >= threshold)
+        return (miss * missed + alarm * accepted) / min(miss, alarm)
+
+    # The file rounds the ratios; none lies at the threshold.
+    assert made.figures["act_dcf"] == {0.05: pytest.approx(cost(np.log(alarm / miss)))}
+    least = min(cost(threshold) for threshold in [*fused.scores, np.inf])
+    assert made.figures["min_dcf"] == {0.05: pytest.approx(least)}
 
 
 def test_greedy_beyond_the_limit_and_best_single(files, monkeypatch):

@@ -12,9 +12,10 @@ import pytest
 from acorl_sb import metrics, report
 from acorl_sb.data.trials import TrialList
 from acorl_sb.fusion.evaluation import Settings, evaluate
+from acorl_sb.fusion.logistic import LogisticFusion
 from acorl_sb.fusion.score_inputs import Inputs, Part
 from acorl_sb.fusion.validation import Recipe
-from acorl_sb.metrics.bootstrap import Measure, speaker_bootstrap
+from acorl_sb.metrics.bootstrap import Measure, draws, speaker_bootstrap
 from acorl_sb.report import fusion_tables as fuse_tables
 from acorl_sb.report.page import as_html
 from tests.report.sample import score_set
@@ -140,3 +141,33 @@ def test_act_dcf_and_cllr_have_the_intervals_of_the_speaker_bootstrap():
     header, lines = fuse_tables.main_table(made.results)
     cells = dict(zip(header, lines[-1], strict=True))
     assert "[" in cells["actDCF(0.05)"] and "[" in cells["Cllr"]
+
+
+def test_eer_and_min_dcf_have_the_intervals_of_the_scores_before_calibration():
+    dev, test = score_set(1), score_set(2)
+    _, rows = judge(dev, test, Recipe(calibration="pav"), points=(0.05,))
+    sides = test.speaker[test.trials.enrol], test.speaker[test.trials.test]
+    scores = LogisticFusion(0.05).fit(dev.scores, dev.labels)(test.scores)
+    measures = (Measure("eer"), Measure("min_dcf", 0.05))
+    wanted = speaker_bootstrap(scores, test.labels, *sides, measures, replicates=40)
+    for measure in measures:
+        bounds = np.quantile(wanted[str(measure)], (0.025, 0.975))
+        assert rows["logistic fusion"]["intervals"][str(measure)] == pytest.approx(bounds)
+
+
+def test_draws_that_miss_a_class_of_trials_make_no_intervals():
+    dev, test = score_set(1), score_set(2)
+    for n, enough in ((5, False), (200, True)):
+        keep = np.r_[np.flatnonzero(test.labels)[-n:], np.flatnonzero(~test.labels)[-n:]]
+        few = TrialList(
+            test.trials.ids, test.trials.enrol[keep], test.trials.test[keep], test.labels[keep]
+        )
+        made, rows = judge(dev, replace(test, scores=test.scores[:, keep], trials=few))
+        enrol, other = test.speaker[few.enrol], test.speaker[few.test]
+        names = np.union1d(enrol, other)
+        drawn = draws(len(names), 40, 0)  # (R, K)
+        times = drawn[:, np.searchsorted(names, enrol)] * drawn[:, np.searchsorted(names, other)]
+        whole = times[:, few.labels].any(axis=1) & times[:, ~few.labels].any(axis=1)
+        assert (whole.mean() >= 0.9) == enough
+        assert made.results["intervals"]["replicates"] == (40 if enough else 0)
+        assert all(bool(row["intervals"]) == enough for row in rows.values())

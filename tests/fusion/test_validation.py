@@ -93,6 +93,71 @@ def test_what_else_a_speaker_scored_has_no_part_in_a_trial_of_that_speaker():
         assert (after[~mine] != before[~mine]).any()  # other speakers' models did see these
 
 
+@pytest.mark.parametrize("way", ["dev_test", "cross_validation"])
+def test_a_member_that_is_left_out_takes_its_quality_columns_along(way):
+    owners = (None, 0, 0, 1, 1, 2)
+
+    def protocol_of(others):
+        sets = []
+        for seed in (1, 2):
+            made, rng = score_set(seed), np.random.default_rng(seed)
+            quality = rng.standard_normal((6, len(made.trials)))
+            quality[3] += others * made.labels  # tells the class, of the member that is left out
+            sets.append(replace(made, quality=quality, owners=owners))
+        return DevTest(*sets) if way == "dev_test" else CrossValidation(sets[1], 4)
+
+    made = protocol_of(0.0).run(Recipe(), (0, 2), NAMES)
+    again = protocol_of(1.5).run(Recipe(), (0, 2), NAMES)
+    np.testing.assert_array_equal(made.llr, again.llr)
+    one = protocol_of(0.0).dev if way == "dev_test" else protocol_of(0.0).reported
+    by_hand = fusion.LogisticFusion(0.05).fit(
+        np.vstack([one.scores[[0, 2]], one.quality[[0, 1, 2, 5]]]), one.labels
+    )
+    np.testing.assert_allclose(made.model.fusion.weights, by_hand.weights, atol=1e-6)
+    # The member itself, and all members, keep them.
+    for kept in ((1,), (0, 1, 2)):
+        scores = [protocol_of(d).run(Recipe(), kept, NAMES).score for d in (0.0, 1.5)]
+        assert np.abs(scores[0] - scores[1]).max() > 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.filterwarnings("ignore::acorl_sb.fusion.checks.FusionWarning")
+def test_a_sparse_list_is_cross_validated_too(seed):
+    # Ten speakers, two of which share a trial in ten cases only: pairs of folds have none.
+    rng = np.random.default_rng(seed)
+    first = [rng.choice(10, 2, replace=False) for _ in range(10)]
+    enrol = np.r_[2 * np.arange(10), [2 * a for a, _ in first]]
+    test = np.r_[2 * np.arange(10) + 1, [2 * b + 1 for _, b in first]]
+    trials = TrialList([f"u{n}" for n in range(20)], enrol, test, np.arange(20) < 10)
+    scores = rng.standard_normal((2, 20)) + 1.5 * trials.labels
+    one = ScoreSet(trials, scores, np.arange(20) // 2)
+    cross = CrossValidation(one, 5, seed)
+    # How often each trial is held out, which trials its model saw, and what that model gives it.
+    times, wanted = np.zeros(20, dtype=int), np.full(20, np.nan)
+
+    def fit(kept, labels):
+        model = fusion.LogisticFusion(0.05).fit(kept, labels)
+        seen = np.isin(scores[0], kept[0])
+        speakers = set(enrol[seen] // 2) | set(test[seen] // 2)
+
+        def apply(held):
+            places = np.flatnonzero(np.isin(scores[0], held[0]))
+            if len(kept[0]) < 20:
+                times[places] += 1
+                assert len(held[0]) and not speakers & (
+                    {*enrol[places] // 2} | {*test[places] // 2}
+                )
+                wanted[places] = model(held)
+            return model(held)
+
+        return apply
+
+    values, _ = cross.held_out(fit)
+    assert (times == 1).all()
+    np.testing.assert_array_equal(values, wanted)
+    np.testing.assert_array_equal(cross.run(Recipe(), (0, 1), NAMES).llr, wanted)
+
+
 def test_cross_validation_is_honest_where_resubstitution_flatters():
     # Thirty systems of noise: fitted on its own trials a fusion seems to work, held out it is
     # chance (0.51 over many seeds, with a deviation of 0.05 from one to the next).
