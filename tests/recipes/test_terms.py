@@ -295,7 +295,7 @@ def test_cells_are_the_studys_rows_with_other_encoders_and_fewer_speakers(tree):
     capacity.expand(grown)
     assert all(grown[key][name] == tree[key][name] for key in before for name in before[key])
     cells = capacity.cells(grown)
-    assert len(cells) == 13 and len(grown["rows"]) == len(tree["rows"]) + 26
+    assert len(cells) == 14 and len(grown["rows"]) == len(tree["rows"]) + 28
     assert len({cell.suffix for cell in cells}) == len(cells)
     for cell in cells:
         assert grown["rows"][cell.term]["against"] == cell.without
@@ -308,8 +308,9 @@ def test_cells_are_the_studys_rows_with_other_encoders_and_fewer_speakers(tree):
                 if "start" in spec:
                     assert spec.pop("start") == f"{old.pop('start')}{suffix}"
                 else:
-                    few = cell.speakers or suffix == "_0.15M_all_400"
-                    assert spec.pop("steps", None) == (400 if few else None)
+                    steps = {"_0.15M_all_400": 400, "_0.15M_60_1200": 1200}
+                    usual = 400 if cell.speakers else None
+                    assert spec.pop("steps", None) == steps.get(suffix, usual)
                 assert spec.pop("encoder") == f"{old.pop('encoder')}_{cell.size}"
                 references = [f"{r}{suffix}" for r in old.pop("references", [])]
                 assert (spec.pop("references", []), spec) == (references, old)
@@ -391,6 +392,7 @@ def test_groups_of_cells_are_compared_by_the_terms_gain(tree):
     cell("0.15M_all", 0.8)
     assert compared() == {"all speakers against 160": ["0.15M", *percents(0.8 / 0.9)]}
     cell("0.15M_all_400", 0.85)
+    cell("0.15M_60_1200", 0.95)
     cell("1.5M_160", 0.5)
     cell("1.5M_all", 0.4)
     cell("0.05M_160", 1.0)
@@ -398,8 +400,9 @@ def test_groups_of_cells_are_compared_by_the_terms_gain(tree):
         # the mean over sizes, of log ratios
         "all speakers against 160": ["0.15M, 1.5M", *percents((0.8 / 0.9 * 0.4 / 0.5) ** 0.5)],
         "1.5M against 0.05M, 160 speakers": ["1.5M", *percents(0.5)],
-        "all speakers against 160, 400 steps each": ["0.15M", *percents(0.85 / 0.9)],
-        "all speakers, the study's steps against 400": ["0.15M", *percents(0.8 / 0.85)],
+        "all speakers against 160, 400 steps": ["0.15M", *percents(0.85 / 0.9)],
+        "all speakers, 1200 steps against 400": ["0.15M", *percents(0.8 / 0.85)],
+        "all speakers against 60, 1200 steps": ["0.15M", *percents(0.8 / 0.95)],
     }
 
 

@@ -31,7 +31,7 @@ class Cell(NamedTuple):
 def cells(tree) -> list[Cell]:
     """The cells of ``tree["capacity"]``, size by size; none where there is no such key.
 
-    Those of ``short`` come last: all speakers, with another number of steps.
+    Those of ``also``, with other numbers of steps, come last.
     """
     wanted = tree.get("capacity")
     if wanted is None:
@@ -39,11 +39,10 @@ def cells(tree) -> list[Cell]:
     found = []
     for size in wanted["sizes"]:
         for count in wanted["speakers"]:
-            steps = None if count is None else wanted["steps"][count]
-            found.append((size, count, steps, f"_{size}_{'all' if count is None else count}"))
-    if short := wanted.get("short"):
-        steps = short["steps"]
-        found += [(size, None, steps, f"_{size}_all_{steps}") for size in short["sizes"]]
+            found.append((size, count, wanted["steps"].get(count), f"_{size}_{count or 'all'}"))
+    for one in wanted.get("also", []):
+        size, count, steps = one["size"], one["speakers"], one["steps"]
+        found.append((size, count, steps, f"_{size}_{count or 'all'}_{steps}"))
     return [
         Cell(*one, *(f"{wanted[key]}{one[-1]}" for key in ("without", "with"))) for one in found
     ]

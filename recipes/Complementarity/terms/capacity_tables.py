@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,7 +20,7 @@ def capacity_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str:
     for cell, term, without in measured(tree, rows):
         eer = f"{100 * mean_eer(without, share, 'fused'):.2f}"
         speakers = str(cell.speakers or "all")
-        if cell.speakers is None and cell.steps is not None:
+        if cell.steps != tree["capacity"]["steps"].get(cell.speakers):
             speakers += f", {cell.steps} steps"
         line = [cell.size, speakers, str(len(term.figures)), eer]
         lines.append([*line, *compared(term, without, share, alike=True)])
@@ -43,28 +44,37 @@ def gains(tree, rows: dict[str, Row], share: dict[str, float]) -> dict[str, list
     }
 
 
-def contrasts(tree) -> list[tuple[str, list[tuple[capacity.Cell, capacity.Cell]]]]:
-    """Groups of cells that the map compares: a name, and for each size the one and the other."""
-    found, wanted = {cell[:3]: cell for cell in capacity.cells(tree)}, tree["capacity"]
-    steps = {None: None, **wanted["steps"]}
-    sizes, short = list(wanted["sizes"]), wanted.get("short") or {"sizes": [], "steps": None}
-
-    def pairs(of: list[str], more: tuple, less: tuple) -> list:
-        return [(found[(size, *more)], found[(size, *less)]) for size in of]
-
-    every = (None, None)
-    fewer = [(count, steps[count]) for count in wanted["speakers"] if count is not None]
-    groups = [(f"all speakers against {one[0]}", pairs(sizes, every, one)) for one in fewer]
-    for count in wanted["speakers"]:
-        cell = (count, steps[count])
-        ends = [(found[(sizes[-1], *cell)], found[(sizes[0], *cell)])]
-        groups.append((f"{sizes[-1]} against {sizes[0]}, {count or 'all'} speakers", ends))
-    briefly = (None, short["steps"])
-    for one in [one for one in fewer if one[1] == short["steps"]]:
-        name = f"all speakers against {one[0]}, {one[1]} steps each"
-        groups.append((name, pairs(short["sizes"], briefly, one)))
-    name = f"all speakers, the study's steps against {short['steps']}"
-    return [*groups, (name, pairs(short["sizes"], every, briefly))]
+def contrasts(tree) -> dict[str, list[tuple[capacity.Cell, capacity.Cell]]]:
+    """Groups of cells that the map compares: by name, for each size the one and the other."""
+    wanted, whole = tree["capacity"], tree["settings"]["steps"]
+    cells = capacity.cells(tree)
+    also = cells[len(wanted["sizes"]) * len(wanted["speakers"]) :]
+    found = {cell[:3]: cell for cell in cells}
+    usual = {count: wanted["steps"].get(count) for count in wanted["speakers"]}
+    least, *_, most = wanted["sizes"]
+    groups: dict[str, list[tuple[capacity.Cell, capacity.Cell]]] = {}
+    for count in (count for count in wanted["speakers"] if count is not None):
+        groups[f"all speakers against {count}"] = [
+            (found[size, None, None], found[size, count, usual[count]]) for size in wanted["sizes"]
+        ]
+    for count, steps in usual.items():
+        ends = (found[most, count, steps], found[least, count, steps])
+        groups[f"{most} against {least}, {count or 'all'} speakers"] = [ends]
+    for cell in also:
+        same = found[cell.size, cell.speakers, usual[cell.speakers]]
+        more, less = sorted((cell, same), key=lambda one: one.steps or whole, reverse=True)
+        name = (
+            f"{cell.speakers or 'all'} speakers, {more.steps or whole} steps against {less.steps}"
+        )
+        groups.setdefault(name, []).append((more, less))
+        for count, steps in usual.items():
+            if count == cell.speakers or (steps or whole) != cell.steps:
+                continue
+            pair = (cell, found[cell.size, count, steps])
+            more, less = sorted(pair, key=lambda one: one.speakers or math.inf, reverse=True)
+            name = f"{more.speakers or 'all'} speakers against {less.speakers}, {cell.steps} steps"
+            groups.setdefault(name, []).append((more, less))
+    return groups
 
 
 def contrast_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str | None:
@@ -74,7 +84,7 @@ def contrast_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str |
     cells.
     """
     found, lines = gains(tree, rows, share), []
-    for name, pairs in contrasts(tree):
+    for name, pairs in contrasts(tree).items():
         there = [(a, b) for a, b in pairs if {a.suffix, b.suffix} <= found.keys()]
         if not there:
             continue
