@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.option_kinds import choices, inner, shown, takes
+from acorl_sb.utils.yaml_dump import to_the_letter
 
 WHERE = "the command line"
 _SCALARS = (int, float, bool, str, type(None), Literal)
@@ -84,7 +85,7 @@ def _scalar(key: str, text: str, annotation: Any) -> Any:
     if takes(annotation, str, Literal) and not (
         text in ("null", "~", "") or text.startswith(('"', "'", "!"))
     ):
-        return text
+        return to_the_letter(text)
     try:
         return ruamel.yaml.YAML().load(text)
     except (ruamel.yaml.error.YAMLError, ValueError, RecursionError):

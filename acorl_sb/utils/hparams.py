@@ -22,7 +22,7 @@ from acorl_sb.utils import yaml_bounds
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.option_kinds import ABSENT, REQUIRED, hint
 from acorl_sb.utils.packaged import find_yaml
-from acorl_sb.utils.yaml_dump import dump
+from acorl_sb.utils.yaml_dump import ExactYAML, dump, exactly
 
 if TYPE_CHECKING:  # importing SpeechBrain takes longer than fusing some score files
     from speechbrain.utils.run_opts import RunOptions
@@ -98,7 +98,7 @@ def load(
         _check_includes(Path(where), tree)
         check({key: _whole(untagged(value)) for key, value in tree.items()})
         text = _resolved(dump(tree))
-        resolved = ruamel.yaml.YAML().load(text)
+        resolved = ExactYAML().load(text)
         check(untagged(resolved))
     aside = {key: resolved.pop(key) for key in lazy}
     try:
@@ -112,7 +112,8 @@ def load(
 def _resolved(text: str) -> str:
     """A YAML with its references resolved, also those to a key further down that is one itself."""
     for _ in range(_MOST_REFERENCES):
-        before, text = text, resolve_references(text).getvalue()
+        with exactly():
+            before, text = text, resolve_references(text).getvalue()
         if "!ref" not in text or text == before:
             break
     return text
@@ -123,7 +124,7 @@ def build(tree: Any, where: str) -> Any:
 
     Raises ``UserError``, naming ``where``, when one cannot be built.
     """
-    with in_words(where):
+    with in_words(where), exactly():
         return load_hyperpyyaml(dump(tree), loader=_Loader)
 
 

@@ -34,6 +34,8 @@ from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import Loaded, Tagged
 from acorl_sb.utils.names import check_name
 from acorl_sb.utils.option_kinds import REQUIRED, Said
+from acorl_sb.utils.reading import shown
+from acorl_sb.utils.yaml_dump import to_the_letter
 
 
 def _refuse(wrong: Callable[[Any], Any]) -> AfterValidator:
@@ -57,11 +59,23 @@ def _is_name(text: str) -> str:
         raise ValueError from None
 
 
+def _is_text(text: str) -> str:
+    if not text.strip() or "\0" in text:
+        raise ValueError
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of a file name, which no text that is written could hold
+        raise ValueError(
+            f"{shown(text)} is not UTF-8; rename the file (convmv does it for many)"
+        ) from None
+    return text
+
+
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list) or value is None else [value]
 
 
-Text = Annotated[str, _refuse(lambda v: not v.strip() or "\0" in v), Said("text")]
+Text = Annotated[str, AfterValidator(_is_text), Said("text")]
 Name = Annotated[
     str, AfterValidator(_is_name), Said("name of letters, digits and ._+-, a letter or digit first")
 ]
@@ -171,7 +185,8 @@ def read(
         if key in given:
             raise UserError(f"{WHERE}: both {alone[0]!r} and --{key} are given")
         whole = option_kinds.takes(fields[key].annotation, list)
-        given[key], alone = (alone, []) if whole else (alone[0], alone[1:])
+        letters = [to_the_letter(word) for word in alone]
+        given[key], alone = (letters, []) if whole else (letters[0], alone[1:])
     if alone:
         raise UserError(f"{WHERE}: {alone[0]!r} stands alone; keys are given as --key VALUE")
     given = {**instead, **given}

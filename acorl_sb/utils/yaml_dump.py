@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import sys
+from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import ruamel.yaml
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+
+class ExactYAML(ruamel.yaml.YAML):
+    """ruamel's reader and writer that keeps quotes, and folds no text: that could lose spaces."""
+
+    def __init__(self, *args: Any, **more: Any):
+        super().__init__(*args, **more)
+        self.width, self.preserve_quotes = sys.maxsize, True
+
+
+@contextlib.contextmanager
+def exactly() -> Iterator[None]:
+    """Let HyperPyYAML, which writes and reads a text several times over, do that exactly."""
+    with mock.patch.object(ruamel.yaml, "YAML", ExactYAML):
+        yield
+
+
+def to_the_letter(text: str) -> str:
+    """A text that stays one in a YAML, whatever YAML or HyperPyYAML would take it for."""
+    return DoubleQuotedScalarString(text)
 
 
 def dump(tree: Any) -> str:
@@ -16,7 +41,7 @@ def dump(tree: Any) -> str:
     """
     _unfold(tree)
     stream = io.StringIO()
-    ruamel.yaml.YAML().dump(tree, stream)
+    ExactYAML().dump(tree, stream)
     return stream.getvalue()
 
 

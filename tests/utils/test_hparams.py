@@ -118,7 +118,7 @@ def test_a_key_for_the_yamls_own_references_is_overridden_where_it_has_it(base):
     known = {**dict.fromkeys(["b", "made", "spare"], REQUIRED), "channels": ABSENT}
     with pytest.raises(UserError, match=r"command line.*'channels'.*base\.yaml"):
         hparams.load(base, {"channels": 8}, known, ["spare"])
-    base.write_text(base.read_text().replace("<start> + 1", "<channels> + 1"))
+    base.write_text(BASE.replace("<start> + 1", "<channels> + <start>"))
     assert hparams.load(base, {"channels": 8}, known, ["spare"]).hparams["b"] == 9
 
 

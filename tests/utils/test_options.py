@@ -77,6 +77,23 @@ def load(tmp_path):
     return load
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("no", "on", "12:30", "1e3", "(ann)", "a: b #c", "-", "x\x85y"),
+        f"{'word' * 22}/ann  1.wav",
+        f"{'many words ' * 20}  and spaces",
+    ],
+)
+def test_a_text_of_the_command_line_is_taken_to_the_letter(load, text):
+    """Whatever YAML, its older version or HyperPyYAML would make of it; so is what is saved."""
+    path = "many: [!ref <text>]\ncount: 1\n"
+    loaded = load(path, f"--text={text}")
+    assert loaded.hparams["text"] == text and loaded.hparams["many"] == [text]
+    assert ruamel.yaml.YAML().load(loaded.text)["text"] == text
+    assert load(path, "--many", text, "other").hparams["many"] == [text, "other"]
+
+
 def test_values_defaults_references_and_objects(load):
     loaded = load(
         "used: 2.0\nown: 7\ncount: !ref <own>\nnumbers: [!ref <used>, 3]\nmany: one\n"
