@@ -33,6 +33,11 @@ def main(argv: list[str] | None = None) -> int:
     with locked(options["output_folder"]) as folder:
         if (folder / "members").exists():
             raise UserError(f"{folder}: is a run of train.py; name another output_folder")
+        if (folder / "inputs.json").exists():
+            raise UserError(
+                f"{folder}: holds results of another command (inputs.json); name another "
+                "output_folder"
+            )
         results = score(setup, loaded, folder)
         if results is not None:
             text = table(results)

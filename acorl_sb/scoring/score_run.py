@@ -15,6 +15,7 @@ from speechbrain.utils.distributed import infer_device
 from acorl_sb.data.embeddings import Embeddings, concatenate
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.scoring import stage
+from acorl_sb.scoring.backends.backend import Backend
 from acorl_sb.scoring.backends.plda import PLDA
 from acorl_sb.scoring.results import Judge, Results, trial_speakers
 from acorl_sb.scoring.score_options import CONCATENATION, KEYS
@@ -31,7 +32,7 @@ Labelled = tuple[Embeddings, list[str] | None]
 
 
 def score(setup: Setup, loaded: Loaded, folder: Path) -> Results | None:
-    """Score all trials, judge the scores, write score files and ``results.json``.
+    """Score all trials, judge the scores, then write score files and ``results.json``.
 
     Returns
     -------
@@ -45,16 +46,23 @@ def score(setup: Setup, loaded: Loaded, folder: Path) -> Results | None:
     if setup.trials.labels is not None:
         with naming(f"{options['trials'] or options['run_folder']}"):
             results = Results(make_judge(setup, options))
-    for names, scores, calibrated in scored(setup, options, loaded, folder, device):
-        file = f"{names['backend']}-{names['normalisation']}.txt"
-        path = folder / "scores" / names["system"] / file
-        write_text(folder / "hyperparams.yaml", loaded.text)  # now that there is something to tell
-        write_scores(path, setup.trials, scores, options["score_form"])
+    made = []  # results of before stay as they are until all is there
+    for names, scores, backend in scored(setup, options, loaded, folder, device):
+        made.append((names, scores, backend))
         if results is not None:
+            calibrated = backend.scores_are_llrs
+            calibrated = calibrated and options["normalisations"][names["normalisation"]] is None
             with naming(f"{names['system']} by {names['backend']}"):
                 row = results.add(names, scores, calibrated)
             shown = " / ".join(names.values())
             logger.info("%s: EER %.2f %%", shown, 100 * row["eer"])
+    write_text(folder / "hyperparams.yaml", loaded.text)
+    for names, scores, backend in made:
+        system, name = names["system"], names["backend"]
+        if isinstance(backend, PLDA):
+            backend.save(folder / "backends" / system / f"{name}.safetensors")
+        path = folder / "scores" / system / f"{name}-{names['normalisation']}.txt"
+        write_scores(path, setup.trials, scores, options["score_form"])
     if results is None:
         logger.info("the trials have no labels: scores are in %s", folder / "scores")
         return None
@@ -64,8 +72,8 @@ def score(setup: Setup, loaded: Loaded, folder: Path) -> Results | None:
 
 def scored(
     setup: Setup, options: dict[str, Any], loaded: Loaded, folder: Path, device: torch.device
-) -> Iterator[tuple[dict[str, str], np.ndarray, bool]]:
-    """Names, scores (N,) and whether they are LLRs, of every system, back end, normalisation."""
+) -> Iterator[tuple[dict[str, str], np.ndarray, Backend]]:
+    """Names, scores (N,) and the fitted back end of every system, back end and normalisation."""
     normalisations = options["normalisations"]
     normalised = any(n is not None for n in normalisations.values())
     wanted = {
@@ -94,13 +102,10 @@ def scored(
                 if backend.needs_training:
                     learnt, speakers = made["training"]
                     stage.fit(backend, learnt.vectors, speakers, device)
-                if isinstance(backend, PLDA):
-                    backend.save(folder / "backends" / name / f"{backend_name}.safetensors")
                 found = stage.score(setup.lineup, vectors, backend, normalisations, cohort)
             for normalisation, scores in found.items():
                 names = {"system": name, "backend": backend_name, "normalisation": normalisation}
-                plain = normalisations[normalisation] is None
-                yield names, scores, backend.scores_are_llrs and plain
+                yield names, scores, backend
 
 
 def read_parts(

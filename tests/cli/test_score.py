@@ -168,6 +168,28 @@ def test_trials_without_labels_are_scored_alone(data):
     assert not (data / "out/results.json").exists()
 
 
+def test_a_refused_run_leaves_finished_results_as_they_were(data):
+    assert run("score_plda.yaml", **common(data), **training(data), top_k=9) == 0
+    out = data / "out"
+
+    def files():
+        found = [p for p in out.rglob("*") if p.is_file() and p.name != "score_log.txt"]
+        return {path: path.read_bytes() for path in found}
+
+    before = files()
+    made = read_embeddings(data / "b.npz")
+    write_embeddings(data / "b.npz", Embeddings(made.ids[1:], made.vectors[1:]))  # read as second
+    changed = {**common(data), **training(data), "top_k": 8}
+    refused(made.ids[0], "score_plda.yaml", **changed)
+    targets = [line for line in (data / "trials.txt").read_text().splitlines() if line[0] == "1"]
+    (data / "trials.txt").write_text("\n".join(targets) + "\n")
+    refused(None, "score_plda.yaml", **{**common(data, "a"), **training(data, "a"), "top_k": 8})
+    assert files() == before
+    (data / "fused").mkdir()
+    (data / "fused" / "inputs.json").write_text("{}")
+    refused("fused", **{**common(data, "a"), "output_folder": data / "fused"})
+
+
 def test_no_intervals_where_no_speakers_are_known(data):
     assert run("score.yaml", **common(data, "a")) == 0
     results = json.loads((data / "out/results.json").read_text())
