@@ -20,7 +20,7 @@ from speechbrain.utils.distributed import infer_device
 from acorl_sb import report
 from acorl_sb.analysis.evaluated_groups import find_groups
 from acorl_sb.fusion.evaluate_options import EvaluateOptions
-from acorl_sb.fusion.evaluate_run import prepare
+from acorl_sb.fusion.evaluate_run import LOG, prepare
 from acorl_sb.report import fusion_tables as tables
 from acorl_sb.report.group_page import group_markdown
 from acorl_sb.utils.errors import UserError, run_cli
@@ -43,7 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     groups = find_groups(evaluation)
     device = torch.device((loaded.run_opts and loaded.run_opts.device) or infer_device())
     with locked(folder):
-        log_to(folder / "evaluate_log.txt")
+        evaluation.check_folder(folder)
+        log_to(folder / LOG)
         made = evaluation.run(folder, device, sys.argv, lambda text: print(text, file=sys.stderr))
         if groups:
             made.results["groups"] = groups.measure(made, evaluation.dev_labels)

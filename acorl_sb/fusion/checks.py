@@ -9,6 +9,9 @@ import numpy as np
 
 from acorl_sb.utils.errors import UserError
 
+LARGEST, NARROWEST = 1e100, 1e-100
+"""Squares and products of scores within these bounds are numbers, not infinity or 0."""
+
 
 class FusionWarning(UserWarning):
     """Something about the development data that a reader of the fused scores must know."""
@@ -81,6 +84,46 @@ def refuse_constant(scores: np.ndarray, names: Sequence[str] | None) -> None:
                 f"{system_name(index, names)}: all {len(row)} development scores are {row[0]:g}, "
                 "so it tells no trials apart; leave it out"
             )
+
+
+def check_size(values: np.ndarray, where: str, fitted: bool) -> None:
+    """Refuse scores (N,), or what else a column holds, too large or too close for arithmetic.
+
+    Arguments
+    ---------
+    values : (N,), finite
+    where : names the system and the file, for the message.
+    fitted : whether a fusion is fitted on them, so that their spread counts too.
+
+    Raises
+    ------
+    UserError
+        For a magnitude above ``LARGEST``, and fitted values that differ by less than
+        ``NARROWEST``. Values that are all equal are left to ``refuse_constant``.
+    """
+    if not len(values):
+        return
+    low, high = float(values.min()), float(values.max())
+    if max(-low, high) > LARGEST:
+        raise UserError(
+            f"{where}: a value of {low if -low > high else high:g} is too large to compute with "
+            f"(the limit is {LARGEST:g}); scale this file's values down"
+        )
+    if fitted and 0.0 < high - low < NARROWEST:
+        raise UserError(
+            f"{where}: the values differ by {high - low:g} at most, too little to compute with "
+            f"(the limit is {NARROWEST:g}); scale this file's values up"
+        )
+
+
+def check_llrs(llrs: np.ndarray, where: str) -> None:
+    """``UserError`` where a fused LLR (N,) or its standard deviation is no finite number."""
+    bad = int(np.count_nonzero(~np.isfinite(llrs)))
+    if bad:
+        raise UserError(
+            f"{where}: the fused scores of {bad} trials are not finite, so nothing is written; "
+            "the scores must be of the size that the model was fitted on"
+        )
 
 
 def check_prior(prior: float) -> float:

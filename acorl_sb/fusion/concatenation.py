@@ -11,6 +11,7 @@ from acorl_sb.data import speakers
 from acorl_sb.data.embeddings import Embeddings, concatenate, read_embeddings
 from acorl_sb.data.lines import some
 from acorl_sb.data.trials import TrialList
+from acorl_sb.fusion.models import CONCATENATIONS
 from acorl_sb.fusion.systems import System
 from acorl_sb.fusion.validation import ScoreSet
 from acorl_sb.scoring.backends.cosine import cosine_scores
@@ -25,15 +26,13 @@ def score_concatenated(
     joined = concatenate(embeddings)
     rows = joined.index(trials.ids)
     enrol, test = rows[trials.enrol], rows[trials.test]
-    made = {
-        "embedding concatenation, cosine": np.asarray(cosine_scores(joined.vectors, enrol, test))
-    }
+    made = {CONCATENATIONS["cosine"]: np.asarray(cosine_scores(joined.vectors, enrol, test))}
     if plda is not None:
         vectors = plda.prepare(torch.from_numpy(joined.vectors))
         scores = plda.sides(vectors, vectors).trials(
             torch.from_numpy(enrol), torch.from_numpy(test)
         )
-        made["embedding concatenation, PLDA"] = scores.numpy()
+        made[CONCATENATIONS["plda"]] = scores.numpy()
     return made
 
 

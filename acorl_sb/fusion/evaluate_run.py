@@ -36,17 +36,18 @@ from acorl_sb.fusion.evaluated_sides import (
 from acorl_sb.fusion.evaluation import Evaluated
 from acorl_sb.fusion.fuse_options import FuseOptions
 from acorl_sb.fusion.fuse_run import fit
-from acorl_sb.fusion.record import record_of
+from acorl_sb.fusion.record import RECORD, WRITTEN, keep_inputs, record_of
 from acorl_sb.fusion.systems import System
 from acorl_sb.scoring import stage
 from acorl_sb.scoring.backends.cosine import Cosine
 from acorl_sb.scoring.normalise import AdaptiveSNorm
 from acorl_sb.scoring.score_run import naming
 from acorl_sb.scoring.sources import Source
+from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import write_json, write_text
 
 logger = logging.getLogger(__name__)
-SPEAKERS = "utt2spk"
+SPEAKERS, LOG = "utt2spk", "evaluate_log.txt"
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,45 @@ class Evaluation:
         """Labels of the development trials; None where the trials are cross-validated."""
         return self.sides["dev"].trials.known_labels if "dev" in self.sides else None
 
+    def check_folder(self, folder: Path) -> None:
+        """Refuse an output folder in which something else would be overwritten; writes nothing.
+
+        Raises
+        ------
+        UserError
+            For results of something else, an input that would be overwritten, a data folder of
+            Kaldi's, and an ``utt2spk`` that is none of this evaluation's.
+        """
+        record_of(self._fusing_in(folder), folder)
+        written = [folder / name for name in (*WRITTEN, LOG)]
+        for name in self.encoders:
+            written += [folder / "scores" / name / f"{part}.txt" for part in self.sides]
+        if self.speaker_of:
+            written.append(folder / SPEAKERS)
+        keep_inputs(self.options, written)
+        for key in ("audio", "dev_audio", "cohort"):
+            data = self.options[key]
+            if data and is_table(data) and Path(data).resolve() == folder.resolve():
+                raise UserError(
+                    f"{data}: the key {key!r} names this data folder, and results would be written "
+                    "into it; name another folder with --output_folder"
+                )
+        there = folder / SPEAKERS
+        known = not self.speaker_of or not there.exists() or (folder / RECORD).exists()
+        if not known and there.read_bytes() != self._speaker_lines().encode():
+            raise UserError(
+                f"{there}: this file would be overwritten, and nothing says that an evaluation "
+                "made it; name another folder with --output_folder, or move the file away"
+            )
+
+    def _fusing_in(self, folder: Path) -> dict[str, Any]:
+        """The keys of ``fuse.py``, with the list of speakers that is written to ``folder``."""
+        own = {"speakers": [str(folder / SPEAKERS)]} if self.speaker_of else {}
+        return {**self.fusing, **own}
+
+    def _speaker_lines(self) -> str:
+        return "".join(f"{utterance} {name}\n" for utterance, name in self.speaker_of.items())
+
     def run(
         self,
         folder: Path,
@@ -110,15 +150,12 @@ class Evaluation:
         ------
         UserError
             For audio that cannot be read, embeddings that cannot be scored, too few speakers to
-            cross-validate, and a folder that holds results of something else.
+            cross-validate, and a folder that ``check_folder`` refuses.
         """
-        fusing = dict(self.fusing)
+        self.check_folder(folder)
+        fusing = self._fusing_in(folder)
         if self.speaker_of:
-            fusing["speakers"] = [str(folder / SPEAKERS)]
-        record_of(fusing, folder)
-        if self.speaker_of:
-            lines = (f"{utterance} {name}\n" for utterance, name in self.speaker_of.items())
-            write_text(folder / SPEAKERS, "".join(lines))
+            write_text(folder / SPEAKERS, self._speaker_lines())
         systems = [
             self._scored(name, encoder, folder, device) for name, encoder in self.encoders.items()
         ]

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from acorl_sb.fusion.judging import Settings
-from acorl_sb.fusion.models import LABELS
-from acorl_sb.fusion.systems import System, from_run_folder, name_systems
+from acorl_sb.fusion.models import CONCATENATIONS, LABELS
+from acorl_sb.fusion.systems import System, from_run_folder, name_systems, refuse_twice
 from acorl_sb.fusion.validation import Recipe
 from acorl_sb.metrics.judging_keys import (
     CostPoints,
@@ -148,14 +148,16 @@ def find_systems(options: dict[str, Any]) -> list[System]:
     """The systems that the options name; a run folder's manifests are added to ``speakers``.
 
     Their names differ from each other and from those of the fusions in the table. Raises
-    ``UserError`` when there are none, when lists differ in length, or when the lists of
-    development and test files seem to be in different orders.
+    ``UserError`` when there are none, when lists differ in length, when the lists of development
+    and test files seem to be in different orders, or when two systems have the same score file.
     """
     systems = _find_systems(options)
     names = [system.name for system in systems]
     for name in names:
-        if names.count(name) > 1 or name in LABELS.values():
+        if names.count(name) > 1 or name in (*LABELS.values(), *CONCATENATIONS.values()):
             raise UserError(f"the name '{name}' is taken; give other --names")
+    for part in systems[0].scores:
+        refuse_twice([system.scores[part] for system in systems])
     return systems
 
 
@@ -170,17 +172,9 @@ def _find_systems(options: dict[str, Any]) -> list[System]:
             "or systems in a YAML"
         )
     if options["run_folder"]:
-        systems, manifests = from_run_folder(options["run_folder"])
+        systems, manifests = from_run_folder(options["run_folder"], options["names"])
         if not options["speakers"] and not options["speaker_pattern"]:
             options["speakers"] = manifests
-        if options["names"]:
-            known = {system.name: system for system in systems}
-            unknown = [name for name in options["names"] if name not in known]
-            if unknown:
-                raise UserError(
-                    f"{options['run_folder']}: no member '{unknown[0]}'; it has {', '.join(known)}"
-                )
-            systems = [known[name] for name in options["names"]]
         return systems
     if options["systems"]:
         return _systems_of_yaml(options["systems"])

@@ -20,12 +20,12 @@ from acorl_sb import __version__, metrics
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.fusion import fuse_options
 from acorl_sb.fusion.carry_over import carry_over_warnings
-from acorl_sb.fusion.checks import FusionWarning
+from acorl_sb.fusion.checks import FusionWarning, check_llrs
 from acorl_sb.fusion.evaluation import Evaluated, evaluate
-from acorl_sb.fusion.record import RECORD, record_of
+from acorl_sb.fusion.record import RECORD, record_of, remove_old_page
 from acorl_sb.fusion.saved_model import FusionModel, read_model
 from acorl_sb.fusion.score_inputs import Inputs, load
-from acorl_sb.fusion.systems import System
+from acorl_sb.fusion.systems import System, refuse_twice
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.files import write_json
 
@@ -62,7 +62,8 @@ def fit(
     Raises
     ------
     UserError
-        For inputs that are refused, and a folder that holds results of other inputs.
+        For inputs that are refused, a folder that holds results of other inputs, and inputs that
+        the results would overwrite.
     """
     started = time.perf_counter()
     record = record_of(options, folder)
@@ -76,6 +77,11 @@ def fit(
     results["warnings"] += carry_over_warnings(results["table"])
     results["inputs"] = inputs.files
     results["made"] = made_by(command, time.perf_counter() - started)
+    for part, llrs in made.fused.items():
+        for values in (llrs, made.std.get(part)):
+            if values is not None:
+                check_llrs(values, f"the {part} trials")
+    remove_old_page(folder, results)
     write_json(folder / RECORD, record)
     for part, llrs in made.fused.items():
         name = "fused.txt" if part == "scores" else f"fused_{part}.txt"
@@ -110,23 +116,28 @@ def apply(options: dict[str, Any], folder: Path, progress: Callable[[str], None]
     Raises
     ------
     UserError
-        For another number of score files, embeddings or cohorts than the model has systems, and
-        another ``cohort_top`` than it was fitted with.
+        For another number of score files, embeddings or cohorts than the model has systems, a
+        file given twice, another ``cohort_top`` than it was fitted with, and fused scores that are
+        not finite.
     """
     stored = read_model(options["apply"])
     options = _as_fitted(stored, options)
     model, record = stored.fused_system(), record_of(options, folder)
     inputs = read_inputs(options, _systems_of(stored, options), progress)
     scored = inputs.parts["test"].set
-    llrs = model(scored.scores, scored.quality)
-    write_json(folder / RECORD, record)
     spread = stored.disagreement()
-    std = None if spread is None else spread(scored.scores)
-    write_scores(folder / "fused_test.txt", scored.trials, llrs, std=std)
+    with numpy.errstate(over="ignore", invalid="ignore"):  # refused below
+        llrs = model(scored.scores, scored.quality)
+        std = None if spread is None else spread(scored.scores)
+    for values in (llrs, std):
+        if values is not None:
+            check_llrs(values, options["apply"])
     figures = {}
     if scored.labels is not None and scored.labels.any() and not scored.labels.all():
         at = (options["points"], options["c_miss"], options["c_fa"])
         figures = metrics.evaluate(llrs, scored.labels, *at, calibrated=True)
+    write_json(folder / RECORD, record)
+    write_scores(folder / "fused_test.txt", scored.trials, llrs, std=std)
     return Applied(stored, folder / "fused_test.txt", figures)
 
 
@@ -154,6 +165,7 @@ def _systems_of(stored: FusionModel, options: dict[str, Any]) -> list[System]:
             f"{options['apply']} fuses {len(names)} systems ({', '.join(names)}), in this order, "
             f"but {len(paths)} score files are given"
         )
+    refuse_twice(paths)
     embeddings = options["test_embeddings"] or options["embeddings"] or []
     cohorts = options["cohorts"] or []
     for key, values in (("embeddings", embeddings), ("cohorts", cohorts)):

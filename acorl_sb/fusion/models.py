@@ -162,6 +162,12 @@ LABELS = {
 }
 """What tables call the fusions."""
 
+CONCATENATIONS = {
+    "cosine": "embedding concatenation, cosine",
+    "plda": "embedding concatenation, PLDA",
+}
+"""What they call the fusions of embeddings, by back end."""
+
 MODELS: dict[str, type[BestSingle | MeanZNorm | LogisticFusion]] = {
     m.kind: m for m in (BestSingle, MeanZNorm, LogisticFusion)
 }

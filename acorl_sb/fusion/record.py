@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,11 @@ _PATHS = {
     *("dev_trials", "test_trials", "trials", *EMBEDDING_KEYS.values()),
     *("audio", "dev_audio", "cohort", "enrolment", "dev_enrolment"),
 }
+_OF_THE_RESULTS = ("results.json", "results.md", "fusion_model.json")
+_OF_THE_PAGE = ("report.html", "curves.json")
+_FUSED = ("fused.txt", "fused_dev.txt", "fused_test.txt")
+WRITTEN = (RECORD, *_FUSED, *_OF_THE_RESULTS, *_OF_THE_PAGE)
+"""The files in an output folder of ``fuse.py``, beside ``figures/``."""
 _HOW_IT_IS_SHOWN = {"output_folder", "report", "groups", "attributes"}
 
 
@@ -25,8 +32,9 @@ def record_of(options: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The options that decide the results, for ``inputs.json`` in the output folder.
 
     The same command may overwrite its own results. Raises ``UserError`` for a folder that holds
-    those of other inputs or settings.
+    those of other inputs or settings, and for an input that they would overwrite.
     """
+    keep_inputs(options, (folder / name for name in WRITTEN))
     wanted = {
         key: _absolute(value) if key in _PATHS else value
         for key, value in sorted(options.items())
@@ -45,6 +53,53 @@ def record_of(options: dict[str, Any], folder: Path) -> dict[str, Any]:
                 "folder with --output_folder"
             )
     return wanted
+
+
+def keep_inputs(options: dict[str, Any], written: Iterable[Path]) -> None:
+    """Raise ``UserError`` where a file that would be ``written`` is one of the inputs."""
+    files = {os.path.realpath(path) for path in written}
+    for key in sorted(_PATHS | {"attributes"}):
+        for path in _texts(options.get(key)):
+            if os.path.realpath(path) in files:
+                raise UserError(
+                    f"{path}: the results would overwrite this file, which is an input (the key "
+                    f"{key!r}); name another folder with --output_folder"
+                )
+
+
+def remove_old_page(folder: Path, results: dict[str, Any]) -> None:
+    """Take away the page of a run of the same command that had other ``results``, and its figures.
+
+    Where the results are those that the folder holds, the page shows them and stays.
+    """
+
+    def told(made: dict[str, Any]) -> dict[str, Any]:  # not when, nor what evaluate adds
+        return {k: v for k, v in made.items() if k not in ("made", "warnings", "groups")}
+
+    try:
+        before = told(json.loads((folder / "results.json").read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return  # a page is none of this command's
+    except (OSError, ValueError, AttributeError):
+        before = {}
+    if before == json.loads(json.dumps(told(results))):
+        return
+    page = folder / "report.html"
+    text = page.read_text(encoding="utf-8", errors="replace") if page.is_file() else ""
+    figures = [f"figures/{key}.svg" for key in re.findall(r'data-figure="([\w-]+)"', text)]
+    for name in (*figures, *_OF_THE_PAGE):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text, however deep in lists and mappings."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump()
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
 
 
 def _absolute(value: Any) -> Any:

@@ -18,6 +18,7 @@ from acorl_sb.data.embeddings import read_embeddings
 from acorl_sb.data.lines import some
 from acorl_sb.data.scorefiles import ScoreFile, read_scores
 from acorl_sb.data.trials import read_trials
+from acorl_sb.fusion.checks import check_size
 from acorl_sb.fusion.concatenation import score_concatenated, train_plda
 from acorl_sb.fusion.quality import quality_of_part, read_durations
 from acorl_sb.fusion.systems import System
@@ -83,7 +84,8 @@ def load(
     ------
     UserError
         For files that hold differing trials, labels that contradict each other, speakers that
-        contradict the labels, and everything the readers refuse.
+        contradict the labels, scores too large or too close to compute with, a system that is
+        called as a quality column is, and everything the readers refuse.
     """
     for measure in quality:
         if measure not in QUALITY:
@@ -111,6 +113,9 @@ def load(
         )
         joined = score_concatenated(scored.trials, embeddings, plda) if whole else {}
         result[part] = Part(replace(scored, quality=columns, owners=owners), joined)
+    called = [system.name for system in systems if system.name in quality_names]
+    if called:
+        raise UserError(f"the name '{called[0]}' is that of a quality column; give other --names")
     return Inputs([s.name for s in systems], result, quality_names, source, shared, files)
 
 
@@ -153,6 +158,10 @@ def _read_part(
     for row, system in enumerate(systems):
         path = system.scores[part]
         scored = next(read)
+        named = f"{path}, system '{system.name}'"
+        check_size(scored.scores, named, fitted=part != "test")
+        if scored.std is not None:
+            check_size(scored.std, f"{named}, standard deviations", fitted=False)
         files.append(
             {"system": system.name, "part": part, "path": path, "trials": len(scored.trials)}
         )

@@ -197,6 +197,9 @@ class CrossValidation:
     i and i + 1; all models are so fitted on equally many speakers, and which model scored a trial
     says nothing of its class. Where a sparse list leaves no trial for two groups, they have no
     model. The model that is kept is fitted on all trials.
+
+    Raises ``UserError`` for trials without labels or speakers, too many folds, and folds without
+    whose speakers no trials of both classes are left.
     """
 
     kind = "cross_validation"
@@ -226,6 +229,8 @@ class CrossValidation:
         fold = np.zeros(present[-1] + 1, dtype=np.int16)
         fold[pack] = np.arange(len(pack)) % folds
         self._fold = np.sort(fold[np.stack(side)], axis=0)  # (2, N), lower first
+        for _ in self._parts():
+            pass  # each must leave trials of both classes: told before anything is fitted
 
     def _parts(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(trials to fit on, trials held out), one pair for every two groups that hold any."""

@@ -272,10 +272,7 @@ def test_the_folder_keeps_results_of_other_encoders(world, made):
     before = checksums(out)
     with pytest.raises(UserError, match="output_folder"):
         evaluate(world, out, "--seconds", "0.2", "--dev_trials", world / "dev.txt")
-    after = checksums(out)
-    assert {k: v for k, v in after.items() if "log" not in k} == {
-        k: v for k, v in before.items() if "log" not in k
-    }
+    assert checksums(out) == before
 
 
 def test_a_data_folder_of_kaldis_tells_audio_and_speakers(world, tmp_path):
@@ -299,6 +296,47 @@ def test_a_data_folder_of_kaldis_tells_audio_and_speakers(world, tmp_path):
     (kaldi / "utt2spk").write_text("".join(f"{u} s{k % 2}\n" for k, u in enumerate(short.values())))
     with pytest.raises(UserError, match="kaldi"):
         main([str(word) for word in words])
+
+
+def test_folds_that_leave_one_class_are_told_of_before_anything_is_embedded(
+    world, tmp_path, monkeypatch
+):
+    three = ("s0/", "s1/", "s2/")
+    rows = [line.split() for line in (world / "test.txt").read_text().splitlines()]
+    kept = [" ".join(r) for r in rows if r[1].startswith(three) and r[2].startswith(three)]
+    trials = tmp_path / "three.txt"
+    trials.write_text("\n".join(kept) + "\n")
+    monkeypatch.setattr(embed_once, "embed_utterances", None)  # it must not come to that
+    with pytest.raises(UserError, match="folds"):
+        evaluate(world, tmp_path / "out", "--trials", trials, "--folds", 3)
+    assert not (tmp_path / "out").exists()
+
+
+def test_inputs_and_strange_files_in_the_output_folder_are_kept(world, tmp_path, monkeypatch):
+    """A data folder of Kaldi's, a list of speakers, trials that are called as a result is."""
+    kaldi = tmp_path / "kaldi"
+    kaldi.mkdir()
+    names = [f"s{s}/u{u}" for s in range(6) for u in range(3)]
+    (kaldi / "wav.scp").write_text("".join(f"{n} {world}/speech/{n}.wav\n" for n in names))
+    (kaldi / "utt2spk").write_text("".join(f"{n} {n[:2]}\n" for n in reversed(names)))
+    for name in ("results.md", "evaluate_log.txt"):
+        (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "out" / name).write_bytes((world / "test.txt").read_bytes())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "utt2spk").write_text("x y\n")
+    monkeypatch.setattr(embed_once, "embed_utterances", None)  # it must not come to that
+    before = checksums(tmp_path)
+    for folder, audio, trials, named in (
+        ("kaldi", kaldi, world / "test.txt", "kaldi"),
+        ("out", kaldi, tmp_path / "out" / "results.md", "results.md"),
+        ("out", kaldi, tmp_path / "out" / "evaluate_log.txt", "evaluate_log.txt"),
+        ("other", kaldi, world / "test.txt", "utt2spk"),
+    ):
+        words = [world / "ecapa", "--trials", trials, "--audio", audio, "--folds", 3, *QUICK]
+        with pytest.raises(UserError, match=named):
+            main([str(word) for word in [*words, "--output_folder", tmp_path / folder]])
+        after = checksums(tmp_path)
+        assert {k: v for k, v in after.items() if not k.endswith(".lock")} == before
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,12 @@ import pytest
 from acorl_sb import metrics
 from acorl_sb.cli import fuse
 from acorl_sb.data.embeddings import Embeddings, write_embeddings
-from acorl_sb.data.manifest import Utterance, write_manifest
+from acorl_sb.data.manifest import Utterance, read_manifest, write_manifest
 from acorl_sb.data.scorefiles import read_scores, write_scores
 from acorl_sb.data.trials import TrialList, write_trials
 from acorl_sb.fusion import fuse_options, fuse_run
 from acorl_sb.fusion.logistic import LogisticFusion
+from acorl_sb.fusion.systems import name_systems
 from acorl_sb.utils.errors import UserError, run_cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -554,3 +555,136 @@ def test_from_the_shell_there_is_one_sentence_and_no_traceback(files):
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     assert made.returncode == 2 and made.stdout == ""
     assert "missing.txt" in made.stderr and "Traceback" not in made.stderr
+
+
+def test_a_member_of_a_run_without_its_scores_is_named(files, monkeypatch, capsys):
+    make_run_folder(files)
+    Path("run/scores", NAMES[1], "test.txt").unlink()
+    words = ["--run_folder", "run", "--replicates", "0", "--no-report", "--output_folder", "out"]
+    message = fails(monkeypatch, capsys, *words)
+    assert f"run/scores/{NAMES[1]}/test.txt" in message and "--names" in message
+    assert not Path("out").exists()
+    others = [NAMES[0], NAMES[2]]
+    assert run(monkeypatch, *words, "--names", *others)["systems"] == others
+
+
+def test_the_same_file_twice_however_it_is_spelt(files, monkeypatch, capsys):
+    Path("link").symlink_to("ecapa")
+    for twice in ("./ecapa", "resnet/../ecapa", "link"):
+        for names in ((), ("--names", "a", "b")):
+            words = arguments(*names, systems=["ecapa", twice])
+            assert f"{twice}/dev.txt" in fails(monkeypatch, capsys, *words)
+    assert not Path("out").exists()
+    run(monkeypatch, *arguments("--no-report", systems=["ecapa", "resnet"]))
+    words = ["--apply", "out/fusion_model.json", "--output_folder", "new", "--test"]
+    message = fails(monkeypatch, capsys, *words, "ecapa/test.txt", "./ecapa/test.txt")
+    assert "./ecapa/test.txt" in message and not Path("new").exists()
+
+
+def test_files_that_only_their_suffixes_tell_apart(files, monkeypatch):
+    for name, suffix in (("ecapa", "one"), ("resnet", "two")):
+        for part in ("dev", "test"):
+            shutil.copy(f"{name}/{part}.txt", f"{part}.{suffix}")
+    results = run(
+        monkeypatch, "--dev", "dev.one", "dev.two", "--test", "test.one", "test.two", "--no-report",
+        "--replicates", "0", "--output_folder", "out", "--names", "one", "two",
+    )  # fmt: skip
+    assert results["systems"] == ["one", "two"]
+    assert name_systems(["dev.one", "dev.two"]) == ["dev.one", "dev.two"]
+
+
+@pytest.mark.parametrize("name", ["embedding concatenation, cosine", "logistic fusion"])
+def test_a_member_cannot_be_called_as_a_fusion_is(files, monkeypatch, capsys, name):
+    words = arguments("--names", name, "b", systems=NAMES[:2])
+    assert f"'{name}'" in fails(monkeypatch, capsys, *words)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("name", ["results.md", "report.html", "inputs.json", "curves.json"])
+@pytest.mark.parametrize("key", ["dev", "test_trials", "speakers"])
+def test_inputs_in_the_output_folder_are_not_overwritten(files, monkeypatch, capsys, name, key):
+    Path("in").mkdir()
+    inside = Path("in", name)
+    lines = [f"{u.id} {u.spk_id}\n" for u in read_manifest("dev.csv")]
+    Path("spoken").write_text("".join(lines))
+    source = {"dev": "ecapa/dev.txt", "test_trials": "test_trials.txt", "speakers": "spoken"}[key]
+    shutil.copy(source, inside)
+    Path("out").symlink_to("in")
+    words = arguments("--names", "a", "b", systems=NAMES[:2])
+    if key == "dev":
+        words[words.index("ecapa/dev.txt")] = str(inside)
+    else:
+        words += [f"--{key}", str(inside), *["test.csv"] * (key == "speakers")]
+    monkeypatch.setattr(sys, "argv", ["fuse.py", *words])
+    before = inside.read_text()
+    with pytest.raises(UserError, match=str(inside)):
+        fuse.main()
+    assert inside.read_text() == before
+    assert {path.name for path in Path("in").iterdir()} <= {name, ".lock"}
+
+
+def test_a_page_of_results_that_are_no_longer_there_goes(files, monkeypatch):
+    words = arguments(systems=NAMES[:2])
+    run(monkeypatch, *words)
+    page = Path("out/report.html")
+    assert page.is_file()
+    monkeypatch.setattr(sys, "argv", ["fuse.py", *words, "--no-report"])
+    assert fuse.main() == 0
+    assert page.is_file()  # it shows the same results
+    shutil.copy("xvector/test.txt", "ecapa/test.txt")
+    assert fuse.main() == 0
+    assert not page.exists() and not Path("out/curves.json").exists()
+    assert not list(Path("out/figures").glob("*.svg"))
+    page.write_text("mine")
+    Path("out/results.json").unlink()
+    assert fuse.main() == 0
+    assert page.read_text() == "mine"
+
+
+@pytest.mark.parametrize("fusion", ["logistic", "mean_znorm", "best_single"])
+@pytest.mark.parametrize("size", [1e300, 1e-300, 1e101, 1e-105])
+def test_scores_too_large_or_too_close_to_compute_with(files, monkeypatch, capsys, size, fusion):
+    for part in ("dev", "test"):
+        edit(f"resnet/{part}.txt", lambda t, s: (t, s * size))
+    message = fails(monkeypatch, capsys, *arguments("--fusion", fusion, systems=NAMES[:2]))
+    assert "resnet/dev.txt" in message and "'resnet'" in message
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("size", [1e98, 1e-97])
+def test_the_unit_of_scores_changes_nothing_up_to_the_limit(files, monkeypatch, size):
+    words = arguments("--no-report", "--uncertainty", systems=NAMES[:2])
+    before = run(monkeypatch, *words)
+    for part in ("dev", "test"):
+        edit(f"resnet/{part}.txt", lambda t, s: (t, s * size))
+    after = run(monkeypatch, *words)
+    for old, new in zip(before["table"], after["table"], strict=True):
+        assert new["cllr"] == pytest.approx(old["cllr"], rel=1e-6)
+        assert new["eer"] == pytest.approx(old["eer"])
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("uncertainty", ["--uncertainty", "--no-uncertainty"])
+def test_an_applied_model_writes_finite_scores_only(
+    files, monkeypatch, capsys, labelled, uncertainty
+):
+    run(monkeypatch, *arguments("--no-report", uncertainty, systems=NAMES[:2]))
+    words = ["--apply", "out/fusion_model.json", "--output_folder", "new"]
+    words += ["--test", "ecapa/test.txt", "resnet/test.txt"]
+    form = "speechbrain" if labelled else "kaldi"
+    trials, scores = read_scores("ecapa/test.txt").trials, scores_of("test")
+    for name, row in zip(NAMES[:2], scores, strict=False):
+        write_scores(f"{name}/test.txt", trials, row, form=form)
+    run(monkeypatch, *words)
+    before = Path("new/fused_test.txt").read_bytes()
+    monkeypatch.setattr(sys, "argv", ["fuse.py", *words])
+    write_scores("ecapa/test.txt", trials, np.append(scores[0][1:], 1.7e308), form=form)
+    with pytest.raises(UserError, match=r"ecapa/test\.txt"):
+        fuse.main()
+    write_scores("ecapa/test.txt", trials, np.append(scores[0][1:], 1e99), form=form)
+    model = json.loads(Path("out/fusion_model.json").read_text())
+    model["fusion"]["weights"][0] = 1e300
+    Path("out/fusion_model.json").write_text(json.dumps(model))
+    with pytest.raises(UserError, match=r"out/fusion_model\.json"):
+        fuse.main()
+    assert Path("new/fused_test.txt").read_bytes() == before
