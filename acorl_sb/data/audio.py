@@ -20,6 +20,7 @@ import soundfile
 from acorl_sb.data.resampling import check_rate, period, reach, resampler
 from acorl_sb.data.tar_audio import file_of, find_member
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import require_utf8
 from acorl_sb.utils.reading import require_regular, shown
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def read_header(path: str | os.PathLike, sample_rate: int = SAMPLE_RATE) -> Head
     """Length and rate of an audio file, which is looked at but not decoded as a whole.
 
     Raises ``UserError`` for a file that is missing, unreadable, of zero length, cut off, or silent
-    (all its samples are equal), and for a header with more than ``LONGEST`` seconds, more than
-    ``MOST_CHANNELS`` channels, or a rate that ``check_rate`` refuses. ``.m4a`` is only found cut
-    off or silent when it is read.
+    (the mean of its channels never changes), for a name that is not UTF-8, and for a header with
+    more than ``LONGEST`` seconds, more than ``MOST_CHANNELS`` channels, or a rate that
+    ``check_rate`` refuses. ``.m4a`` is only found cut off or silent when it is read.
     """
     try:
         with _open(path) as file:
@@ -112,7 +113,8 @@ def read_audio(
             file.seek(first)
             # Some files hold less than their header says; read() then returns fewer frames.
             crop = file.read(last - first, dtype="float32", always_2d=True)  # (frames, channels)
-            if len(crop) > 1 and _constant(crop):
+            wave = _mixed(crop)
+            if len(wave) > 1 and _constant(wave):
                 _require_sound(path, file)
     except (soundfile.SoundFileError, OSError) as error:
         raise _unreadable(path, error) from None
@@ -120,7 +122,6 @@ def read_audio(
         raise _cut_off(path, first + len(crop), header.frames)
     if not np.isfinite(crop).all():
         raise UserError(f"{shown(path)}: the audio holds NaN or infinity; repair or remove it")
-    wave = crop.mean(axis=1) if crop.shape[1] > 1 else crop[:, 0]
     if header.rate != sample_rate:
         _tell_once(path, header.rate, sample_rate)
         wave = resampler(header.rate, sample_rate)(wave)
@@ -128,6 +129,7 @@ def read_audio(
 
 
 def _open(path: str | os.PathLike) -> soundfile.SoundFile | M4aFile:
+    require_utf8(path)  # soundfile cannot open others
     require_regular(file_of(path), "audio")
     if os.fspath(path).lower().endswith(".m4a"):
         from acorl_sb.data.m4a import M4aFile  # FFmpeg's libraries take a while to load
@@ -164,23 +166,28 @@ def _header(
 
 
 def _require_sound(path: str | os.PathLike, file: soundfile.SoundFile | M4aFile) -> None:
-    """Refuse a file all of whose samples are equal; mostly its first block tells."""
+    """Refuse a file whose channels make one of equal samples; mostly its first block tells."""
     file.seek(0)
     # Each read of an m4a opens the file anew.
     size = _BLOCK if isinstance(file, soundfile.SoundFile) else file.frames
     first = None
     while len(block := file.read(size, dtype="float32", always_2d=True)):
-        first = block[:1] if first is None else first
-        if not (block == first).all():
+        wave = _mixed(block)
+        first = wave[0] if first is None else first
+        if not (wave == first).all():
             return
     if first is not None:
-        raise UserError(
-            f"{shown(path)}: the audio is silent, all its samples are {first[0, 0]:g}; remove it"
-        )
+        of = "all its samples are" if file.channels == 1 else "its channels' mean is always"
+        raise UserError(f"{shown(path)}: the audio is silent, {of} {first:g}; remove it")
 
 
-def _constant(crop: np.ndarray) -> bool:
-    return bool((crop[0] == crop[-1]).all() and (crop == crop[0]).all())
+def _mixed(frames: np.ndarray) -> np.ndarray:
+    """(T,) of (T, channels): their mean."""
+    return frames.mean(axis=1) if frames.shape[1] > 1 else frames[:, 0]
+
+
+def _constant(wave: np.ndarray) -> bool:
+    return bool(wave[0] == wave[-1] and (wave == wave[0]).all())
 
 
 def _require_whole(path: str | os.PathLike, file: soundfile.SoundFile) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import re
 import warnings
 from pathlib import Path
@@ -22,7 +23,8 @@ from torch.nn import functional as F
 
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.files import atomic_path
+from acorl_sb.utils.files import atomic_path, require_utf8
+from acorl_sb.utils.reading import shown
 
 TOLERANCE = 1e-4
 CHECK_SECONDS = (0.6, 1.0, 3.3)
@@ -88,8 +90,9 @@ def exportable(encoder: SpeakerEncoder) -> Graph:
 def export_onnx(encoder: SpeakerEncoder, path: str | Path) -> float:
     """Write ``path`` and compare it in onnxruntime; returns the largest difference seen.
 
-    Raises ``UserError`` without the packages of the extra ``onnx``, for an encoder that cannot
-    be exported, and where an embedding differs by more than 1e-4.
+    Raises ``UserError`` without the packages of the extra ``onnx``, for a file at ``path`` that is
+    no earlier export, for an encoder that cannot be exported, and where an embedding differs by
+    more than 1e-4.
     """
     try:
         import onnx  # noqa: F401
@@ -99,6 +102,7 @@ def export_onnx(encoder: SpeakerEncoder, path: str | Path) -> float:
         raise UserError(
             f"ONNX export needs the package {error.name}: pip install 'acorl_sb[onnx]'"
         ) from None
+    _require_replaceable(Path(path))
     model = exportable(encoder)
     with atomic_path(path) as temporary:
         _write(model, temporary)
@@ -120,6 +124,25 @@ def export_onnx(encoder: SpeakerEncoder, path: str | Path) -> float:
                 f"{TOLERANCE:g}, and is not kept"
             )
     return worst
+
+
+def _require_replaceable(path: Path) -> None:
+    """``UserError`` for a file of any other kind than is written here, and for a name not UTF-8."""
+    require_utf8(path)
+    if os.path.lexists(path) and not (path.suffix == ".onnx" and _is_export(path)):
+        raise UserError(f"{shown(path)}: there already and no earlier export; name another file")
+
+
+def _is_export(path: Path) -> bool:
+    import onnx
+
+    if not path.is_file():
+        return False
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except Exception:  # of a parser, for a file of any content
+        return False
+    return [v.name for v in (*graph.input, *graph.output)] == ["waves", "embeddings"]
 
 
 def _write(model: Graph, path: Path) -> None:

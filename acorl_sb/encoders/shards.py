@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import json
 import os
-import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -33,14 +32,22 @@ from acorl_sb.data.vad import centre_of_pieces, speech_of
 from acorl_sb.encoders.batching import batches, free_padding
 from acorl_sb.encoders.encoder import SpeakerEncoder
 from acorl_sb.encoders.extraction import centre, embed_waves, require_length
+from acorl_sb.encoders.parts import (
+    PLAN,
+    agree,
+    begun,
+    read_shard,
+    remove_folder,
+    remove_parts,
+    require_own,
+    shard_path,
+    write_shard,
+)
 from acorl_sb.encoders.weights import encoder_hash
 from acorl_sb.utils.distributed import rank_and_world, wait_for_ranks
 from acorl_sb.utils.errors import UserError
-from acorl_sb.utils.files import atomic_path, write_json
 from acorl_sb.utils.locks import locked
-from acorl_sb.utils.reading import read_json
 
-PLAN = "plan.json"
 _MOST_THREADS = 8  # each holds a batch
 
 
@@ -90,9 +97,10 @@ def embed_to_file(
     Raises
     ------
     UserError
-        For a ``path`` that is there already or of no such form, shards of another encoder, other
-        utterances or settings, and an utterance that is too short, unreadable, or whose embedding
-        is not finite; finished shards are kept.
+        For a ``path`` that is there already or of no such form, a folder in the shards' place that
+        no earlier run has made, shards of another encoder, other utterances or settings, and an
+        utterance that is too short, unreadable, or whose embedding is not finite; finished shards
+        are kept.
     """
     check_output(path)
     for utterance in utterances:
@@ -104,26 +112,31 @@ def embed_to_file(
     ]
     folder = path.with_name(f"{path.name}.parts")
     rank, world = rank_and_world()
+    if rank == 0:
+        require_own(folder)  # before a lock is put into it
     with locked(folder) if rank == 0 else contextlib.nullcontext():
+        if rank == 0:
+            agree(folder, plan(encoder, utterances, settings))
         try:
-            if rank == 0:
-                _agree(folder, plan(encoder, utterances, settings))
             wait_for_ranks()
-            mine = [k for k in range(rank, len(shards), world) if not _shard(folder, k).is_file()]
+            mine = [
+                k for k in range(rank, len(shards), world) if not shard_path(folder, k).is_file()
+            ]
             _embed_shards(encoder, {k: shards[k] for k in mine}, folder, settings, device)
             wait_for_ranks()
             if rank == 0:
                 ids = [utterance.id for utterance in utterances]
                 blocks = (
-                    _read_shard(_shard(folder, k), (len(shard), encoder.embedding_dim))
+                    read_shard(shard_path(folder, k), (len(shard), encoder.embedding_dim))
                     for k, shard in enumerate(shards)
                 )
                 write_blocks(path, ids, encoder.embedding_dim, blocks)
+                remove_parts(folder, len(shards))
         finally:
-            if rank == 0 and not _begun(folder):  # nothing came of it
+            if rank == 0 and not begun(folder):  # nothing came of it
                 (folder / PLAN).unlink(missing_ok=True)
     if rank == 0:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_folder(folder)
 
 
 def plan(
@@ -144,43 +157,6 @@ def plan(
         "shard_size": settings.shard_size,
         "vad": settings.vad,
     }
-
-
-def _agree(folder: Path, wanted: dict[str, Any]) -> None:
-    """Note the plan, or hold it against the one of the shards that are there."""
-    path = folder / PLAN
-    if not path.is_file() or not _begun(folder):
-        write_json(path, wanted)
-        return
-    try:
-        before = read_json(path, "plan of a killed run")
-    except UserError as error:
-        raise UserError(f"{error}; remove the folder {folder} to begin anew") from None
-    changed = [key for key in wanted if before.get(key) != wanted[key]]
-    if changed:
-        raise UserError(
-            f"{folder}: begun with other {', '.join(changed)}; remove that folder to begin anew, "
-            "or name another output"
-        )
-
-
-def _begun(folder: Path) -> bool:
-    return any(folder.glob("[0-9]*.npy"))
-
-
-def _shard(folder: Path, number: int) -> Path:
-    return folder / f"{number:06d}.npy"
-
-
-def _read_shard(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """A finished shard; ``UserError`` for what this command did not write."""
-    try:
-        found = np.load(path)
-    except (OSError, ValueError, EOFError):
-        found = None
-    if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (shape, np.float32):
-        raise UserError(f"{path}: a damaged part of an earlier run; remove it and begin again")
-    return found
 
 
 def _embed_shards(
@@ -213,8 +189,7 @@ def _embed_shards(
             if bad.size:
                 names = some(shard[row].id for row in bad)
                 raise UserError(f"the encoder gives no finite embedding of {names}; leave them out")
-            with atomic_path(_shard(folder, number)) as temporary:
-                np.save(temporary, z)
+            write_shard(shard_path(folder, number), z)
 
 
 def _pieces(

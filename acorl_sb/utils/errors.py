@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -63,6 +64,8 @@ def run_cli(main: Callable[[], int | None]) -> NoReturn:
     first_rank = os.environ.get("RANK", "0") == "0"  # torchrun ends the others; one speaks for all
     if first_rank:
         signal.signal(signal.SIGTERM, _terminate(os.getpid()))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: never end by a name shown
     try:
         code = main()
         sys.stdout.flush()

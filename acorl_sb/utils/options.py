@@ -66,7 +66,7 @@ def _is_text(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:  # bytes of a file name, which no text that is written could hold
         raise ValueError(
-            f"{shown(text)} is not UTF-8; rename the file (convmv does it for many)"
+            f"{shown(text)} is not UTF-8; give it another name (convmv renames many files)"
         ) from None
     return text
 
@@ -82,7 +82,7 @@ Name = Annotated[
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 T = TypeVar("T")
 Several = Annotated[list[T], BeforeValidator(_as_list)]  # a value alone is a list of one
-Seconds = Annotated[float, Field(gt=0, le=3600)]
+Seconds = Annotated[float, Field(ge=0.1, le=3600)]  # from the least that an utterance may last
 Factory = built("!name: of something that can be called", callable)
 
 

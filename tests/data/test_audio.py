@@ -119,3 +119,26 @@ def test_a_file_shorter_than_its_header_is_refused(tmp_path):
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match=r"a.flac: "):
         audio.read_audio(path)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_channels_that_cancel_are_silent(tmp_path, name):
+    one = noise(20000)
+    path, values = tmp_path / name, np.round(one * 20000).astype(np.int16)
+    soundfile.write(path, np.stack([values, -values], axis=1), 16000, subtype="PCM_16")
+    for read in (audio.read_header, audio.read_audio):
+        with pytest.raises(UserError, match=name):
+            read(path)
+    late = np.stack([values, -values], axis=1)
+    late[15000:, 1] = 0
+    soundfile.write(path, late, 16000, subtype="PCM_16")
+    assert audio.read_header(path).frames == 20000
+    assert not audio.read_audio(path, 0, 10000).any()
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    path = tmp_path / "x\udcff.wav"
+    path.write_bytes(write(tmp_path / "a.wav", noise(2000)).read_bytes())
+    for read in (audio.read_header, audio.read_audio):
+        with pytest.raises(UserError, match=r"x\\udcff\.wav"):
+            read(path)

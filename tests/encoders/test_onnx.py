@@ -94,3 +94,26 @@ def test_a_missing_package_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(UserError, match=r"'acorl_sb\[onnx\]'"):
         export.export_onnx(build_encoder(tiny.encoder_tree(), "x"), tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("name", ["embedding_model.ckpt", "notes.onnx", "folder.onnx"])
+def test_what_is_no_earlier_export_is_not_replaced(tmp_path, name):
+    path = tmp_path / name
+    path.mkdir() if name.startswith("folder") else path.write_bytes(b"\x08\x01mine")
+    with pytest.raises(UserError, match=name):
+        export.export_onnx(build_encoder(tiny.encoder_tree(), "x"), path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.is_dir() or path.read_bytes() == b"\x08\x01mine"
+
+
+def test_an_earlier_export_is_replaced(exported):
+    encoder, _, path = exported
+    before = path.stat().st_ino
+    export.export_onnx(encoder, path)
+    assert path.stat().st_ino != before
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"udcff"):
+        export.export_onnx(build_encoder(tiny.encoder_tree(), "x"), tmp_path / "m\udcff.onnx")
+    assert not list(tmp_path.iterdir())

@@ -12,6 +12,7 @@ from acorl_sb.data.embeddings import read_embeddings
 from acorl_sb.encoders import shards
 from acorl_sb.encoders.extraction import embed_utterances
 from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.encoders.parts import PLAN
 from acorl_sb.encoders.shards import Settings, embed_to_file
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.locks import locked
@@ -112,11 +113,11 @@ def test_a_damaged_plan_is_said_and_the_shards_are_kept(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         count(patch, stop_after=4)
         embed_to_file(encoder, speech, path, SMALL)
-    whole = (folder / shards.PLAN).read_bytes()
-    (folder / shards.PLAN).write_bytes(plan)
-    with pytest.raises(UserError, match=shards.PLAN):
+    whole = (folder / PLAN).read_bytes()
+    (folder / PLAN).write_bytes(plan)
+    with pytest.raises(UserError, match=PLAN):
         embed_to_file(encoder, speech, path, SMALL)
-    (folder / shards.PLAN).write_bytes(whole)
+    (folder / PLAN).write_bytes(whole)
     (folder / "000000.npy").write_bytes((folder / "000000.npy").read_bytes()[:-4])
     with pytest.raises(UserError, match=r"000000\.npy"):
         embed_to_file(encoder, speech, path, SMALL)
@@ -128,10 +129,10 @@ def test_a_damaged_plan_is_said_and_the_shards_are_kept(
 
 def test_a_run_is_not_disturbed_by_a_second_one(tmp_path, speech, encoder):
     with locked(tmp_path / "e.npz.parts") as folder:
-        (folder / shards.PLAN).write_text("{}")
+        (folder / PLAN).write_text("{}")
         with pytest.raises(UserError, match=r"e\.npz\.parts"):
             embed_to_file(encoder, speech, tmp_path / "e.npz", SMALL)
-        assert (folder / shards.PLAN).exists()
+        assert (folder / PLAN).exists()
 
 
 def test_where_nothing_came_of_it_nothing_is_left(tmp_path, speech, encoder):
@@ -144,3 +145,50 @@ def test_where_nothing_came_of_it_nothing_is_left(tmp_path, speech, encoder):
         with pytest.raises(UserError, match="s0"):
             embed_to_file(*arguments, tmp_path / "e.npz", SMALL)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"precious.txt": b"x"},
+        {"000000.npy": b"x"},
+        {"plan.json": b'{"mine": 1}'},
+        {"plan.json": b'{"mine": 1}', "000000.npy": b"x"},
+        {".hidden": b"x"},
+    ],
+)
+def test_a_folder_of_somebody_else_stays_as_it_was(tmp_path, speech, encoder, files):
+    folder = tmp_path / "e.npz.parts"
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    with pytest.raises(UserError, match=r"e\.npz\.parts"):
+        embed_to_file(encoder, speech, tmp_path / "e.npz", SMALL)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == files
+    assert not (tmp_path / "e.npz").exists()
+
+
+def test_shards_without_a_plan_are_not_taken_as_finished(tmp_path, speech, encoder, monkeypatch):
+    path, folder = tmp_path / "e.npz", tmp_path / "e.npz.parts"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        count(patch, stop_after=4)
+        embed_to_file(encoder, speech, path, SMALL)
+    (folder / PLAN).unlink()
+    shards_before = sorted(folder.glob("*.npy"))
+    with pytest.raises(UserError, match=r"e\.npz\.parts"):
+        embed_to_file(encoder, speech, path, SMALL)
+    assert sorted(folder.glob("*.npy")) == shards_before and not path.exists()
+
+
+def test_only_its_own_files_are_removed_from_the_folder_of_the_shards(
+    tmp_path, speech, encoder, monkeypatch
+):
+    path, folder = tmp_path / "e.npz", tmp_path / "e.npz.parts"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        count(patch, stop_after=4)
+        embed_to_file(encoder, speech, path, SMALL)
+    (folder / "notes.txt").write_text("mine")
+    (folder / ".000001.0123abcd.npy").write_text("half")
+    embed_to_file(encoder, speech, path, SMALL)
+    names = {p.name for p in folder.iterdir()} - {".lock"}
+    assert path.exists() and names == {"notes.txt"}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from acorl_sb.data.manifest import write_manifest
 from tests.analysis import runs
@@ -24,6 +26,10 @@ def folder(tmp_path_factory) -> Path:
     (root / "archive.scp").write_text("x wav.ark:3\n")
     (root / "twice.csv").write_text("wav,id\nspeech/s0/u0.wav,x\nspeech/s0/u1.wav,x\n")
     (root / "late.csv").write_text("wav,start,end\nspeech/s0/u0.wav,7,8\n")
+    noise = np.random.default_rng(0).integers(-9000, 9000, 16000).astype(np.int16)
+    soundfile.write(root / "cancels.wav", np.stack([noise, -noise], axis=1), 16000)
+    (root / "taken.npz.parts").mkdir()
+    (root / "taken.npz.parts/precious.txt").write_text("mine")
     (root / "other.json").write_text('{"a": 3}')
     damage.AUDIO["half a WAV"](damage.speakers(root / "damaged", 2, 1))
     return root
@@ -40,6 +46,8 @@ CASES = {
     "a stretch beyond the file": ("late.csv", "e.npz", "late.csv line 2"),
     "no table": ("other.json", "e.npz", "other.json"),
     "a damaged recording": ("damaged", "e.npz", "damaged/s1/bad.wav"),
+    "channels that cancel": ("cancels.wav", "e.npz", "cancels.wav"),
+    "a folder in the parts' place": ("ok.csv", "taken.npz", "taken.npz.parts"),
     "neither audio nor table": ("run/members/one/embedding_model.ckpt", "e.npz", "model.ckpt"),
 }
 
@@ -61,3 +69,11 @@ def test_bad_input_is_one_sentence(folder, case):
 def test_an_encoder_that_is_none_is_one_sentence(folder, encoder, named):
     call = ["-m", "acorl_sb", "embed", "ok.csv", "--encoder", encoder, "--output", "e.npz"]
     assert named in refused(run(call, folder))
+
+
+@pytest.mark.parametrize("seconds", ["1e-9", "0.05", "0"])
+def test_less_than_an_utterance_may_last_is_one_sentence(folder, seconds):
+    call = ["-m", "acorl_sb", "embed", "ok.csv", "--encoder", "run/members/one"]
+    call += ["--output", "e.npz", "--seconds", seconds]
+    assert "'seconds'" in refused(run(call, folder))
+    assert not (folder / "e.npz").exists()

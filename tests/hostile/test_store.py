@@ -76,3 +76,23 @@ def test_refused_and_nothing_changed(made, words, named):
     line = refused(run(["-m", "acorl_sb", *words, *more], cwd=made))
     assert named in line
     assert checksums(made) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["verify", "a.wav", "x\udcff.wav"],
+        ["verify", "ann", "x\udcff.wav", "--store", "speakers.db"],
+        ["enrol", "speakers.db", "ben", "x\udcff.wav"],
+        ["enrol", "x\udcff.db", "ben", "a.wav"],
+        ["identify", "speakers.db", "x\udcff.wav"],
+    ],
+    ids=lambda words: ascii(" ".join(words)),
+)
+def test_a_name_that_is_not_utf8_is_one_sentence(made, words):
+    shutil.copy(made / "a.wav", made / "x\udcff.wav")
+    before = checksums(made)
+    line = refused(run(["-m", "acorl_sb", *words, "--run_folder", "run"], cwd=made))
+    assert r"x\udcff" in line
+    assert checksums(made) == before
+    (made / "x\udcff.wav").unlink()

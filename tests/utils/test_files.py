@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import time
@@ -90,3 +91,41 @@ def test_a_bug_keeps_its_traceback():
 
     with pytest.raises(KeyError):
         errors.run_cli(main)
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "link to a fifo"])
+def test_what_is_no_regular_file_is_not_replaced(tmp_path, kind):
+    path = tmp_path / "a.txt"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        os.mkfifo(tmp_path / "fifo")
+        path.symlink_to("fifo")
+    before = sorted((p.name, p.lstat().st_mode) for p in tmp_path.iterdir())
+    with pytest.raises(errors.UserError, match=r"a\.txt"), files.atomic_path(path):
+        raise AssertionError("nothing is written")
+    assert sorted((p.name, p.lstat().st_mode) for p in tmp_path.iterdir()) == before
+
+
+def test_a_link_to_a_file_is_replaced(tmp_path):
+    (tmp_path / "old").write_text("old")
+    (tmp_path / "a.txt").symlink_to("old")
+    files.write_text(tmp_path / "a.txt", "new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_a_text_with_a_name_that_is_not_utf8_is_refused(tmp_path):
+    files.write_text(tmp_path / "a.json", "old")
+    with pytest.raises(errors.UserError, match=r"a\.json: .*x\\udcff\.wav"):
+        files.write_json(tmp_path / "a.json", {"file": "deep/x\udcff.wav"})
+    assert (tmp_path / "a.json").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_a_terminal_cannot_print_is_an_escape(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
+    with pytest.raises(SystemExit) as stop:
+        errors.run_cli(lambda: print("ann\udcff \u00e9"))
+    assert stop.value.code == 0 and written.getvalue() == b"ann\\udcff \\xe9\n"
