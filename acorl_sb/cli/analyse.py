@@ -33,6 +33,7 @@ from acorl_sb.utils.files import write_json, write_text
 from acorl_sb.utils.locks import locked
 from acorl_sb.utils.logs import log_to
 from acorl_sb.utils.options import Device, read
+from acorl_sb.utils.reading import read_text
 
 logger = logging.getLogger("acorl_sb.cli.analyse")
 
@@ -43,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     options = loaded.hparams
     load_captum()  # before minutes of work that a missing package would lose
     run_folder = Path(options["run_folder"])
+    for report in _reports(options):
+        read_text(report, "report")
     inputs = read_inputs(
         run_folder,
         options["part"],
@@ -103,15 +106,17 @@ def analyse(
     write_json(folder / "analysis.json", results)
     write_text(folder / "analysis.md", as_markdown(page, "figures"))
     write_text(folder / "analysis.html", as_html(page))
-    for report in [
-        options["report"],
-        run_folder / "report.html",
-        run_folder / "fusion/report.html",
-    ]:
-        if report and Path(report).is_file():
-            link_from(Path(report), folder / "analysis.html")
+    for report in _reports(options):
+        link_from(report, folder / "analysis.html")
     logger.info("the analysis is in %s", folder / "analysis.md")
     return 0
+
+
+def _reports(options: dict[str, Any]) -> list[Path]:
+    """Pages that get a link to the analysis: the one that is named, and the run's own."""
+    own = (Path(options["run_folder"], name) for name in ("report.html", "fusion/report.html"))
+    named = [] if options["report"] is None else [Path(options["report"])]
+    return [*named, *(path for path in own if path.is_file())]
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 
 from acorl_sb.store import open_store
+from acorl_sb.store.speaker_store import StoreWarning
 from acorl_sb.store.store_options import SpeakersOptions
 from acorl_sb.utils.errors import run_cli
 from acorl_sb.utils.options import read
@@ -23,7 +25,12 @@ def main(argv: list[str] | None = None) -> int:
     options = read(SpeakersOptions, sys.argv[1:] if argv is None else argv, __doc__).hparams
     store = open_store(options["store"])
     if options["delete"]:
-        store.delete(options["delete"])
+        store.speakers()  # a damaged store stays as it is
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always", StoreWarning)
+            store.delete(options["delete"])
+        for warning in said:
+            print(f"warning: {warning.message}", file=sys.stderr)
     rows, model = store.speakers(), store.model
     if options["format"] == "json":
         speakers = [row._asdict() for row in rows]

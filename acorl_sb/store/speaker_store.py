@@ -17,6 +17,10 @@ from acorl_sb.utils.errors import UserError
 LONGEST_NAME = 200
 
 
+class StoreWarning(UserWarning):
+    """What was asked for is done, and something beside it is not."""
+
+
 class Enrolment(NamedTuple):
     """What is kept of a speaker beside the vector.
 
@@ -90,7 +94,8 @@ class SpeakerStore(abc.ABC):
     def delete(self, names: str | Sequence[str]) -> None:
         """Forget speakers for good: name and vector are in no file of the store any more.
 
-        Raises ``UserError``, before anything is deleted, for a name that is not there.
+        Raises ``UserError``, before anything is deleted, for a name that is not there and for a
+        store that is damaged.
         """
         self._forget([check_speaker(n) for n in ([names] if isinstance(names, str) else names)])
 

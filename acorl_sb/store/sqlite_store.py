@@ -5,11 +5,18 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import unicodedata
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
 
-from acorl_sb.store.speaker_store import Enrolment, SpeakerStore, check_speaker, damaged
+from acorl_sb.store.speaker_store import (
+    Enrolment,
+    SpeakerStore,
+    StoreWarning,
+    check_speaker,
+    damaged,
+)
 from acorl_sb.store.store_file import faults
 from acorl_sb.store.store_model import StoreModel
 from acorl_sb.store.vector_index import VectorIndex
@@ -48,15 +55,27 @@ class SqliteStore(SpeakerStore):
                 self._index.put(made.name, vector)
 
     def _forget(self, names: list[str]) -> None:
-        """The rows are overwritten, then the file is written anew without them."""
+        """The rows are overwritten, then the file is written anew without them.
+
+        The first is a transaction; where the second fails the speakers are gone all the same.
+        """
         with self._transaction():
+            self._require_whole()
             for name in names:
                 self._require(name)
             rows = [(name,) for name in names]
             self._connection.executemany("DELETE FROM speakers WHERE name = ?", rows)
-        with self._lock, faults(self.path):
+        with self._lock:
             self._index = None
-            self._connection.execute("VACUUM")
+            try:
+                self._connection.execute("VACUUM")
+            except sqlite3.Error as error:
+                warnings.warn(
+                    f"{self.path}: deleted and overwritten, but the file is not made smaller yet "
+                    f"({error}); the next deletion does it",
+                    StoreWarning,
+                    stacklevel=3,
+                )
 
     def vector(self, name: str) -> np.ndarray:
         """A speaker's vector (D,) float32; ``UserError`` for a name that is not there."""
@@ -105,6 +124,13 @@ class SqliteStore(SpeakerStore):
     def _some_names(self) -> list[str]:
         query = "SELECT name FROM speakers ORDER BY name LIMIT 5"
         return [row[0] for row in self._connection.execute(query)]
+
+    def _require_whole(self) -> None:
+        """``UserError`` for a row or a vector that no enrolment has written."""
+        self.speakers()
+        rows = self._connection.execute("SELECT vector FROM speakers")
+        while block := rows.fetchmany(_BLOCK):
+            self._matrix(block)
 
     def _load(self) -> VectorIndex:
         count = len(self)

@@ -219,3 +219,22 @@ def test_what_people_bring_wrong(folders, tmp_path):
 
 def _values(utterance):
     return (getattr(utterance, name) for name in utterance.__slots__)
+
+
+@pytest.mark.parametrize(("name", "data"), [("gone.html", None), ("latin.html", b"<p>\xe9</main>")])
+def test_a_report_that_cannot_be_read_is_said_before_the_work(
+    folders, tmp_path, monkeypatch, name, data
+):
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+
+    def late(*arguments):
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr(analyse, "read_inputs", late)
+    with pytest.raises(UserError, match=name):
+        run(
+            "--run_folder", folders[0], "--output_folder", tmp_path / "out",
+            "--report", tmp_path / name,
+        )  # fmt: skip
+    assert [p.name for p in tmp_path.iterdir()] == [name] * (data is not None)

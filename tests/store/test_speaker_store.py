@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from acorl_sb.store import open_store
+from acorl_sb.store.speaker_store import StoreWarning
 from acorl_sb.store.store_model import StoreModel, join
 from acorl_sb.utils.errors import UserError
 from tests import commands
@@ -163,6 +164,31 @@ def test_what_is_deleted_or_replaced_is_in_the_file_no_more(path, store):
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA freelist_count").fetchone() == (0,)
     assert os.listdir(path.parent) == [path.name]
+
+
+def no_vacuum(action, *about):
+    return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_ATTACH else sqlite3.SQLITE_OK
+
+
+def test_a_deletion_whose_file_cannot_be_written_anew_is_one(path, store):
+    store._connection.set_authorizer(no_vacuum)  # which a full disk does as well
+    with pytest.warns(StoreWarning, match=r"speakers\.db"):
+        store.delete(["speaker 5"])
+    store._connection.set_authorizer(None)
+    assert "speaker 5" not in store and len(store.search(vector(5))) == 39
+    data = path.read_bytes()
+    assert b"speaker 5" not in data and vector(5).tobytes() not in data
+
+
+@pytest.mark.parametrize("damage", ["utterances = 'many'", "vector = zeroblob(32)", "vector = 'x'"])
+def test_nothing_is_deleted_from_a_damaged_store(path, store, damage):
+    with sqlite3.connect(path) as other:
+        other.execute(f"UPDATE speakers SET {damage} WHERE name = 'speaker 9'")
+    other.close()
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"speakers\.db"):
+        store.delete(["speaker 1"])
+    assert "speaker 1" in store and path.read_bytes() == before
 
 
 def test_nothing_is_deleted_where_a_name_is_not_there(store):
