@@ -41,6 +41,13 @@ def lists(objective=ACORL, **encoder):
     return [first, {"name": "b", "encoder": tiny.encoder_tree(**encoder), **tree}]
 
 
+def looking_far():
+    """The first member's network looks beyond a crop of 10 frames."""
+    members = lists()
+    members[0]["encoder"]["embedding_model"]["dilations"] = [1, 1, 1, 30, 1]
+    return members
+
+
 def sgd(**changes):
     return functools.partial(torch.optim.SGD, **changes)
 
@@ -76,7 +83,7 @@ def test_random_states_and_settings_stay_as_they_were():
         ("members[1].objective", lists(ACORL.replace("16", "x")), {}),
         ("members[1].objective", lists(ACORL.replace("2.0", "-1")), {}),
         ("members[1].objective", lists("objective: !name:torch.nn.Linear"), {}),
-        ("members[0].encoder", lists(), {"crop_seconds": 0.01}),
+        ("members[0].encoder", looking_far(), {"crop_seconds": 0.1}),
         ("members[0].encoder", lists(), {"batch_size": 1}),  # batch-norm of one example
         ("members[0].head", lists(), {"head": nn.Linear}),
         ("members[0].head", lists(), {"head": SoftmaxHead}),  # its classifier cannot be kept
