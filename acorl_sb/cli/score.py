@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 
+from acorl_sb.fusion.record import RECORD
 from acorl_sb.report.score_table import table
 from acorl_sb.scoring.score_options import ScoreOptions
 from acorl_sb.scoring.score_run import check_training_speakers, make_backend, score
@@ -33,10 +34,9 @@ def main(argv: list[str] | None = None) -> int:
     with locked(options["output_folder"]) as folder:
         if (folder / "members").exists():
             raise UserError(f"{folder}: is a run of train.py; name another output_folder")
-        if (folder / "inputs.json").exists():
+        if (folder / RECORD).exists():
             raise UserError(
-                f"{folder}: holds results of another command (inputs.json); name another "
-                "output_folder"
+                f"{folder}: holds results of another command ({RECORD}); name another output_folder"
             )
         results = score(setup, loaded, folder)
         if results is not None:

@@ -14,6 +14,7 @@ from acorl_sb.data.audio import SAMPLE_RATE, SHORTEST, Header, read_header
 from acorl_sb.data.manifest import Utterance
 from acorl_sb.data.tar_audio import file_of
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import require_utf8
 from acorl_sb.utils.reading import shown
 
 EXTENSIONS = {f".{name.lower()}" for name in soundfile.available_formats()} - {".raw"} | {
@@ -217,13 +218,3 @@ def utterances(
         known = (attributes or {}).get(spk, {})
         made.append(Utterance(name, seconds, path, 0, length, spk, session, gender, known))
     return made
-
-
-def require_utf8(path: str) -> None:
-    """``UserError`` for a file name that no text file could hold."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        raise UserError(
-            f"{shown(path)}: the file name is not UTF-8; rename the file (convmv does it for many)"
-        ) from None

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from acorl_sb.corpora.listing import read_headers, require_utf8
+from acorl_sb.corpora.listing import read_headers
 from acorl_sb.data.audio import SAMPLE_RATE, SHORTEST
 from acorl_sb.data.manifest import Utterance, check_id
 from acorl_sb.utils.errors import UserError
+from acorl_sb.utils.files import require_utf8
 from acorl_sb.utils.reading import shown
 
 OVERSHOOT = 0.5

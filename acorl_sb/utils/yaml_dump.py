@@ -7,7 +7,6 @@ import io
 import sys
 from collections.abc import Iterator
 from typing import Any
-from unittest import mock
 
 import ruamel.yaml
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
@@ -24,8 +23,12 @@ class ExactYAML(ruamel.yaml.YAML):
 @contextlib.contextmanager
 def exactly() -> Iterator[None]:
     """Let HyperPyYAML, which writes and reads a text several times over, do that exactly."""
-    with mock.patch.object(ruamel.yaml, "YAML", ExactYAML):
+    before = ruamel.yaml.YAML
+    ruamel.yaml.YAML = ExactYAML
+    try:
         yield
+    finally:
+        ruamel.yaml.YAML = before
 
 
 def to_the_letter(text: str) -> str:
