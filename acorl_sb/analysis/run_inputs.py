@@ -223,7 +223,11 @@ def known_of(utterances: Sequence[Utterance], files: dict[str, str]) -> dict[str
                         f"{path} line {number}: 'utterance value' or 'speaker value' expected, "
                         f"found {len(fields)} fields"
                     )
-                table[fields[0].decode(errors="replace")] = fields[1].decode(errors="replace")
+                key, value = (field.decode(errors="replace") for field in fields)
+                if table.setdefault(key, value) != value:
+                    raise UserError(
+                        f"{path} line {number}: {key!r} is {value!r} here and {table[key]!r} above"
+                    )
         known[name] = [table.get(u.id, table.get(u.spk_id, "")) for u in utterances]
         kinds = sorted(set(known[name]) - {""})
         if not kinds:

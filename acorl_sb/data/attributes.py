@@ -51,13 +51,15 @@ class Attributes:
         Raises ``UserError`` for a column that is missing, or has numbers beside other values where
         bands are asked for.
         """
+        for key, wanted in (("groups", name.split("+")), ("bands", bands or {})):
+            for column in wanted:
+                if column not in self.names:
+                    raise UserError(
+                        f"{key}: there is no column {column!r}; "
+                        f"known are {', '.join(self.names) or 'none'}"
+                    )
         columns = []
         for column in name.split("+"):
-            if column not in self.names:
-                raise UserError(
-                    f"groups: there is no column {column!r}; "
-                    f"known are {', '.join(self.names) or 'none'}"
-                )
             values = self.of.get(column, {})
             edges = {**BANDS, **(bands or {})}.get(column)
             if edges and (column in (bands or {}) or _all_numbers(values)):
@@ -162,9 +164,10 @@ def _rows(path: str | Path) -> tuple[list[tuple[str, dict[str, str]]], list[str]
             )
         rows: list[tuple[str, dict[str, str]]] = []
         for row in table:
-            if not row[key] or None in row.values():
+            if not row[key] or None in row or None in row.values():
                 raise UserError(
-                    f"{shown(path)} line {table.line_num}: fewer values than columns, or no speaker"
+                    f"{shown(path)} line {table.line_num}: a speaker and a value for each other "
+                    f"column expected, {len(table.fieldnames or ())} in all"
                 )
             rows.append((row[key], {k: v for k, v in row.items() if k}))
     except csv.Error as error:

@@ -141,7 +141,7 @@ def check_duplicates(trials: TrialList, path: str, duplicates: str = "error") ->
         names = some(trials.name(trial) for trial in np.sort(first[counts > 1]))
         raise UserError(
             f"{path}: {int((counts > 1).sum())} trials are listed more than once: {names}; "
-            "remove the repeats, or choose to keep duplicates"
+            "remove the repeats, or keep them (acorl score has the key duplicate_trials)"
         )
 
 

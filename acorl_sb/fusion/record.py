@@ -32,8 +32,14 @@ def record_of(options: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The options that decide the results, for ``inputs.json`` in the output folder.
 
     The same command may overwrite its own results. Raises ``UserError`` for a folder that holds
-    those of other inputs or settings, and for an input that they would overwrite.
+    those of other inputs or settings, for the folder of the run that is fused, and for an input
+    that they would overwrite.
     """
+    run = options.get("run_folder")
+    if run and os.path.realpath(run) == os.path.realpath(folder):
+        raise UserError(
+            f"{folder}: is the run's own folder; name another folder with --output_folder"
+        )
     keep_inputs(options, (folder / name for name in WRITTEN))
     wanted = {
         key: _absolute(value) if key in _PATHS else value

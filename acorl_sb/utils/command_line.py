@@ -82,8 +82,10 @@ def _value(key: str, texts: list[str], annotation: Any) -> Any:
 
 
 def _scalar(key: str, text: str, annotation: Any) -> Any:
+    if not text:  # as from a shell variable that is not set
+        raise UserError(f"{WHERE}: the value of {key!r} is empty; give one, or null for none")
     if takes(annotation, str, Literal) and not (
-        text in ("null", "~", "") or text.startswith(('"', "'", "!"))
+        text in ("null", "~") or text.startswith(('"', "'", "!"))
     ):
         return to_the_letter(text)
     try:

@@ -97,6 +97,12 @@ def inner(annotation: Any, part: Any) -> Any:
     return None
 
 
+def key_kind(annotation: Any) -> str:
+    """What the keys of a mapping must be, in words; empty where it is none."""
+    mappings = [c for c in choices(annotation) if get_origin(c) is dict]
+    return kind(get_args(mappings[0])[0]) if mappings else ""
+
+
 def words(annotation: Any) -> list[str]:
     """The words that a value may be one of, if any."""
     return [w for c in choices(annotation) if get_origin(c) is Literal for w in get_args(c)]

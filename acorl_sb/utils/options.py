@@ -240,12 +240,14 @@ def validate(
 
 def _sentence(declaration: type[Options], values: Any, found: Any) -> str:
     """What pydantic has found wrong: the path of the key, and the kind that it must have."""
-    path, annotation, value = "", declaration, values
+    path, annotation, value, holder = "", declaration, values, None
     for part in found["loc"]:
+        if part == "[key]" and (named := option_kinds.key_kind(holder)):
+            return f"the key {path!r} must have {option_kinds.article(named)}"
         step = option_kinds.inner(annotation, part)
         if step is None:  # the name that pydantic gives to a branch of a union
             break
-        annotation = step
+        holder, annotation = annotation, step
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
         value = None if found["type"] == "missing" and part not in (value or {}) else value[part]
     kind = option_kinds.kind(annotation)

@@ -13,11 +13,19 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 
 class ExactYAML(ruamel.yaml.YAML):
-    """ruamel's reader and writer that keeps quotes, and folds no text: that could lose spaces."""
+    """ruamel's reader and writer that keeps quotes, and folds no text: that could lose spaces.
+
+    Lists in brackets with an entry of one key, ``[!name:torch.nn.Linear {out_features: 2}]``, are
+    written in lines: ruamel leaves out such an entry's braces, and nothing reads that with a tag.
+    """
 
     def __init__(self, *args: Any, **more: Any):
         super().__init__(*args, **more)
         self.width, self.preserve_quotes = sys.maxsize, True
+
+    def dump(self, data: Any, stream: Any = None, **more: Any) -> Any:
+        _unfold(data)
+        return super().dump(data, stream, **more)
 
 
 @contextlib.contextmanager
@@ -37,12 +45,7 @@ def to_the_letter(text: str) -> str:
 
 
 def dump(tree: Any) -> str:
-    """A YAML tree, tags and all, as text.
-
-    Lists in brackets with an entry of one key, ``[!name:torch.nn.Linear {out_features: 2}]``, are
-    written in lines: ruamel leaves out such an entry's braces, and nothing reads that with a tag.
-    """
-    _unfold(tree)
+    """A YAML tree, tags and all, as text."""
     stream = io.StringIO()
     ExactYAML().dump(tree, stream)
     return stream.getvalue()

@@ -8,6 +8,7 @@ import pytest
 
 from acorl_sb.analysis.run_inputs import known_of
 from acorl_sb.data.manifest import Utterance, read_manifest, write_manifest
+from acorl_sb.utils.errors import UserError
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,13 @@ def test_a_column_of_ages_is_taken_where_they_are_numbers(tmp_path, ages, taken)
     assert column == ages
     expected = {"age": column} if taken else {}
     assert known_of(read_manifest(tmp_path / "m.csv"), {}) == expected
+
+
+def test_a_file_that_contradicts_itself_is_refused(tmp_path):
+    heard = [Utterance(f"u{n}", 1.0, "a.wav", 0, 16000, f"s{n}") for n in range(2)]
+    ages = tmp_path / "spk2age"
+    ages.write_text("s0 9\ns1 31\ns0 9\n")
+    assert known_of(heard, {"age": str(ages)}) == {"age": ["9", "31"]}
+    ages.write_text("s0 9\ns1 31\ns0 10\n")
+    with pytest.raises(UserError, match="s0"):
+        known_of(heard, {"age": str(ages)})

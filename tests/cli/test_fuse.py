@@ -542,6 +542,14 @@ def test_bad_commands(files, monkeypatch, capsys, argv, where):
     assert not Path("out").exists()
 
 
+def test_a_run_is_not_fused_into_its_own_folder(files, monkeypatch, capsys):
+    make_run_folder(files)
+    before = {str(path) for path in Path("run").rglob("*")}
+    given = ("--run_folder", "run", "--replicates", "0", "--output_folder", "./run/")
+    assert "run" in fails(monkeypatch, capsys, *given)
+    assert {str(path) for path in Path("run").rglob("*")} <= before | {"run/.lock"}
+
+
 def test_lists_in_differing_orders(files, monkeypatch, capsys):
     message = fails(
         monkeypatch, capsys, "--dev", "ecapa/dev.txt", "resnet/dev.txt",

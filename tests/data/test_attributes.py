@@ -82,6 +82,7 @@ def test_bands_by_their_lower_ends():
         ("", "t.csv"),
         ("speaker,age\nann\n", "line 2"),
         ("speaker,age\n,9\n", "line 2"),
+        ("speaker,age\nann,9,Welsh\n", "line 2"),
         ("speaker,age\nann,9\nann,9\n", "ann"),
         ("speaker,age\nann,10\n", "ann"),  # the manifest says 9
     ],
@@ -95,3 +96,5 @@ def test_faults_are_named(manifest, tmp_path, text, named):
 def test_a_missing_column_is_named(manifest):
     with pytest.raises(UserError, match="weight"):
         read_attributes([manifest]).groups("gender+weight", ["ann"])
+    with pytest.raises(UserError, match="weight"):
+        read_attributes([manifest]).groups("gender", ["ann"], {"weight": [60]})

@@ -109,6 +109,14 @@ def test_an_included_file_takes_only_its_own_keys(base, tmp_path):
         load(child)
 
 
+def test_an_included_file_may_hold_objects_of_one_argument(base, tmp_path):
+    (tmp_path / "part.yaml").write_text("parts: [!new:collections.Counter {x: 1}]\n")
+    for child in (BASE, BASE.replace("part.yaml", "part.yaml {}")):
+        base.write_text(child)
+        loaded = load(base)
+        assert build(loaded.lazy["spare"], "spare") == {"n": {"parts": [collections.Counter(x=1)]}}
+
+
 def test_an_unknown_override_is_named(base):
     with pytest.raises(UserError, match=r"command line.*'mad'"):
         load(base, mad=3)

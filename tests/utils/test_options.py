@@ -56,6 +56,7 @@ class Keys(Options):
     flag: bool = Field(False, description="whether")
     many: Several[Text] = Field([], description="several")
     numbers: list[Annotated[float, Field(gt=0)]] = Field([1.0], description="more of them")
+    named: dict[Name, int] = Field({}, description="how many, by name")
     thing: built(
         "!new: of a Counter, or null", lambda v: v is None or hasattr(v, "most_common")
     ) = Field(None, description="an object")
@@ -141,6 +142,8 @@ def test_a_number_with_an_exponent_stays_a_number(load):
         ("count: 1\nshare: .nan\n", ["'share'"]),
         ("count: 1\nword: rde\n", ["'word'", "red, green", "did you mean 'red'"]),
         ("count: 1\nnumbers: [1, -2]\n", ["'numbers[1]'", "above 0", "-2"]),
+        ("count: 1\nnamed: {a: x}\n", ["'named.a'", "whole number"]),
+        ("count: 1\nnamed: {a/b: 1}\n", ["'named.a/b'", "letters"]),
         ("count: 1\nthing: 3\n", ["'thing'", "Counter"]),
         ("count: 1\nthing: !new:pathlib.Path {}\n", ["'thing'", "Counter"]),
         ("count: 1\nparts: [{name: x, sise: 3}]\n", ["parts[0]", "'sise'", "'size'"]),
@@ -182,6 +185,10 @@ def test_the_command_line_is_named_where_it_is_wrong(load):
         (["--text", "12"], {"text": "12"}, []),
         (["--text", "null"], {"text": None}, []),
         (["--text", '"null"'], {"text": "null"}, []),
+        (["--text", '""'], {"text": ""}, []),
+        (["--text", ""], None, None),  # a shell variable that is not set
+        (["--count="], None, None),
+        (["--many", "a", ""], None, None),
         (["--thing", "{a:", "1}"], {"thing": {"a": 1}}, []),
         (["--own", "[1,", "2]"], {"own": [1, 2]}, []),
         (["--count", "-1"], {"count": -1}, []),
