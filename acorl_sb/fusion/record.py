@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +42,14 @@ def record_of(options: dict[str, Any], folder: Path) -> dict[str, Any]:
         )
     keep_inputs(options, (folder / name for name in WRITTEN))
     wanted = {
-        key: _absolute(value) if key in _PATHS else value
+        key: _from(folder, _absolute(value)) if key in _PATHS else value
         for key, value in sorted(options.items())
         if key not in _HOW_IT_IS_SHOWN
     }
     results = [*folder.glob("fused*.txt"), folder / "results.json", folder / "fusion_model.json"]
     if any(path.exists() for path in results):
         try:
-            before = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            before = _from(folder, json.loads((folder / RECORD).read_text(encoding="utf-8")))
             changed = [key for key in wanted if before.get(key) != wanted[key]]
         except (OSError, ValueError, AttributeError):
             changed = ["what they were made from is not known"]
@@ -110,10 +110,23 @@ def _texts(value: Any) -> Iterator[str]:
 
 def _absolute(value: Any) -> Any:
     """Paths, however deep in lists and mappings, made absolute."""
+    return _mapped(os.path.abspath, value)
+
+
+def _from(folder: Path, value: Any) -> Any:
+    """Absolute paths within the output folder as paths from there: the folder may be moved."""
+    within = os.path.join(os.path.abspath(folder), "")
+    return _mapped(
+        lambda text: f"./{text[len(within) :]}" if text.startswith(within) else text, value
+    )
+
+
+def _mapped(change: Callable[[str], str], value: Any) -> Any:
+    """Every text changed, however deep in lists and mappings."""
     if isinstance(value, BaseModel):
         value = value.model_dump()
     if isinstance(value, str):
-        return os.path.abspath(value)
+        return change(value)
     if isinstance(value, dict):
-        return {key: _absolute(inner) for key, inner in value.items()}
-    return [_absolute(inner) for inner in value] if isinstance(value, list) else value
+        return {key: _mapped(change, inner) for key, inner in value.items()}
+    return [_mapped(change, inner) for inner in value] if isinstance(value, list) else value

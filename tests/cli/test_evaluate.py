@@ -253,7 +253,9 @@ def test_an_evaluation_goes_on_after_what_is_finished(world, tmp_path, monkeypat
     made = embed_once.embed_utterances
     monkeypatch.setattr(embed_once, "embed_utterances", embed)
     args = ["--dev_trials", world / "dev.txt", "--replicates", "0", "--no-report"]
-    evaluate(world, tmp_path, *args)
+    before = tmp_path / "before"
+    evaluate(world, before, *args)
+    tmp_path = before.rename(tmp_path / "moved")  # which is no other evaluation
     first = read_scores(tmp_path / "scores" / "xvector" / "dev.txt").scores
     assert asked == ["FrameMajorECAPA", "FrameMajorECAPA", "Xvector", "Xvector"]
     vectors = tmp_path / "embeddings" / "xvector" / "dev"
