@@ -191,18 +191,17 @@ def _minimise(
     start = np.append(np.zeros(len(targets)), log_odds)  # weights, offset
     spread = _whitening(_second_moments(targets, nontargets))
 
-    # A part of the trials is fitted first. If no threshold separates the part, none separates the
-    # whole; and its optimum and curvature are so near those of the whole that few steps remain.
+    # A part of the trials is fitted first: unless a threshold separates it, its optimum and
+    # curvature are so near those of the whole that few steps remain.
+    near, basis = start, spread
     few, fewer = (c[:, :: max(1, c.shape[1] // _PART)] for c in (targets, nontargets))
     if few.shape != targets.shape or fewer.shape != nontargets.shape:
-        near = _descend(few, fewer, prior, l2, start, spread, 1e-6)
-        curvature = _curvature(few, fewer, prior, near)
-        basis = _whitening(curvature + l2 * np.diag(np.append(np.ones(len(targets)), 0.0)))
-        if not _is_flat(curvature, spread) and basis.shape == spread.shape:
-            theta = _descend(targets, nontargets, prior, l2, near, basis)
-            return theta[:-1], float(theta[-1]) - log_odds, False
-
-    theta = _descend(targets, nontargets, prior, l2, start, spread)
+        found = _descend(few, fewer, prior, l2, start, spread, 1e-6)
+        curvature = _curvature(few, fewer, prior, found)
+        round_ = _whitening(curvature + l2 * np.diag(np.append(np.ones(len(targets)), 0.0)))
+        if not _is_flat(curvature, spread) and round_.shape == spread.shape:
+            near, basis = found, round_
+    theta = _descend(targets, nontargets, prior, l2, near, basis)
     separable = _is_flat(_curvature(targets, nontargets, prior, theta), spread) or bool(
         (theta[:-1] @ targets).min() >= (theta[:-1] @ nontargets).max()
     )

@@ -60,6 +60,12 @@ class Measure:
             raise ValueError(f"the measure must be one of {', '.join(KINDS)}, not {self.kind!r}")
         bayes_threshold(self.p_target, self.c_miss, self.c_fa)  # refuses bad costs
 
+    @property
+    def weights(self) -> tuple[float, float]:
+        """Weights of miss and false-alarm rate in the normalised detection cost."""
+        miss, fa = self.p_target * self.c_miss, (1.0 - self.p_target) * self.c_fa
+        return miss / min(miss, fa), fa / min(miss, fa)
+
     def __str__(self) -> str:
         """``eer``, ``min_dcf(0.01)``, or ``min_dcf(0.01, 10, 1)`` where the costs are not 1."""
         if self.kind in ("eer", "cllr"):
@@ -107,7 +113,7 @@ class SpeakerBootstrap:
         self.draws = np.ascontiguousarray(counts, dtype=np.float32)  # (K, R)
         self.target_draws = self.draws**2 if target_weight == "product" else self.draws
         self.n_target = self._target_sum(np.ones(len(self.target)))
-        self.n_nontarget = self._nontarget_sum(np.ones(len(self.nontarget), dtype=np.float32))
+        self.n_nontarget = self._pair_sum(np.ones(len(self.nontarget), dtype=np.float32), self.nontarget)
 
     def __call__(
         self, scores: Array, measures: Iterable[Measure] = (Measure("eer"),)
@@ -125,7 +131,8 @@ class SpeakerBootstrap:
         target, nontarget = scores[self.target], scores[self.nontarget]
         measures, made = list(measures), {}
         if any(measure.kind in ("eer", "min_dcf") for measure in measures):
-            thresholds, steps = choose_thresholds(np.sort(target), np.sort(nontarget))
+            costs = [measure.weights for measure in measures if measure.kind == "min_dcf"]
+            thresholds, steps = choose_thresholds(np.sort(target), np.sort(nontarget), costs)
             p_miss, p_fa = self._rates(target, nontarget, thresholds)  # (C + 2, R) each
         with np.errstate(invalid="ignore", divide="ignore"):
             for measure in measures:
@@ -138,7 +145,7 @@ class SpeakerBootstrap:
                     made[str(measure)] = _cost(measure, *self.rates_at(scores, at))
                 else:
                     bits = self._target_sum(np.logaddexp(0.0, -target)) / self.n_target
-                    bits += self._nontarget_sum(np.logaddexp(0.0, nontarget)) / self.n_nontarget
+                    bits += self._pair_sum(np.logaddexp(0.0, nontarget), self.nontarget) / self.n_nontarget
                     made[str(measure)] = bits / (2.0 * np.log(2.0))
         return made
 
@@ -160,10 +167,6 @@ class SpeakerBootstrap:
         """Weighted number of some of the non-target trials, bool (U,) -> (R,)."""
         trials = self.nontarget[chosen]
         return self._pair_sum(np.ones(len(trials), dtype=np.float32), trials)
-
-    def _nontarget_sum(self, values: np.ndarray) -> np.ndarray:
-        """Weighted sum of one value a non-target trial, (U,) -> (R,)."""
-        return self._pair_sum(values, self.nontarget)
 
     def _pair_sum(self, values: np.ndarray, trials: np.ndarray) -> np.ndarray:
         """Weighted sum of ``values`` (n,) of non-target ``trials`` (n,), (R,)."""
@@ -292,7 +295,5 @@ def _number_speakers(
 
 def _cost(measure: Measure, p_miss: np.ndarray, p_fa: np.ndarray) -> np.ndarray:
     """Normalised detection cost of rates of any shape."""
-    miss, fa = measure.p_target * measure.c_miss, (1.0 - measure.p_target) * measure.c_fa
-    cost = p_miss * (miss / min(miss, fa))
-    cost += p_fa * (fa / min(miss, fa))
-    return cost
+    miss, fa = measure.weights
+    return miss * p_miss + fa * p_fa

@@ -8,14 +8,21 @@ is taken to be straight in between.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 EXACT = 4096
 _STEP = 0.01  # of a rate, from one threshold of the grid to the next
 
 
-def choose_thresholds(target: np.ndarray, nontarget: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def choose_thresholds(
+    target: np.ndarray, nontarget: np.ndarray, costs: Sequence[tuple[float, float]] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """Thresholds at which to take the rates, from both classes' scores in ascending order.
+
+    ``costs`` has the weights of miss and false-alarm rate in each cost whose minimum is looked for;
+    a grid leaves out thresholds with far more false alarms than there and at the EER.
 
     Returns ascending thresholds (C,) and ``steps`` (C + 1,) bool, one for each two neighbours,
     "accept all" before the first and "reject all" after the last: whether the ROC goes from one to
@@ -31,8 +38,10 @@ def choose_thresholds(target: np.ndarray, nontarget: np.ndarray) -> tuple[np.nda
         return _with_ties(target, nontarget, candidates)
     misses = candidates  # target trials below each candidate
     alarms = len(nontarget) - below[candidates]  # non-target trials at or above it
-    error = np.maximum(misses / len(target), alarms / len(nontarget)).min()  # EER, about
-    useful = alarms <= max(0.1, 4.0 * error) * len(nontarget)
+    p_miss, p_fa = misses / len(target), alarms / len(nontarget)
+    most = [0.1, 4.0 * np.maximum(p_miss, p_fa).min()]  # the EER, about
+    most += [2.0 * p_fa[np.argmin(miss * p_miss + fa * p_fa)] for miss, fa in costs]
+    useful = p_fa <= max(most)
     misses, alarms, candidates = misses[useful], alarms[useful], candidates[useful]
     # Geometric steps of either count, single ones as long as they are larger.
     level = np.stack([np.log1p(_STEP * misses), np.log1p(_STEP * alarms)]) / np.log1p(_STEP)

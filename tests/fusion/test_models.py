@@ -180,6 +180,17 @@ def test_data_separable_but_for_ties_on_the_border_are_found():
         fusion.LogisticFusion(0.5).fit(np.stack([column, rng.standard_normal(80)]), labels)
 
 
+def test_separable_data_are_found_however_many(monkeypatch):
+    rng = np.random.default_rng(1)
+    scores = np.r_[rng.uniform(0.62, 0.95, 200), rng.uniform(-0.3, 0.58, 5000)][None]
+    labels = np.arange(5200) < 200
+    for part in (10_000, 500):  # all at once, or a part of them first
+        monkeypatch.setattr(logistic, "_PART", part)
+        with pytest.warns(checks.FusionWarning):
+            model = fusion.LogisticFusion().fit(scores, labels)
+        assert model.separable and np.abs(model(scores)).max() < 30
+
+
 def test_good_but_overlapping_data_are_not_called_separable():
     scores, labels, _ = gaussian_trials(9, 20_000, 50_000, shift=(5.5,))
     assert 0 < metrics.eer(scores[0], labels) < 0.005

@@ -112,6 +112,17 @@ def test_a_grid_of_thresholds_moves_an_interval_by_little(monkeypatch):
         assert abs(np.mean(coarse[name] - values)) < 0.1 * values.std()
 
 
+@pytest.mark.parametrize("measure", [Measure("min_dcf", 0.99), Measure("min_dcf", 0.5, 100.0)])
+def test_a_grid_reaches_to_where_many_false_alarms_are_cheap(monkeypatch, measure):
+    scores, labels, enrol, test = speaker_trials(2, speakers=60, count=60_000)
+    scores += 4.0 * labels  # so that the EER, by which the grid ends too, is low
+    draw = SpeakerBootstrap(labels, enrol, test, 100, seed=1)
+    (exact,) = draw(scores, [measure]).values()
+    monkeypatch.setattr(weighted_roc, "EXACT", 0)
+    (coarse,) = draw(scores, [measure]).values()
+    assert np.abs(coarse - exact).max() < 0.3 * exact.std()
+
+
 def test_draws_are_the_seeds_and_the_same_for_every_system():
     rng = np.random.default_rng(2)
     scores, labels, enrol, test = trials(rng, 10, systems=2)
