@@ -51,6 +51,14 @@ class Embeddings:
             raise UserError(f"{what}: {len(unknown)} ids have no embedding: {some(unknown)}")
         return np.array(rows, dtype=np.int64)
 
+    def held(self, ids: Iterable[str], vectors: np.ndarray) -> list[str]:
+        """Those of N ``ids`` that are here under the same id with the same vector of (N, D)."""
+        rows = {name: row for row, name in enumerate(self.ids)}
+        if vectors.shape[1:] != self.vectors.shape[1:]:
+            return []
+        pairs = [(name, rows[name], n) for n, name in enumerate(ids) if name in rows]
+        return [name for name, row, n in pairs if np.allclose(self.vectors[row], vectors[n])]
+
 
 def read_embeddings(path: str | os.PathLike) -> Embeddings:
     """Read embeddings; the path tells the format.

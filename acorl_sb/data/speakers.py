@@ -84,8 +84,11 @@ def by_folder(ids: Sequence[str]) -> list[str] | None:
 
 
 def number(*speakers: Sequence[str]) -> list[np.ndarray]:
-    """Lists of M speaker names as int64 (M,) arrays, numbered from 0 together as they appear."""
-    index = {name: n for n, name in enumerate(dict.fromkeys(itertools.chain(*speakers)))}
+    """Lists of M speaker names as int64 (M,) arrays, numbered from 0 together in sorted order.
+
+    So what is drawn by these numbers does not depend on the order of a file's lines.
+    """
+    index = {name: n for n, name in enumerate(sorted(set(itertools.chain(*speakers))))}
     return [np.fromiter(map(index.__getitem__, names), np.int64, len(names)) for names in speakers]
 
 

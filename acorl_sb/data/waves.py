@@ -13,6 +13,8 @@ from acorl_sb.data.audio import SAMPLE_RATE, SHORTEST, read_audio, read_header
 from acorl_sb.data.resampling import check_rate, resampler
 from acorl_sb.utils.errors import UserError
 
+_FULL_SCALE = {np.dtype(np.int16): 2.0**15, np.dtype(np.int32): 2.0**31}
+
 Samples = np.ndarray | torch.Tensor
 Wave = Samples | tuple[Samples, int] | str | os.PathLike
 
@@ -27,8 +29,9 @@ def read_wave(
 
     Arguments
     ---------
-    wave : file, or (samples, rate) with samples (T,) of full scale [-1, 1] and their rate in Hz,
-        or samples alone, whose rate is then the argument ``rate``
+    wave : file, or (samples, rate) with samples (T,) of full scale [-1, 1], or int16 or int32 as
+        in a WAV file, and their rate in Hz; or samples alone, whose rate is then the argument
+        ``rate``
     seconds : float or None
         Of the centre; a shorter wave, and every wave when None, is taken whole.
     rate : int or None
@@ -99,7 +102,15 @@ def _array(wave: Any, rate: Any) -> tuple[np.ndarray, Any]:
     try:
         if hasattr(wave, "detach"):
             wave = wave.detach().cpu().numpy()
-        samples = np.asarray(wave, np.float32)
+        samples = np.asarray(wave)
+        if samples.dtype in _FULL_SCALE:  # what scipy.io.wavfile reads
+            samples = samples / np.float32(_FULL_SCALE[samples.dtype])
+        elif samples.dtype.kind in "iu" and samples.any():
+            raise UserError(
+                f"the wave is {samples.dtype}, whose full scale is not known; give float samples "
+                "in [-1, 1], or int16 or int32"
+            )
+        samples = samples.astype(np.float32)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"the wave is not one of numbers ({error})") from None
     if samples.ndim != 1 or not len(samples):

@@ -189,7 +189,8 @@ def decisions(points: Sequence[Point], calibration: Calibration | None = None) -
     """The threshold to decide by at each operating point, in LLR and in the raw score's units.
 
     Accept a trial whose LLR is at least ``llr_threshold``, or whose score before ``calibration``
-    is at least ``score_threshold`` (None where no calibration is given or no score reaches it).
+    is at least ``score_threshold`` (None where no calibration is given, and where no score or
+    every score reaches it).
     """
     rows = []
     for p_target, c_miss, c_fa in points:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -14,6 +15,7 @@ import numpy as np
 from acorl_sb import metrics
 from acorl_sb.fusion import calibration
 from acorl_sb.fusion import subsets as contribution
+from acorl_sb.fusion.checks import FusionWarning
 from acorl_sb.fusion.disagreement import Disagreement, judge_uncertainty, spread_of
 from acorl_sb.fusion.judging import Resample, Row, Settings, dcf_name, judge_outcome, make_resampler
 from acorl_sb.fusion.models import LABELS
@@ -109,6 +111,13 @@ def evaluate(
     def judge(job: tuple[str, str]) -> Row:
         progress(f"judge {job[1]}")
         outcome = jobs[job]()
+        if job[0] == "member" and getattr(outcome.model.calibration, "scale", 1.0) < 0:
+            warnings.warn(
+                f"{job[1]}: the lower its score, the more likely is one speaker; negate the scores "
+                "if they are distances",
+                FusionWarning,
+                stacklevel=2,
+            )
         return judge_outcome(outcome, labels, settings, resample, with_curves)
 
     with ThreadPoolExecutor(_workers(inputs)) as pool:
@@ -240,10 +249,12 @@ def _contributions(
     def judge(subset: contribution.Subset) -> contribution.Judged:
         if len(subset) == len(names):
             return known[LABELS[kind]].judged
-        if len(subset) == 1 and not inputs.quality_names:
-            return known[names[subset[0]]].judged  # a monotone map of one score ranks as it does
         progress(f"judge {contribution.named(subset, names)}")
         outcome = protocol.run(recipe, subset, names)
+        if len(subset) == 1 and isinstance(protocol, DevTest) and not inputs.quality_names:
+            raw = protocol.reported.scores[subset[0]]
+            if outcome.score @ (raw - raw.mean()) >= 0:  # one rising map ranks as its scores do
+                return known[names[subset[0]]].judged
         costs = (settings.c_miss, settings.c_fa)
         made = metrics.evaluate(outcome.score, labels, settings.points, *costs)
         figures = {"eer": made["eer"]}

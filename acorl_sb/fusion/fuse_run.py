@@ -123,7 +123,8 @@ def apply(options: dict[str, Any], folder: Path, progress: Callable[[str], None]
     stored = read_model(options["apply"])
     options = _as_fitted(stored, options)
     model, record = stored.fused_system(), record_of(options, folder)
-    inputs = read_inputs(options, _systems_of(stored, options), progress)
+    lists = {**options, "test_trials": options["test_trials"] or options["trials"]}
+    inputs = read_inputs(lists, _systems_of(stored, options), progress)
     scored = inputs.parts["test"].set
     spread = stored.disagreement()
     with numpy.errstate(over="ignore", invalid="ignore"):  # refused below

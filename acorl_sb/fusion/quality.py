@@ -140,6 +140,11 @@ def quality_of_part(
             cohort = read_embeddings(system.cohort)
             _refuse_zeros(trials.ids, vectors, f"the embeddings of {system.name}")
             _refuse_zeros(cohort.ids, cohort.vectors, system.cohort)
+            if own := cohort.held(trials.ids, vectors):
+                raise UserError(
+                    f"{system.cohort}: {len(own)} of the cohort are utterances of the trials: "
+                    f"{some(own)}; give a cohort of other speakers"
+                )
             means = cohort_means(vectors, cohort.vectors, cohort_top)
             add(f"cohort mean {system.name}", means, n)
     return np.concatenate(columns), names, owners

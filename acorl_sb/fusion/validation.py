@@ -194,9 +194,8 @@ class CrossValidation:
     Speakers are dealt into ``folds`` groups. For every two groups a model is fitted on the trials
     both of whose speakers are in neither: folds (folds - 1) / 2 models, which fuse all trials
     between the two groups. Trials within a group i, which all target trials are, take the model of
-    i and i + 1; all models are so fitted on equally many speakers, and which model scored a trial
-    says nothing of its class. Where a sparse list leaves no trial for two groups, they have no
-    model. The model that is kept is fitted on all trials.
+    i and i + 1; all models are so fitted on equally many speakers. Where a sparse list leaves no
+    trial for two groups, they have no model. The model that is kept is fitted on all trials.
 
     Raises ``UserError`` for trials without labels or speakers, too many folds, and folds without
     whose speakers no trials of both classes are left.

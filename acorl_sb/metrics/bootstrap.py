@@ -113,7 +113,7 @@ class SpeakerBootstrap:
         self.draws = np.ascontiguousarray(counts, dtype=np.float32)  # (K, R)
         self.target_draws = self.draws**2 if target_weight == "product" else self.draws
         self.n_target = self._target_sum(np.ones(len(self.target)))
-        self.n_nontarget = self._pair_sum(np.ones(len(self.nontarget), dtype=np.float32), self.nontarget)
+        self.n_nontarget = self._pair_sum(np.ones(len(self.nontarget), dtype=np.float32))
 
     def __call__(
         self, scores: Array, measures: Iterable[Measure] = (Measure("eer"),)
@@ -145,7 +145,7 @@ class SpeakerBootstrap:
                     made[str(measure)] = _cost(measure, *self.rates_at(scores, at))
                 else:
                     bits = self._target_sum(np.logaddexp(0.0, -target)) / self.n_target
-                    bits += self._pair_sum(np.logaddexp(0.0, nontarget), self.nontarget) / self.n_nontarget
+                    bits += self._pair_sum(np.logaddexp(0.0, nontarget)) / self.n_nontarget
                     made[str(measure)] = bits / (2.0 * np.log(2.0))
         return made
 
@@ -168,8 +168,9 @@ class SpeakerBootstrap:
         trials = self.nontarget[chosen]
         return self._pair_sum(np.ones(len(trials), dtype=np.float32), trials)
 
-    def _pair_sum(self, values: np.ndarray, trials: np.ndarray) -> np.ndarray:
-        """Weighted sum of ``values`` (n,) of non-target ``trials`` (n,), (R,)."""
+    def _pair_sum(self, values: np.ndarray, trials: np.ndarray | None = None) -> np.ndarray:
+        """Weighted sum of ``values`` (n,) of non-target ``trials`` (n,), None: all; (R,)."""
+        trials = self.nontarget if trials is None else trials
         speakers = len(self.draws)
         pairs = scipy.sparse.coo_matrix(
             (values, (self.enrol[trials], self.test[trials])), shape=(speakers, speakers)

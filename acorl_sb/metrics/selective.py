@@ -22,7 +22,8 @@ def selective_eer(
     ---------
     scores, labels : (N,)
     doubt : (N,)
-        The larger, the sooner a trial is left unanswered; of equal ones the later first.
+        The larger, the sooner a trial is left unanswered; equal ones in an order drawn at random,
+        with a fixed seed, since lists are often sorted by label.
     shares : fractions of the N trials in (0, 1]
 
     Returns
@@ -33,7 +34,7 @@ def selective_eer(
     scores, labels, doubt = np.asarray(scores), np.asarray(labels, dtype=bool), np.asarray(doubt)
     if not scores.shape == labels.shape == doubt.shape:
         raise ValueError("scores, labels and doubt need one entry a trial")
-    order = np.argsort(doubt, kind="stable")
+    order = _ascending(doubt)
     made: list[float | None] = []
     for share in shares:
         if not 0 < share <= 1:
@@ -70,7 +71,7 @@ def error_by_doubt(
     wrong = (llrs >= threshold) != labels
     expected = error_probability(llrs, std, threshold)
     made = []
-    for part in np.array_split(np.argsort(std, kind="stable"), min(bins, len(std))):
+    for part in np.array_split(_ascending(std), min(bins, len(std))):
         made.append(
             {
                 "trials": len(part),
@@ -81,3 +82,9 @@ def error_by_doubt(
             }
         )
     return made
+
+
+def _ascending(values: np.ndarray) -> np.ndarray:
+    """Rows in ascending order of the values (N,); equal ones in a random order."""
+    drawn = np.random.default_rng(0).permutation(len(values))
+    return drawn[np.argsort(values[drawn], kind="stable")]

@@ -126,5 +126,5 @@ def trial_speakers(
     trials: TrialList, speaker_of: Sequence[str] | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Speakers of the enrolment and the test sides, (N,) each, from those of ``trials.ids``."""
-    names = np.asarray(speaker_of)
-    return names[trials.enrol], names[trials.test]
+    numbers = np.unique(np.asarray(speaker_of), return_inverse=True)[1]  # not a name a trial
+    return numbers[trials.enrol], numbers[trials.test]

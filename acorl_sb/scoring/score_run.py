@@ -13,6 +13,7 @@ import torch
 from speechbrain.utils.distributed import infer_device
 
 from acorl_sb.data.embeddings import Embeddings, concatenate
+from acorl_sb.data.lines import some
 from acorl_sb.data.scorefiles import write_scores
 from acorl_sb.scoring import stage
 from acorl_sb.scoring.backends.backend import Backend
@@ -86,7 +87,8 @@ def scored(
         if name == CONCATENATION:
             made = {what: join(read) for what, read in parts.items() if read}
         else:
-            made = read_parts(setup, name, wanted, folder / "embeddings" / name, device)
+            allow, keep = options["allow_test_speakers"], folder / "embeddings" / name
+            made = read_parts(setup, name, wanted, keep, device, allow)
             if options["concatenate"]:
                 for what, read in made.items():
                     parts[what].append(read)
@@ -109,9 +111,18 @@ def scored(
 
 
 def read_parts(
-    setup: Setup, name: str, wanted: dict[str, bool], keep: Path, device: torch.device
+    setup: Setup,
+    name: str,
+    wanted: dict[str, bool],
+    keep: Path,
+    device: torch.device,
+    allow_test_speakers: bool = False,
 ) -> dict[str, Labelled]:
-    """One system's embeddings of the trials, the training set and the cohort, as wanted."""
+    """One system's embeddings of the trials, the training set and the cohort, as wanted.
+
+    Raises ``UserError`` for a training set or cohort with utterances of the trials, which lists of
+    speakers need not tell.
+    """
     only = setup.lineup.utterances
     made: dict[str, Labelled] = {
         "trials": (setup.systems[name].read(keep / "trials", device, only), None)
@@ -123,6 +134,13 @@ def read_parts(
             made[what] = made["training"]
         else:
             made[what] = group.read(name, keep / what, device)
+        rows = made["trials"][0].index(only, name)
+        own = made[what][0].held(only, made["trials"][0].vectors[rows])
+        if own and not allow_test_speakers:
+            raise UserError(
+                f"{what}: {len(own)} of the utterances of {name} are the trials' own: {some(own)}; "
+                "give other ones, or allow_test_speakers"
+            )
     return made
 
 

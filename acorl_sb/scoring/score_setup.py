@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -80,8 +81,9 @@ def with_run_folder(options: dict[str, Any]) -> dict[str, Any]:
     if not options["systems"]:
         options["systems"] = {name: run / "embeddings" / name / part for name in members}
         # The run has no embeddings of its training set: its encoders make them if need be.
-        options["training"] = {name: run / "members" / name for name in members}
-        options["training_manifest"] = options["training_manifest"] or manifest / "train.csv"
+        if not options["training"]:
+            options["training"] = {name: run / "members" / name for name in members}
+            options["training_manifest"] = options["training_manifest"] or manifest / "train.csv"
         if options["seconds"] is None:
             options["seconds"] = read_score_seconds(run)
     options["manifest"] = options["manifest"] or manifest / f"{part}.csv"
@@ -121,23 +123,31 @@ def find_speakers(
 ) -> list[str] | None:
     """Speaker of each of ``trials.ids``: from a list, from a pattern, or None.
 
-    An enrolled model is its own utterances' speaker, or stands in the list itself.
+    An enrolled model's speaker is that of its utterances, or stands in the list itself. Raises
+    ``UserError`` for a model of several speakers, and speakers that contradict the labels.
     """
     path, pattern = options["speakers"], options["speaker_pattern"]
     if not path and not pattern and protocol is not None:
         pattern = r"id\d{5}"
     if not path and not pattern:
         return None
-    ids = trials.ids
+    table = speaker_lists.read_speakers(path) if path else {}
+    # A model in the list needs no utterances that are.
+    of = [[i] if i in table else (enrolment or {}).get(i, [i]) for i in trials.ids]
+    heard = list(dict.fromkeys(itertools.chain(*of)))
     if path:
-        table = speaker_lists.read_speakers(path)
-        if enrolment is not None:
-            ids = [i if i in table else enrolment.get(i, [i])[0] for i in ids]
-        found = speaker_lists.by_table(ids, table, str(path))
+        names = speaker_lists.by_table(heard, table, str(path))
     else:
-        if enrolment is not None:
-            ids = [enrolment.get(i, [i])[0] for i in ids]
-        found = speaker_lists.by_pattern(ids, pattern)
+        names = speaker_lists.by_pattern(heard, pattern)
+    speaker = dict(zip(heard, names, strict=True))
+    torn = [
+        i for i, said in zip(trials.ids, of, strict=True) if len({speaker[u] for u in said}) > 1
+    ]
+    if torn:
+        raise UserError(
+            f"{path or pattern}: {len(torn)} models have several speakers: {some(torn)}"
+        )
+    found = [speaker[said[0]] for said in of]
     (numbers,) = speaker_lists.number(found)
     wrong = speaker_lists.contradictions(trials, numbers)
     if len(wrong):

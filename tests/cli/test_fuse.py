@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -292,6 +293,71 @@ def test_saved_model_is_applied_to_other_files(files, monkeypatch, capsys):
     assert "ecapa, resnet, xvector" in message
     message = fails(monkeypatch, capsys, "--apply", "ecapa/test.txt", "--test", "ecapa/test.txt")
     assert "ecapa/test.txt" in message
+
+
+def test_a_saved_model_is_judged_with_the_labels_of_a_trial_list(files, monkeypatch, capsys):
+    run(monkeypatch, *arguments("--no-report"))
+    for name in NAMES:
+        scored = read_scores(f"{name}/test.txt")
+        write_scores(f"{name}/bare.txt", replace(scored.trials, labels=None), scored.scores)
+    made = []
+    for key, trials in (("--test", "--test_trials"), ("--scores", "--trials")):
+        files_of = [f"{name}/bare.txt" for name in NAMES]
+        argv = ("--apply", "out/fusion_model.json", key, *files_of, trials, "test_trials.txt")
+        capsys.readouterr()
+        run(monkeypatch, *argv, "--output_folder", "new")
+        made.append(capsys.readouterr().out)
+        assert "eer:" in made[-1]
+    assert made[0] == made[1]
+
+
+def test_scores_that_fall_with_likeness_are_told_of_and_fused_the_right_way_round(
+    files, monkeypatch
+):
+    for part in ("dev", "test"):
+        scored = read_scores(f"resnet/{part}.txt")
+        write_scores(f"distance/{part}.txt", scored.trials, -scored.scores)
+    found = [
+        run(monkeypatch, *arguments("--no-report", systems=["ecapa", second]))
+        for second in ("resnet", "distance")
+    ]
+    assert not any("resnet" in warning for warning in found[0]["warnings"])
+    assert any("distance" in warning for warning in found[1]["warnings"])
+    usual, turned = (
+        {tuple(row["members"]): row["figures"]["eer"] for row in made["contributions"]["subsets"]}
+        for made in found
+    )
+    assert turned == pytest.approx(usual, abs=1e-6)
+
+
+def test_a_cohort_with_utterances_of_the_trials_is_refused(files, monkeypatch, capsys):
+    make_embeddings()
+    more = ["--no-report", "--quality", "cohort", "--cohort_top", "20"]
+    for part in ("dev", "test"):
+        more += [f"--{part}_embeddings", *(f"{name}/{part}.npz" for name in NAMES[:2])]
+    cohorts = ["ecapa/train.npz", "resnet/test.npz"]
+    message = fails(
+        monkeypatch, capsys, *arguments(*more, "--cohorts", *cohorts, systems=NAMES[:2])
+    )
+    assert "resnet/test.npz" in message
+
+
+def test_the_order_of_lines_changes_no_cross_validated_figure(files, monkeypatch):
+    rng, made = np.random.default_rng(0), []
+    for order in (None, rng.permutation, rng.permutation):
+        for name in NAMES:
+            scored = read_scores(f"{name}/dev.txt")
+            rows = np.arange(len(scored.trials)) if order is None else order(len(scored.trials))
+            t = scored.trials
+            trials = TrialList(t.ids, t.enrol[rows], t.test[rows], t.labels[rows])
+            write_scores(f"{name}/mine.txt", trials, scored.scores[rows])
+        argv = [f"{name}/mine.txt" for name in NAMES] + ["--speakers", "dev.csv", "--no-report"]
+        results = run(monkeypatch, *argv, "--output_folder", "out", "--replicates", "50")
+        made.append({row["name"]: (row["eer"], row["cllr"]) for row in results["table"]})
+        made[-1] |= {row["name"]: row["intervals"]["eer"] for row in results["table"][:1]}
+    for other in made[1:]:
+        for name, values in made[0].items():
+            assert other[name] == pytest.approx(values, abs=1e-6)
 
 
 def test_quality_columns(files, monkeypatch, capsys):

@@ -209,6 +209,28 @@ def test_training_on_test_speakers_is_refused(data):
     assert run("score_plda.yaml", **options, allow_test_speakers=True) == 0
 
 
+def test_utterances_of_the_trials_in_the_cohort_are_refused_though_no_speakers_are_known(data):
+    options = common(data, "a") | {"training": f"{{a: {data}/a.npz}}"}
+    snorm = "{s: !new:acorl_sb.scoring.normalise.SNorm {}}"
+    refused("cohort.*t00-0", **options, normalisations=snorm)
+    assert not (data / "out/results.json").exists()
+    assert run("score.yaml", **options, normalisations=snorm, allow_test_speakers=True) == 0
+    made = read_embeddings(data / "a.npz")  # other recordings under these names are none of them
+    write_embeddings(data / "other.npz", Embeddings(made.ids, made.vectors[::-1]))
+    options["training"] = f"{{a: {data}/other.npz}}"
+    assert run("score.yaml", **options, normalisations=snorm) == 0
+
+
+def test_a_model_of_several_speakers_is_refused(data):
+    (data / "enrol.txt").write_text("m t00-0 t01-1\nn t02-0\n")
+    (data / "trials.txt").write_text("1 m t00-3\n0 m t02-3\n1 n t02-3\n0 n t03-3\n")
+    options = common(data, "a") | {"enrolment": data / "enrol.txt"}
+    refused("'m'", **options, speakers=data / "t.utt2spk")
+    refused("'m'", **options, speaker_pattern=r"^t\d\d")
+    (data / "enrol.txt").write_text("m t00-0 t00-1\nn t02-0\n")
+    assert run("score.yaml", **options, speakers=data / "t.utt2spk") == 0
+
+
 def test_what_is_wrong_is_said_in_one_sentence(data):
     good = common(data, "a")
     plda = {**good, **training(data, "a")}
@@ -281,4 +303,15 @@ def test_a_run_of_train_py_is_scored_with_its_own_training_set(tmp_path):
     assert [row["system"] for row in rows[::2]] == ["one", "two", "concatenation"]
     kept = read_embeddings(tmp_path / "out/embeddings/two/training")
     assert kept.ids == [u.id for u in train]
+    # A training set that is given is used, not the run's.
+    mine = {name: f"{tmp_path}/{name}.npz" for name in ("one", "two")}
+    for path in mine.values():
+        vectors = np.random.default_rng(0).normal(size=(200, kept.vectors.shape[1]))
+        ids = [f"mine{k}" for k in range(200)]
+        write_embeddings(path, Embeddings(ids, vectors.astype(np.float32)))
+    (tmp_path / "mine.utt2spk").write_text("".join(f"mine{k} other{k % 9}\n" for k in range(200)))
+    given = {"training": mine, "training_speakers": tmp_path / "mine.utt2spk"}
+    options["output_folder"] = tmp_path / "mine"
+    assert run("score_plda.yaml", **options, **given, backends=plda, top_k=2) == 0
+    assert not (tmp_path / "mine/embeddings/two/training").exists()
     refused(tmp_path.name, "score_plda.yaml", **{**options, "run_folder": tmp_path})

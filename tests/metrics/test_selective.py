@@ -29,6 +29,18 @@ def test_doubt_of_the_wrong_trials_takes_all_errors_away_and_its_reverse_adds_so
     assert better == 0 and worse > metrics.eer(scores, labels)
 
 
+def test_trials_of_equal_doubt_are_not_left_out_by_their_place_in_the_list():
+    rng = np.random.default_rng(0)
+    labels = np.arange(4000) < 2000
+    scores, doubt = rng.normal(size=4000) + 1.5 * labels, np.zeros(4000)
+    whole = metrics.eer(scores, labels)
+    for order in (slice(None), slice(None, None, -1)):
+        (half,) = selective_eer(scores[order], labels[order], doubt, [0.75])
+        assert half == pytest.approx(whole, abs=0.02)
+        rows = error_by_doubt(scores[order], labels[order], doubt, 0.75, bins=4)
+        assert all(300 < row["targets"] < 700 for row in rows)
+
+
 def test_one_class_alone_has_no_eer_and_shares_are_checked():
     labels = np.array([True, True, False])
     assert selective_eer([1.0, 2.0, 0.0], labels, [0, 1, 2], [0.5]) == [None]

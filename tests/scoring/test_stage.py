@@ -68,7 +68,7 @@ def test_back_ends_learn_from_names(device):
 
 def test_cohorts_are_speaker_means_drawn_by_seed(device):
     speakers = ["b", "a", "b", "a", "c", "c", "d", "d"]
-    groups = [[k for k, s in enumerate(speakers) if s == name] for name in "bacd"]
+    groups = [[k for k, s in enumerate(speakers) if s == name] for name in "abcd"]
     whole = stage.Cohort.of(MADE.vectors, speakers, None, 0, device)
     expected = [unit(unit(MADE.vectors[rows]).mean(0)) for rows in groups]
     assert whole.prepare(Cosine()).cpu().numpy() == pytest.approx(np.array(expected), abs=1e-6)
@@ -84,6 +84,9 @@ def test_cohorts_are_speaker_means_drawn_by_seed(device):
     assert not all(torch.equal(few[0], other) for other in few[2:])
     every = whole.prepare(plda).tolist()
     assert all(row in every for row in few[2].tolist())
+    order = [5, 2, 7, 0, 3, 1, 6, 4]  # the same file with its lines in another order
+    other = stage.Cohort.of(MADE.vectors[order], [speakers[k] for k in order], 2, 1, device)
+    torch.testing.assert_close(other.prepare(plda), few[0])
     assert len(stage.Cohort.of(MADE.vectors, None, None, 0, device).prepare(plda)) == 8
     assert len(stage.Cohort.of(MADE.vectors, None, 3, 0, device).prepare(plda)) == 3
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 Array = Any  # numpy array or torch tensor
+_FAR = 1e12
 
 
 def as_matrix(vectors: Array, device: torch.device | str | None = None) -> torch.Tensor:
@@ -37,6 +38,10 @@ def unit_rows(matrix: torch.Tensor, mean: Array | None = None) -> torch.Tensor:
                 f"the mean has shape {tuple(mean.shape)}, the vectors {matrix.shape[1]} values each"
             )
         matrix = matrix - mean
+    peak = matrix.abs().amax(1, keepdim=True)  # (M, 1)
+    far = (peak > _FAR) | ((peak < 1.0 / _FAR) & (peak > 0.0))
+    if bool(far.any()):  # their squares are no float32
+        matrix = torch.where(far, matrix / peak, matrix)
     return torch.nn.functional.normalize(matrix, dim=1, eps=torch.finfo(matrix.dtype).tiny)
 
 

@@ -54,6 +54,9 @@ def test_input_is_left_alone_and_scale_does_not_matter():
     assert (vectors == VECTORS).all()
     scaled = cosine_scores(VECTORS * RNG.uniform(1e-6, 1e6, (40, 1)), ENROL, TEST)
     assert scaled == pytest.approx(found, abs=1e-12)
+    for scale in (1e-30, 1e20):  # whose squares are no float32
+        far = (VECTORS * scale).astype(np.float32)
+        assert cosine_scores(far, ENROL, TEST) == pytest.approx(found, abs=1e-6)
     assert cosine_scores(VECTORS, [3], [3]) == pytest.approx(1.0)
     assert cosine_scores(np.zeros((2, 3)), [0], [1]) == 0.0
 
