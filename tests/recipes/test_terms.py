@@ -295,7 +295,9 @@ def test_cells_are_the_studys_rows_with_other_encoders_and_fewer_speakers(tree):
     capacity.expand(grown)
     assert all(grown[key][name] == tree[key][name] for key in before for name in before[key])
     cells = capacity.cells(grown)
-    assert len(cells) == 14 and len(grown["rows"]) == len(tree["rows"]) + 28
+    wanted = tree["capacity"]
+    assert len(cells) == len(wanted["sizes"]) * len(wanted["speakers"]) + len(wanted["also"])
+    assert len(grown["rows"]) == len(tree["rows"]) + 2 * len(cells)
     assert len({cell.suffix for cell in cells}) == len(cells)
     for cell in cells:
         assert grown["rows"][cell.term]["against"] == cell.without
@@ -308,7 +310,7 @@ def test_cells_are_the_studys_rows_with_other_encoders_and_fewer_speakers(tree):
                 if "start" in spec:
                     assert spec.pop("start") == f"{old.pop('start')}{suffix}"
                 else:
-                    steps = {"_0.15M_all_400": 400, "_0.15M_60_1200": 1200}
+                    steps = {"_0.15M_all_400": 400, "_0.15M_60_1200": 1200, "_0.15M_all_3600": 3600}
                     usual = 400 if cell.speakers else None
                     assert spec.pop("steps", None) == steps.get(suffix, usual)
                 assert spec.pop("encoder") == f"{old.pop('encoder')}_{cell.size}"
@@ -393,6 +395,7 @@ def test_groups_of_cells_are_compared_by_the_terms_gain(tree):
     assert compared() == {"all speakers against 160": ["0.15M", *percents(0.8 / 0.9)]}
     cell("0.15M_all_400", 0.85)
     cell("0.15M_60_1200", 0.95)
+    cell("0.15M_all_3600", 0.75)
     cell("1.5M_160", 0.5)
     cell("1.5M_all", 0.4)
     cell("0.05M_160", 1.0)
@@ -402,6 +405,7 @@ def test_groups_of_cells_are_compared_by_the_terms_gain(tree):
         "1.5M against 0.05M, 160 speakers": ["1.5M", *percents(0.5)],
         "all speakers against 160, 400 steps": ["0.15M", *percents(0.85 / 0.9)],
         "all speakers, 1200 steps against 400": ["0.15M", *percents(0.8 / 0.85)],
+        "all speakers, 3600 steps against 1200": ["0.15M", *percents(0.75 / 0.8)],
         "all speakers against 60, 1200 steps": ["0.15M", *percents(0.8 / 0.95)],
     }
 

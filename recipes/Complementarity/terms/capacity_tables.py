@@ -57,20 +57,19 @@ def contrasts(tree) -> dict[str, list[tuple[capacity.Cell, capacity.Cell]]]:
         groups[f"all speakers against {count}"] = [
             (found[size, None, None], found[size, count, usual[count]]) for size in wanted["sizes"]
         ]
-    for count, steps in usual.items():
-        ends = (found[most, count, steps], found[least, count, steps])
+    for count, at in usual.items():
+        ends = (found[most, count, at], found[least, count, at])
         groups[f"{most} against {least}, {count or 'all'} speakers"] = [ends]
     for cell in also:
         same = found[cell.size, cell.speakers, usual[cell.speakers]]
         more, less = sorted((cell, same), key=lambda one: one.steps or whole, reverse=True)
-        name = (
-            f"{cell.speakers or 'all'} speakers, {more.steps or whole} steps against {less.steps}"
-        )
+        steps = f"{more.steps or whole} steps against {less.steps or whole}"
+        name = f"{cell.speakers or 'all'} speakers, {steps}"
         groups.setdefault(name, []).append((more, less))
-        for count, steps in usual.items():
-            if count == cell.speakers or (steps or whole) != cell.steps:
+        for count, at in usual.items():
+            if count == cell.speakers or (at or whole) != cell.steps:
                 continue
-            pair = (cell, found[cell.size, count, steps])
+            pair = (cell, found[cell.size, count, at])
             more, less = sorted(pair, key=lambda one: one.speakers or math.inf, reverse=True)
             name = f"{more.speakers or 'all'} speakers against {less.speakers}, {cell.steps} steps"
             groups.setdefault(name, []).append((more, less))
