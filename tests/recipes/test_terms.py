@@ -358,6 +358,7 @@ def test_the_map_has_the_terms_gain_and_price_by_cell(tree):
     assert cells[2][:4] == ["0.15M", "160", "1", "15.00"]
     assert cells[2].count("-10.0 % [-10.0, -10.0]") == 2
     of = dict(zip(cells[0], cells[2], strict=True))
+    assert of["r of each seed"] == of["r"]  # of the one that there is
     lost = 2 * (norm.ppf(0.09) - norm.ppf(0.08))  # the d' of an EER, equal variances
     assert [float(of[key]) for key in ("d' lost", "ρ removed", "r")] == pytest.approx(
         [lost, 0.1, lost / 0.1], abs=0.006

@@ -10,12 +10,13 @@ import numpy as np
 from acorl_sb.utils.tables import markdown
 from terms import capacity
 from terms.changes import COMPARED, change, compared, mean_eer, told
-from terms.exchange import Row
+from terms.exchange import Row, exchange
 
 
 def capacity_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str:
     """The term against the same without, by size of the members and number of training speakers."""
-    head = ["size", "training speakers", "seeds", "fused EER % without", *COMPARED]
+    first = ["size", "training speakers", "seeds", "fused EER % without"]
+    head = [*first, *COMPARED, "r of each seed"]
     lines = []
     for cell, term, without in measured(tree, rows):
         eer = f"{100 * mean_eer(without, share, 'fused'):.2f}"
@@ -23,8 +24,18 @@ def capacity_table(tree, rows: dict[str, Row], share: dict[str, float]) -> str:
         if cell.steps != tree["capacity"]["steps"].get(cell.speakers):
             speakers += f", {cell.steps} steps"
         line = [cell.size, speakers, str(len(term.figures)), eer]
-        lines.append([*line, *compared(term, without, share, alike=True)])
+        by_seed = ", ".join(f"{one:.2f}" for one in rates(term, without, share))
+        lines.append([*line, *compared(term, without, share, alike=True), by_seed])
     return markdown(head, lines)
+
+
+def rates(term: Row, without: Row, share: dict[str, float]) -> list[float]:
+    """r of the exchange with each seed by itself."""
+    single = [
+        [Row({seed: row.figures[seed]}, {}) for row in (term, without)]
+        for seed in sorted(term.figures)
+    ]
+    return [exchange(*pair, share)["r"] for pair in single]
 
 
 def measured(tree, rows: dict[str, Row]) -> Iterator[tuple[capacity.Cell, Row, Row]]:
