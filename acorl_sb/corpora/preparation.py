@@ -26,6 +26,7 @@ from acorl_sb.corpora.freshness import (
     refuse_changes,
 )
 from acorl_sb.corpora.held_out import hold_out_speakers
+from acorl_sb.corpora.overlap import HeldOut
 from acorl_sb.corpora.own_trials import with_own_trials
 from acorl_sb.corpora.registry import find_corpus
 from acorl_sb.corpora.splits import (
@@ -82,7 +83,8 @@ def prepare(
     ``more_training`` maps further corpora to their data folders: their training utterances are
     trained on too, under speakers and IDs that begin with the corpus's name; ``train.csv`` then has
     a column ``corpus``. Those of ``more_unlabelled`` are marked so (``UNLABELLED``): training looks
-    at no label of theirs. A corpus that has trial lists brings none then.
+    at no label of theirs. A corpus that has trial lists brings none then. None of them may hold
+    speech that is developed or tested on, whatever its name there; see :class:`HeldOut`.
 
     Training utterances of twice ``segment_seconds`` (s) or more are cut into equal pieces no
     shorter than that, since a training step draws utterances evenly, whatever their length; None
@@ -103,7 +105,8 @@ def prepare(
     then replaced by the very same ones only.
 
     Raises ``UserError`` for an unknown corpus or option, a missing or empty folder, a layout or
-    audio file that cannot be read, too few speakers, and files that ``trained_on_it`` protects.
+    audio file that cannot be read, too few speakers, held-out speech in a further corpus, and files
+    that ``trained_on_it`` protects.
     """
     collect, data_folder = find_corpus(corpus, data_folder, options)
     lists = {part: Path(path) for part, path in (own_trials or {}).items()}
@@ -154,10 +157,13 @@ def prepare(
         found = hold_out_speakers(found, seed, dev_speakers, test_speakers, utterances_per_speaker)
         if more or unlabelled:
             found.train = [_of_corpus(u, corpus) for u in found.train]
-        for further, column in ((more, {}), (unlabelled, {UNLABELLED: "yes"})):
+            held = HeldOut({"development": found.dev, "test": found.test})
+        for key, further in (("more_training", more), ("more_unlabelled", unlabelled)):
+            column = {UNLABELLED: "yes"} if key == "more_unlabelled" else {}
             for name, (collect_more, folder) in further.items():
                 none = _no_trials(collect_more)
                 speech = _collected(collect_more, folder, save_folder, none).train
+                held.refuse(speech, f"{key}: {name}")
                 speech = trimmed(speech) if vad else speech
                 found.train += [_of_corpus(_renamed(u, name, column), name) for u in speech]
         if segment_seconds is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from acorl_sb.corpora.freshness import file_digest
 from acorl_sb.corpora.registry import known_corpora
 from acorl_sb.encoders.ensemble import standing
 from acorl_sb.encoders.member_folder import read_record
@@ -17,8 +18,12 @@ from acorl_sb.utils.hparams import read_tree
 from acorl_sb.utils.names import check_name
 
 YAML = "hparams/distil.yaml"
+LISTS = {"trials": "test", "dev_trials": "dev"}  # the part of the corpus that each is of
 # What the student has in common with its teachers, or their figures could not be compared.
-SHARED = ("corpus", "data_folder", "prepare_options", "dev_seconds", "score_seconds", "seed")
+SHARED = (
+    *("corpus", "data_folder", "prepare_options", *LISTS),
+    *("dev_seconds", "score_seconds", "seed"),
+)
 
 
 def teachers(run_folder: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -101,6 +106,53 @@ def _plain(value: Any, path: Path) -> Any:
     return value
 
 
+def _check_modules(root: Path, settings: dict[str, Any], said: Container[str]) -> None:
+    """Refuse corpora of a run that are modules, which its preparation would import and call.
+
+    ``said`` are the options of the preparation that the user says, not the run.
+    """
+    path, known = root / "hyperparams.yaml", known_corpora()
+    options = settings.get("prepare_options", {})
+    if not isinstance(options, dict):
+        raise UserError(f"{path}: prepare_options must be keys and values, not {options!r}")
+    named = [("corpus", settings["corpus"])] if "corpus" in settings else []
+    for key in ("more_training", "more_unlabelled"):
+        if key not in said and isinstance(options.get(key), dict):  # others are refused later
+            named += [("prepare_options", name) for name in options[key]]
+    for key, name in named:
+        if name not in known:
+            raise UserError(
+                f"{path}: the corpus {name!r} is a module of its own, whose code a run cannot ask "
+                f"for (docs/trust.md); say --{key} yourself"
+            )
+
+
+def _check_lists(root: Path, settings: dict[str, Any]) -> None:
+    """Refuse trial lists of a run that are gone, or are not those that it was prepared with.
+
+    Their names may be relative to the folder that the run was started in, which nobody knows.
+    """
+    try:
+        record = json.loads((root / "manifest" / "prepared.json").read_text(encoding="utf-8"))
+        digests = dict(record["settings"]["own_trials"])
+    except (OSError, ValueError, KeyError, TypeError):
+        digests = {}  # nothing to compare with
+    for key, part in LISTS.items():
+        if key not in settings:
+            continue
+        path = Path(str(settings[key]))
+        if not path.is_file():
+            wrong = "there is no such file from here"
+        elif digests.get(part, file_digest(path)) != file_digest(path):
+            wrong = "that file is another one than the run was prepared with"
+        else:
+            continue
+        raise UserError(
+            f"{root / 'hyperparams.yaml'}: the run's {key} are {path}, and {wrong}; bring it back, "
+            f"or say where it is with --{key}"
+        )
+
+
 def train_arguments(
     run_folder: str | Path, argv: Sequence[str], more_unlabelled: str | None = None
 ) -> list[str]:
@@ -108,32 +160,29 @@ def train_arguments(
 
     ``more_unlabelled`` is YAML, ``{corpus: folder}``, and joins the run's ``prepare_options``.
 
-    Raises ``UserError`` as ``teachers``, for a corpus of the run's that is none of the package's,
-    and for a ``more_unlabelled`` that is of another form or beside ``prepare_options`` in ``argv``.
+    Raises ``UserError`` as ``teachers``, for a corpus of the run's, a further one too, that is none
+    of the package's, for a trial list of the run's that is gone or another one by now, and for a
+    ``more_unlabelled`` that is of another form or beside ``prepare_options`` in ``argv``.
     """
     references, settings = teachers(run_folder)
     given = {word[2:].partition("=")[0] for word in argv if word.startswith("--")}
-    corpus = settings.get("corpus")
-    if "corpus" not in given and corpus is not None and corpus not in known_corpora():
-        raise UserError(
-            f"{Path(run_folder) / 'hyperparams.yaml'}: the corpus {corpus!r} is a module of its "
-            f"own, whose code a run cannot ask for (docs/trust.md); say --corpus {corpus} yourself"
-        )
+    settings = {key: v for key, v in settings.items() if key not in given and v is not None}
+    said = {}
     if more_unlabelled is not None:
         if "prepare_options" in given:
             raise UserError("--more_unlabelled: put it into your --prepare_options")
-        options = {
-            **(settings.get("prepare_options") or {}),
-            "more_unlabelled": _corpora(more_unlabelled),
-        }
-        settings["prepare_options"] = options
+        said["more_unlabelled"] = _corpora(more_unlabelled)
+    _check_modules(Path(run_folder), settings, said)
+    _check_lists(Path(run_folder), settings)
+    if said:
+        settings["prepare_options"] = {**settings.get("prepare_options", {}), **said}
     made = [] if argv and argv[0].endswith((".yaml", ".yml")) else [YAML]
     made += argv
     # JSON is YAML, and leaves no doubt of what is a number, a text or null.
-    settings["references"] = references
+    if "references" not in given:
+        settings["references"] = references
     for key, value in settings.items():
-        if key not in given and value is not None:
-            made.append(f"--{key}={json.dumps(value, ensure_ascii=False)}")
+        made.append(f"--{key}={json.dumps(value, ensure_ascii=False)}")
     if "output_folder" not in given:
         made.append(f"--output_folder={Path(run_folder) / 'distilled'}")
     return made

@@ -161,7 +161,7 @@ def train_member(
     size, count = parameters / 1e6, len(data.classes)
     logger.info("%s: training %.2f M parameters, %d classes, seed %d", name, size, count, seed)
     if check_graphs(settings, run_opts, objective):
-        waves = kind.noise(settings.batch_size, settings)
+        waves = kind.whole_noise(settings.batch_size, settings)
         replay_network(brain.modules["encoder"], waves.to(brain.device))
     fit(brain, counter, loader)
     if hparams["teller"] is not None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from speechbrain.processing.features import InputNormalization
 from torch import nn
 
 from acorl_sb.data.audio import SAMPLE_RATE
@@ -74,11 +75,30 @@ class SpeakerMembers(MemberKind):
                 f"{where}: manifests count samples at {SAMPLE_RATE} Hz, so sample_rate cannot be "
                 f"{encoder.sample_rate}"
             )
+        for module in encoder.modules():
+            # Its statistics are in no state dict, so a finished member would lack them.
+            if isinstance(module, InputNormalization) and module.norm_type == "global":
+                raise UserError(
+                    f"{where}: InputNormalization has the norm_type global (its default), whose "
+                    "statistics no member's folder keeps; set norm_type to sentence"
+                )
+        learnt = [
+            name
+            for name, values in encoder.named_parameters()
+            if values.requires_grad and not name.startswith("embedding_model.")
+        ]
+        if learnt:
+            raise UserError(
+                f"{where}: {learnt[0]} would be trained, but a member's folder keeps the network "
+                "embedding_model alone; set requires_grad to False"
+            )
         return encoder
 
     def noise(self, count: int, settings: Settings | None = None) -> torch.Tensor:
-        seconds = min(settings.crop_seconds, _LONGEST) if settings else 1.0
-        return 0.1 * torch.randn(count, max(1, round(seconds * SAMPLE_RATE)))
+        return _noise(count, min(settings.crop_seconds, _LONGEST) if settings else 1.0)
+
+    def whole_noise(self, count: int, settings: Settings) -> torch.Tensor:
+        return _noise(count, settings.crop_seconds)
 
     def check_head(self, head: nn.Module) -> None:
         if not hasattr(head, "classifier"):
@@ -103,6 +123,11 @@ class SpeakerMembers(MemberKind):
 
     def load_start(self, folder, encoder, head, classes) -> None:
         load_start(folder, encoder, head.classifier, classes)
+
+
+def _noise(count: int, seconds: float) -> torch.Tensor:
+    """Waves (count, T) to compute with in place of speech."""
+    return 0.1 * torch.randn(count, max(1, round(seconds * SAMPLE_RATE)))
 
 
 @dataclass

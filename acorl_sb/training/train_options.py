@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
@@ -211,6 +212,8 @@ class TrainingRun(Device):
         # As keys of the YAML, so that the members' records show it.
         short = {"epochs": self.debug_epochs, "epoch_steps": self.debug_batches}
         values = {key: value for key, value in self if not key.startswith("debug")}
+        if self.max_grad_norm <= 0:  # SpeechBrain multiplies by it: 0 stops, less than 0 ascends
+            values["max_grad_norm"] = math.inf
         return RunOptions(**values, overridden_args=given), short if self.debug else {}
 
 

@@ -37,9 +37,13 @@ class MemberKind(abc.ABC):
     def noise(self, count: int, settings: Settings | None = None) -> torch.Tensor:
         """``count`` inputs of noise, on the CPU, to rehearse a training step with.
 
-        They have the shape of training inputs under ``settings``; None: of any inputs that an
-        encoder takes.
+        They have the shape of training inputs under ``settings``, or are shorter where that would
+        take long; None: of any inputs that an encoder takes.
         """
+
+    def whole_noise(self, count: int, settings: Settings) -> torch.Tensor:
+        """As ``noise``, of the very shape of training inputs."""
+        return self.noise(count, settings)
 
     def check_head(self, head: nn.Module) -> None:  # noqa: B027 - by default any head will do
         """Raise ``ValueError`` for a task head that cannot be saved or checked with."""

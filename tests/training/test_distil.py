@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 
 import pytest
 import torch
 
+from acorl_sb import corpora
 from acorl_sb.cli import distil, train
 from acorl_sb.data.manifest import read_manifest
 from acorl_sb.encoders.member_folder import load_member
-from acorl_sb.training.distil import teachers, train_arguments
+from acorl_sb.training.distil import LISTS, teachers, train_arguments
 from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
 from tests.tiny import hums
@@ -56,6 +59,57 @@ def test_the_student_is_a_member_like_any_other(run_folder):
         assert (out / "manifest" / name).read_bytes() == (
             run_folder / "manifest" / name
         ).read_bytes()
+
+
+@pytest.fixture
+def tried(run_folder, tmp_path):
+    """The run as if it had been tried on lists of the user's own."""
+    out, lists = tmp_path / "run", {key: tmp_path / f"my_{key}.txt" for key in LISTS}
+    lists["trials"].write_text("1 s4/u0 s4/u1\n0 s4/u0 s1/u0\n")
+    lists["dev_trials"].write_text("1 s2/u0 s2/u1\n0 s2/u0 s5/u0\n")
+    shutil.copytree(run_folder / "members", out / "members")
+    text = (run_folder / "hyperparams.yaml").read_text()
+    for key, path in lists.items():
+        text, count = re.subn(rf"(?m)^{key}:.*$", f"{key}: {path}", text)
+        assert count == 1
+    (out / "hyperparams.yaml").write_text(text)
+    own = {part: lists[key] for key, part in LISTS.items()}
+    corpora.prepare("folder", run_folder.parent / "data", out / "manifest", own_trials=own)
+    return out, lists
+
+
+def speakers(out):
+    return [
+        {u.spk_id for u in read_manifest(out / "manifest" / f"{part}.csv")}
+        for part in ("train", "dev", "test")
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::acorl_sb.fusion.checks.FusionWarning")
+def test_the_student_is_tried_on_the_runs_own_trials(tried):
+    out, _ = tried
+    assert distil.main(["--run_folder", str(out), *SMALL]) == 0
+    assert (
+        speakers(out / "distilled") == speakers(out) == [{"s0", "s3"}, {"s2", "s5"}, {"s1", "s4"}]
+    )
+    for name in ("dev_trials.txt", "test_trials.txt"):
+        now, then = (folder / "manifest" / name for folder in (out / "distilled", out))
+        assert now.read_bytes() == then.read_bytes()
+
+
+@pytest.mark.parametrize("key", ["trials", "dev_trials"])
+@pytest.mark.parametrize("change", ["gone", "another"])
+def test_a_list_that_is_not_the_runs_any_more_must_be_said(tried, tmp_path, key, change):
+    out, lists = tried
+    old, moved = lists[key], tmp_path / "moved.txt"
+    old.rename(moved)
+    if change == "another":
+        old.write_text("1 s0/u0 s0/u1\n0 s0/u0 s3/u0\n")
+    with pytest.raises(UserError, match=rf"\b{key}\b.*{old.name}"):
+        distil.main(["--run_folder", str(out), *SMALL])
+    assert not (out / "distilled").exists()
+    for word in (f"--{key}={moved}", f"--{key}=null"):
+        assert [w for w in train_arguments(out, [word]) if w.startswith(f"--{key}=")] == [word]
 
 
 def test_what_is_said_goes_before_what_the_run_says(run_folder):
@@ -128,6 +182,37 @@ def test_a_run_cannot_ask_for_a_corpus_of_its_own(tmp_path, monkeypatch):
         distil.main(["--run_folder", str(tmp_path), "--device", "cpu"])
     assert not (tmp_path / "brought.py.ran").exists()
     assert "--corpus=brought" in train_arguments(tmp_path, ["--corpus=brought"])
+
+
+@pytest.mark.parametrize("key", ["more_training", "more_unlabelled"])
+def test_nor_for_a_further_one(tmp_path, monkeypatch, key):
+    (tmp_path / "brought.py").write_text(
+        "import pathlib\npathlib.Path(__file__ + '.ran').touch()\n"
+    )
+    options = f"{{{key}: {{folder: {tmp_path}, brought: null}}}}"
+    (tmp_path / "hyperparams.yaml").write_text(
+        f"references: [{{name: a, source: {tmp_path}}}]\ncorpus: voices\n"
+        f"prepare_options: {options}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match=r"hyperparams\.yaml.*'brought'"):
+        distil.main(["--run_folder", str(tmp_path), "--device", "cpu"])
+    assert not (tmp_path / "brought.py.ran").exists()
+    # The user's own words may name it.
+    said = f"--prepare_options={options}"
+    assert [w for w in train_arguments(tmp_path, [said]) if "brought" in w] == [said]
+    if key == "more_unlabelled":
+        made = train_arguments(tmp_path, [], "{brought: null}")
+        assert '--prepare_options={"more_unlabelled": {"brought": null}}' in made
+
+
+def test_options_of_a_run_that_are_none_are_named(tmp_path):
+    (tmp_path / "hyperparams.yaml").write_text(
+        f"references: [{{name: a, source: {tmp_path}}}]\nprepare_options: [more_training]\n"
+    )
+    for more in (None, "{librispeech: null}"):
+        with pytest.raises(UserError, match=r"hyperparams\.yaml.*prepare_options"):
+            train_arguments(tmp_path, [], more)
 
 
 def test_a_run_cannot_ask_for_trust(tmp_path):

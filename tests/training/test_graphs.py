@@ -11,9 +11,12 @@ import torch
 
 from acorl_sb.complementarity import Bounded, Nontarget, Ramp, deal_folds, out_of_fold
 from acorl_sb.encoders.member_folder import build_encoder
+from acorl_sb.training import one_member
 from acorl_sb.training.batchnorm import fixed_batch_statistics
 from acorl_sb.training.graphs import replay_network
+from acorl_sb.training.members import train_members
 from acorl_sb.training.settings import check_graphs
+from acorl_sb.training.speech import TrainingSet
 from acorl_sb.utils.errors import UserError
 from tests import tiny
 from tests.conftest import NO_CUDA
@@ -70,6 +73,27 @@ def test_other_batches_are_computed_as_before(pair):
     torch.testing.assert_close(step(replayed, shorter), step(encoder, shorter))
     with torch.no_grad():
         torch.testing.assert_close(replayed.eval()(inputs), encoder.eval()(inputs))
+
+
+@pytest.mark.parametrize("seconds", [0.4, 5.5])
+def test_what_is_recorded_has_the_shape_of_what_trains(tmp_path, monkeypatch, seconds):
+    recorded, trained = [], []
+
+    def look(network, inputs):
+        if network.training:
+            trained.append(inputs[0].shape)
+
+    def record(encoder, inputs):
+        recorded.append(encoder.features(inputs).shape)
+        encoder.embedding_model.register_forward_pre_hook(look)
+
+    monkeypatch.setattr(one_member, "check_graphs", lambda *args: True)
+    monkeypatch.setattr(one_member, "replay_network", record)
+    data = TrainingSet(tiny.hums(tmp_path / "data"), lambda encoder: 0.1)
+    settings = tiny.settings(crop_seconds=seconds, augment=None, epochs=1, epoch_steps=1)
+    spec = {"name": "a", "encoder": tiny.encoder_tree(), "objective": None}
+    train_members([spec], [], data, settings, tiny.CPU, torch.device("cpu"), tmp_path / "out")
+    assert recorded == trained and len(trained) == 1
 
 
 def test_on_a_cpu_nothing_is_recorded():

@@ -48,6 +48,15 @@ def looking_far():
     return members
 
 
+def normalised(*norm_type):
+    """The second member's features are normalised in another way; none: by the default."""
+    members = lists()
+    norm = members[1]["encoder"]["mean_var_norm"]
+    del norm["norm_type"]
+    norm.update(dict.fromkeys(["norm_type"], *norm_type) if norm_type else {})
+    return members
+
+
 def sgd(**changes):
     return functools.partial(torch.optim.SGD, **changes)
 
@@ -80,6 +89,8 @@ def test_random_states_and_settings_stay_as_they_were():
         ("members[1].encoder", lists(embedding_dim=0), {}),
         ("members[1].encoder", lists(win_length=50), {}),  # ms, longer than n_fft
         ("members[1].encoder", lists(sample_rate=8000), {}),
+        ("members[1].encoder", normalised(), {}),
+        ("members[1].encoder", normalised("global"), {}),
         ("members[1].objective", lists(ACORL.replace("16", "x")), {}),
         ("members[1].objective", lists(ACORL.replace("2.0", "-1")), {}),
         ("members[1].objective", lists("objective: !name:torch.nn.Linear"), {}),
@@ -105,6 +116,20 @@ def test_what_does_not_fit_is_named(part, members, changes):
         rehearse(members, [], tiny.settings(**changes), tiny.CPU, TrainingSet.kind)
     assert str(error.value).startswith(part), error.value
     assert "\n" not in str(error.value)
+
+
+def test_statistics_that_no_folder_keeps_are_refused_and_others_are_not():
+    with pytest.raises(UserError, match=r"members\[1\]\.encoder.*norm_type.*sentence"):
+        rehearse(normalised("global"), [], tiny.settings(), tiny.CPU, TrainingSet.kind)
+    for kept in ("sentence", "batch"):
+        rehearse(normalised(kept), [], tiny.settings(), tiny.CPU, TrainingSet.kind)
+
+
+def test_a_front_end_that_learns_is_refused():
+    members = lists()
+    members[1]["encoder"]["compute_features"]["requires_grad"] = True
+    with pytest.raises(UserError, match=r"members\[1\]\.encoder.*requires_grad"):
+        rehearse(members, [], tiny.settings(), tiny.CPU, TrainingSet.kind)
 
 
 def test_a_rate_that_is_not_a_number_is_found_in_a_schedule():
