@@ -172,6 +172,8 @@ class Adversarial(Objective):
             raise ValueError(f"adversary_steps is at least 1, not {adversary_steps}")
         self.distance = DISTANCES[distance]
         self.adversary_steps = adversary_steps
+        # The last batch's references and labels, and the targets that its step had.
+        self.asked: tuple[list[torch.Tensor], list] = [], []
         self.heads = nn.ModuleList(AdversaryHead(dim, d, hidden, layers) for d in reference_dims)
         self.targets = nn.ModuleList(
             target(reference_dim=d, n_classes=n_classes) for d in reference_dims
@@ -179,28 +181,32 @@ class Adversarial(Objective):
 
     def forward(self, z, references, labels, progress):
         weight = self.schedule(progress)
-        targets = [
-            target(reference.detach(), labels)
-            for target, reference in zip(self.targets, references, strict=True)
-        ]
+        targets = self._targets(references, labels)
+        self.asked = [v.detach() for v in (*references, labels)], targets
         reversed_z = reverse_gradient(F.normalize(z, dim=-1), weight)  # R_c(bar(z)) of (2)
         loss = self._distance_of_heads(reversed_z, targets)
         return Term(loss, logs={"adversary_loss": loss.detach(), "weight": weight})
 
     def adversary_loss(self, z, references, labels):
-        targets = []
-        for target, reference in zip(self.targets, references, strict=True):
-            # The batch has been counted by the encoder's step already.
-            training = target.training
-            target.eval()
-            targets.append(target(reference.detach(), labels))
-            target.train(training)
+        batch, targets = self.asked
+        given = [*references, labels]
+        # The encoder's step has counted its batch in: asked again, the targets would be others.
+        if len(batch) != len(given) or not all(map(torch.equal, batch, given)):
+            training = self.targets.training
+            self.targets.eval()  # such a batch is not counted
+            targets = self._targets(references, labels)
+            self.targets.train(training)
         return self._distance_of_heads(F.normalize(z.detach(), dim=-1), targets)
+
+    def _targets(self, references, labels):
+        """Of each reference its targets (B, D_k) and their weights (B,), without a graph."""
+        with torch.no_grad():
+            return [t(v, labels) for t, v in zip(self.targets, references, strict=True)]
 
     def _distance_of_heads(self, z, targets):
         losses = []
         for head, (wanted, weight) in zip(self.heads, targets, strict=True):
-            distance = self.distance(head(z), wanted.detach())  # (2) and d of (3), (B,)
+            distance = self.distance(head(z), wanted)  # (2) and d of (3), (B,)
             losses.append((weight * distance).sum() / weight.sum().clamp(min=1))
         return torch.stack(losses).mean()  # (3)
 

@@ -53,8 +53,8 @@ class Bounded(OfParts):
         term.limit = self.limit
         return term
 
-    def adversary_loss(self, z, references, labels):
-        return self.parts[0].adversary_loss(z, references, labels)
+    def further_loss(self, step, z, references, labels):
+        return self.parts[0].further_loss(step, z, references, labels)
 
 
 def bounded_loss(
@@ -63,26 +63,54 @@ def bounded_loss(
     encoder: Sequence[nn.Parameter],
     others: Sequence[nn.Parameter],
     limit: float,
+    scale: float = 1.0,
 ) -> torch.Tensor:
     """A scalar loss of value ``task_loss + term_loss`` whose gradient is the bounded one.
 
-    ``encoder`` are the weights whose gradient is bounded, ``others`` all others that learn; both
-    losses' graphs are used up.
+    Arguments
+    ---------
+    task_loss, term_loss : scalars with a graph, which is used up
+    encoder : the weights whose gradient is bounded
+    others : all others that learn
+    limit : float > 0, see ``Bounded``
+    scale : float > 0
+        Both losses are multiplied by it on their way back, and the gradients divided, so that the
+        small ones of fp16 layers are kept: the scale of the training's ``GradScaler``. Gradients
+        that become infinite are handed on as such; the scaler then leaves the step out.
+
+    Returns
+    -------
+    scalar, to go backward once
     """
     weights = [*encoder, *others]
     gradients = (
-        torch.autograd.grad(task_loss, weights, retain_graph=True, allow_unused=True),
-        torch.autograd.grad(term_loss, weights, allow_unused=True),
+        torch.autograd.grad(scale * task_loss, weights, retain_graph=True, allow_unused=True),
+        torch.autograd.grad(scale * term_loss, weights, allow_unused=True),
     )
     task, term = (
-        [torch.zeros_like(w) if g is None else g for g, w in zip(gradient, weights, strict=True)]
+        [
+            torch.zeros_like(w) if g is None else g / scale
+            for g, w in zip(gradient, weights, strict=True)
+        ]
         for gradient in gradients
     )
     split = len(encoder)
     wanted = bound(task[:split], term[:split], limit) + term[split:]
-    # The sum of weight times a constant has that constant as its gradient.
-    linear = sum((w * (a + b)).sum() for w, a, b in zip(weights, task, wanted, strict=True))
-    return linear + (task_loss + term_loss - linear).detach()
+    total = [a + b for a, b in zip(task, wanted, strict=True)]
+    return _WithGradients.apply((task_loss + term_loss).detach(), total, *weights)
+
+
+class _WithGradients(torch.autograd.Function):
+    """A value whose gradients are given, whatever it was computed from."""
+
+    @staticmethod
+    def forward(ctx, value, gradients, *weights):
+        ctx.gradients = gradients
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return None, None, *(grad * g for g in ctx.gradients)
 
 
 def bound(

@@ -21,6 +21,12 @@ class OfParts(Objective):
     def adversary_parameters(self) -> Iterator[nn.Parameter]:
         return (p for part in self.parts for p in part.adversary_parameters())
 
+    def adversary_loss(self, z, references, labels):
+        return self.further_loss(0, z, references, labels)
+
+    def further_parameters(self, step: int) -> Iterator[nn.Parameter]:
+        return (p for part in self.parts for p in part.further_parameters(step))
+
     def observe(self, *, task_loss: float | None = None, dev_error: float | None = None) -> None:
         for part in self.parts:
             part.observe(task_loss=task_loss, dev_error=dev_error)
@@ -40,7 +46,8 @@ class Combined(OfParts):
     """The terms of all parts added up; their weights of the task loss multiplied.
 
     Each part's figures are logged under its own name, ``adversarial.weight``, and under
-    ``nontarget1.weight``, ``nontarget2.weight`` where two parts are of one kind.
+    ``nontarget1.weight``, ``nontarget2.weight`` where two parts are of one kind. Each part's
+    adversary takes as many steps as it would alone.
 
     Arguments
     ---------
@@ -78,8 +85,12 @@ class Combined(OfParts):
             combined.logs |= {f"{name}.{figure}": value for figure, value in term.logs.items()}
         return combined
 
-    def adversary_loss(self, z, references, labels):
-        losses = [p.adversary_loss(z, references, labels) for p in self.parts if p.adversary_steps]
+    def further_loss(self, step, z, references, labels):
+        losses = [
+            part.further_loss(step, z, references, labels)
+            for part in self.parts
+            if part.adversary_steps > step
+        ]
         return torch.stack(losses).sum()
 
 

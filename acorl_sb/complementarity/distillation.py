@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from acorl_sb.complementarity.class_means import ClassMeans
 from acorl_sb.complementarity.joint import concatenate
-from acorl_sb.complementarity.objective import Objective, Term
+from acorl_sb.complementarity.objective import ABSENT, Objective, Term, zero_loss
 from acorl_sb.complementarity.schedules import WeightSchedule
 
 
@@ -104,7 +104,8 @@ class Distillation(Objective):
             + of_posterior * losses["posterior"]
         )
         logs = {f"{name}_loss": value.detach() for name, value in losses.items()}
-        return Term(weight * loss, self.task_weight, {**logs, "weight": weight})
+        lacking = {} if bool((labels >= 0).any()) else {"posterior_loss": ABSENT}
+        return Term(weight * loss, self.task_weight, {**logs, **lacking, "weight": weight})
 
     def posterior_term(
         self,
@@ -130,7 +131,7 @@ class Distillation(Objective):
             means.count_in(v[told], labels[told])
         known = told & seen[labels.clamp(min=0)]
         if not bool(known.any()) or int(seen.sum()) < 2:
-            return z.new_zeros(())
+            return zero_loss(z, [self.classes])
         own = F.normalize(z, dim=-1) @ F.normalize(self.classes.to(z.dtype), dim=-1).T
         place = torch.cumsum(seen, 0) - 1  # of a class among those seen
         losses = posterior_loss(

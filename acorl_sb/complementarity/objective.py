@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,12 +12,16 @@ from torch import nn
 
 from acorl_sb.complementarity.schedules import WeightSchedule
 
+ABSENT = math.nan  # a figure of a batch that has nothing to take it of
+
 
 @dataclass
 class Term:
     """What an objective adds to a training step: L = task_weight * L_task + loss.
 
-    ``loss`` is a scalar tensor with a graph; ``logs`` are detached scalars for the training log.
+    ``loss`` is a scalar tensor with a graph, for all parameters of the objective that learn and
+    whatever the batch (``zero_loss``). ``logs`` are detached scalars for the training log, under
+    the same names at every step; one that is ``ABSENT`` is left out of the log's means.
     With a ``limit`` the gradient of ``loss`` is to be bounded, see ``bounded_loss``.
 
     Example
@@ -33,6 +38,21 @@ class Term:
     def total(self, task_loss: torch.Tensor) -> torch.Tensor:
         """The loss of the step, a scalar; docs/method.md (4) or (6)."""
         return self.task_weight * task_loss + self.loss
+
+
+def zero_loss(z: torch.Tensor, parameters: Iterable[nn.Parameter]) -> torch.Tensor:
+    """The loss of a batch that teaches nothing: 0, with gradients of 0 for ``parameters``.
+
+    Without these, other ranks would wait for them in vain, and scaling the loss of fp16 would find
+    an optimizer without any. ``z``, a tensor of any shape, gives dtype and device.
+    """
+    return sum((0.0 * p.sum() for p in parameters), z.new_zeros(()))
+
+
+def is_absent(figure: torch.Tensor | float) -> bool:
+    """Whether a figure of ``Term.logs`` is ``ABSENT``."""
+    # A tensor is not looked at: the GPU would be waited for.
+    return not torch.is_tensor(figure) and math.isnan(figure)
 
 
 class Objective(nn.Module):
@@ -103,6 +123,24 @@ class Objective(nn.Module):
     ) -> torch.Tensor:
         """The adversary's own loss on a fixed z, a scalar, for its extra steps."""
         raise NotImplementedError(f"{type(self).__name__} has no adversary")
+
+    def further_loss(
+        self,
+        step: int,
+        z: torch.Tensor,
+        references: Sequence[torch.Tensor],
+        labels: torch.Tensor,
+    ) -> torch.Tensor:
+        """``adversary_loss`` of the adversaries that take step number ``step``, a scalar.
+
+        Steps are counted from 0, the one that is taken with the encoder's, to
+        ``adversary_steps - 1``. It has a gradient for all of ``further_parameters(step)``.
+        """
+        return self.adversary_loss(z, references, labels)
+
+    def further_parameters(self, step: int) -> Iterator[nn.Parameter]:
+        """Parameters of the adversaries that take step number ``step``."""
+        return self.adversary_parameters() if step < self.adversary_steps else iter(())
 
     def adversary_parameters(self) -> Iterator[nn.Parameter]:
         """Parameters for the adversary's own optimizer."""

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from acorl_sb.complementarity.combined import OfParts
-from acorl_sb.complementarity.objective import Objective, Term
+from acorl_sb.complementarity.objective import ABSENT, Objective, Term, is_absent, zero_loss
 
 FEWEST = 4  # items of one fold below which its term is left out of a step
 
@@ -21,7 +21,8 @@ class OutOfFold(OfParts):
     training classes is not what it will say in use. Here the classes are divided into F folds, and
     copy f of each reference was trained without fold f (as in stacking, Wolpert 1992). A term that
     compares items, such as one on scores of pairs, sees pairs within a fold only: embeddings of
-    two copies cannot be compared. The terms are averaged, weighted by their numbers of items.
+    two copies cannot be compared. The terms are averaged, weighted by their numbers of items; a
+    figure is that mean over the folds that have it.
 
     Arguments
     ---------
@@ -46,23 +47,43 @@ class OutOfFold(OfParts):
 
     def forward(self, z, references, labels, progress):
         combined = Term(z.new_zeros(()))
+        idle = list(self.parts)
+        told = {}  # figure -> its shares and values, fold by fold
         for part, rows, own in self._folds(references, labels):
             term = part(z.index_select(0, rows), own, labels[rows], progress)
+            idle.remove(part)
             share = len(rows) / len(labels)
             combined.loss = combined.loss + share * term.loss
             combined.task_weight, combined.limit = term.task_weight, term.limit
             for key, value in term.logs.items():
-                combined.logs[key] = combined.logs.get(key, 0.0) + share * value
+                told.setdefault(key, []).append((share, value))
+        without = (p for part in idle for p in part.parameters())
+        combined.loss = combined.loss + zero_loss(z, without)
+        if not told:
+            told = {key: [] for key in self._names(z, references, progress)}
+        combined.logs = {key: _mean_of_folds(figures) for key, figures in told.items()}
         return combined
 
-    def adversary_loss(self, z, references, labels):
+    def further_loss(self, step, z, references, labels):
         losses = [
-            len(rows) / len(labels) * part.adversary_loss(z[rows], own, labels[rows])
+            len(rows) / len(labels) * part.further_loss(step, z[rows], own, labels[rows])
             for part, rows, own in self._folds(references, labels)
         ]
-        # A batch without enough items of any fold teaches nothing.
-        nothing = sum(0.0 * p.sum() for p in self.adversary_parameters())
-        return sum(losses, nothing)
+        # A batch without enough items of a fold teaches its adversary nothing.
+        return sum(losses, zero_loss(z.detach(), self.further_parameters(step)))
+
+    @torch.no_grad()
+    def _names(self, z: torch.Tensor, references: Sequence[torch.Tensor], progress: float):
+        """Names of the figures, from items made up for it: a batch of no fold has them, too."""
+        part = self.parts[0]
+        own = references[: len(references) // len(self.parts)]
+        made_up = [v.new_zeros(FEWEST, v.shape[1]) for v in (z, *own)]
+        labels = torch.zeros(FEWEST, dtype=torch.long, device=z.device)
+        training = part.training
+        part.eval()  # it counts nothing in
+        names = list(part(made_up[0], made_up[1:], labels, progress).logs)
+        part.train(training)
+        return names
 
     def _folds(self, references: Sequence[torch.Tensor], labels: torch.Tensor) -> Iterator[tuple]:
         """Of each fold with enough items: its objective, its rows, its copies' embeddings."""
@@ -73,6 +94,14 @@ class OutOfFold(OfParts):
             if len(rows) >= FEWEST:
                 copies = references[f * number : (f + 1) * number]
                 yield part, rows, [copy[rows] for copy in copies]
+
+
+def _mean_of_folds(figures: Sequence[tuple[float, torch.Tensor | float]]) -> torch.Tensor | float:
+    """Mean of a figure, weighted by the folds' shares of the batch, over the folds that have it."""
+    there = [(share, value) for share, value in figures if not is_absent(value)]
+    if not there:
+        return ABSENT
+    return sum(share * value for share, value in there) / sum(share for share, _ in there)
 
 
 def deal_folds(n_groups: int, folds: int, repeats: int = 1) -> torch.Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from acorl_sb.complementarity.objective import Objective, Term
+from acorl_sb.complementarity.objective import ABSENT, Objective, Term, zero_loss
 from acorl_sb.complementarity.schedules import Ramp, WeightSchedule
 
 
@@ -48,7 +48,8 @@ class ConditionalRedundancy(Objective):
         weight = self.schedule(progress)
         rows, others = class_partners(labels)
         if len(rows) == 0:
-            return Term(z.new_zeros(()), logs={"weight": weight})
+            logs = {"log_ratio": ABSENT, "adversary_loss": ABSENT, "weight": weight}
+            return Term(zero_loss(z, self.adversary_parameters()), logs=logs)
         z = F.normalize(z, dim=-1).index_select(0, rows)
         ratios, losses = [], []
         for discriminator, reference in zip(self.discriminators, references, strict=True):
@@ -69,6 +70,8 @@ class ConditionalRedundancy(Objective):
 
     def adversary_loss(self, z, references, labels):
         rows, others = class_partners(labels)
+        if len(rows) == 0:
+            return zero_loss(z.detach(), self.adversary_parameters())
         z = F.normalize(z.detach(), dim=-1)[rows]
         references = [F.normalize(p.detach().float(), dim=-1) for p in references]
         losses = [

@@ -14,6 +14,8 @@ WINDOWS = ("hamming", "hanning", "povey", "rectangular", "blackman")
 class KaldiFbank(nn.Module):
     """Waves to log-mel features as ``compute-fbank-feats`` makes them, without dither.
 
+    In float32 under autocast, too: powers of 16-bit waves are beyond float16's range.
+
     Toolkits differ in two things, so look them up for the encoder at hand: WeSpeaker takes a
     Hamming window and waves of 16-bit size (the defaults), 3D-Speaker and CAM++ Kaldi's own
     window, ``povey``, and waves of full scale 1 (``scale=1``).
@@ -77,5 +79,9 @@ class KaldiFbank(nn.Module):
 
     def forward(self, waves: torch.Tensor) -> torch.Tensor:
         """(B, T) waves, full scale [-1, 1] -> (B, F, n_mels)."""
-        x = torch.stack([kaldi.fbank(self.scale * wave[None], **self.options) for wave in waves])
+        with torch.autocast(waves.device.type, enabled=False):
+            waves = waves.to(torch.promote_types(waves.dtype, torch.float32))
+            x = torch.stack(
+                [kaldi.fbank(self.scale * wave[None], **self.options) for wave in waves]
+            )
         return x - x.mean(1, keepdim=True) if self.mean_subtraction else x

@@ -11,6 +11,7 @@ What surrounds the steps (seeds, learning rate, log, checkpoints) is in
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 
@@ -18,12 +19,14 @@ import speechbrain as sb
 import torch
 
 from acorl_sb.complementarity import Objective, bounded_loss
+from acorl_sb.complementarity.objective import ABSENT
 from acorl_sb.encoders.encoder import same_features
 from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFoldReferences
 from acorl_sb.training.batchnorm import fixed_batch_statistics
 from acorl_sb.training.dataset import Batch, two_views
 from acorl_sb.training.epochs import EpochBrain
-from acorl_sb.utils.distributed import average_gradients, unwrapped
+from acorl_sb.training.left_out import held, means_where_there
+from acorl_sb.utils.distributed import average_gradients, mean_over_ranks, unwrapped
 
 
 class SpeakerBrain(EpochBrain):
@@ -58,8 +61,12 @@ class SpeakerBrain(EpochBrain):
         if self.hparams.augment is None:
             return inputs
         whole = torch.ones(len(inputs), device=inputs.device)  # relative lengths (B,)
-        with torch.autocast(self.device_type, enabled=False):
+        with self.in_float32():
             return self.hparams.augment(inputs, whole)[0]
+
+    def in_float32(self) -> torch.autocast:
+        """A context without autocast: float32 stays float32, whatever ``--precision``."""
+        return torch.autocast(self.device_type, enabled=False)
 
     def embed(self, inputs: torch.Tensor, mask: Callable[..., torch.Tensor] | None = None):
         """What ``compute_forward`` returns, of inputs (B, T) as they are.
@@ -69,24 +76,32 @@ class SpeakerBrain(EpochBrain):
         encoder = unwrapped(self.modules["encoder"])
         # Features are computed apart so that a reference with the same ones can be lent them.
         seen = encoder.features(inputs) if hasattr(encoder, "features") else inputs
-        # Losses on embeddings are computed in full precision, whatever the encoder's.
         shown = seen if mask is None else mask(seen, encoder=encoder, inputs=inputs)
+        # Losses on embeddings are computed in full precision, whatever the encoder's.
         z = self.modules.encoder(shown).float()  # (B, D)
         return z, inputs, seen
 
     def compute_objectives(self, predictions, batch: Batch, stage: sb.Stage) -> torch.Tensor:
         """L_task (1), a scalar, of the items that have a label."""
-        z, labels = predictions[0], batch.labels
+        z, labels, there = predictions[0], batch.labels, True
         if getattr(self.hparams, "unlabelled", False):
-            z, labels = z[labels >= 0], labels[labels >= 0]
-        task_loss = self.modules.head(z, labels) if len(z) else predictions[0].sum() * 0  # (1)
-        self.told = {"task_loss": task_loss}
+            there = bool((labels >= 0).any())
+            # Without a label the head is called all the same: other ranks wait for its gradients.
+            known = labels >= 0 if there else torch.ones_like(labels, dtype=torch.bool)
+            z, labels = z[known], labels[known].clamp(min=0)
+        with self.in_float32():
+            task_loss = self.modules.head(z, labels)  # (1)
+        if not there:
+            task_loss = 0.0 * task_loss
+        self.told = {"task_loss": task_loss if there else ABSENT}
         pair_loss = getattr(self.hparams, "pair_loss", None)
         if pair_loss is not None and stage == sb.Stage.TRAIN:
             pairs = self.hparams.pair_batches(self.global_step).to(self.device)
             if not getattr(self.hparams, "pairs_augmented", False):
                 pairs = pairs._replace(inputs=self.augmented(pairs.inputs))
-            loss, d_prime = pair_loss(self.embed_apart(pairs)[0], pairs.labels, self.progress)
+            pairs_z = self.embed_apart(pairs)[0]
+            with self.in_float32():
+                loss, d_prime = pair_loss(pairs_z, pairs.labels, self.progress)
             self.told |= {"pair_loss": loss, "pair_d_prime": d_prime}
             task_loss = task_loss + loss  # (15)
         return task_loss
@@ -95,6 +110,10 @@ class SpeakerBrain(EpochBrain):
         """``embed`` of a batch beside the task's; batch norms keep their statistics."""
         with fixed_batch_statistics(self.modules["encoder"]):
             return self.embed(batch.inputs)
+
+    def on_fit_batch_end(self, batch, outputs, loss, should_step):
+        self.told = means_where_there(self.told, self.device)
+        super().on_fit_batch_end(batch, outputs, loss, should_step)
 
 
 class ComplementaryBrain(SpeakerBrain):
@@ -155,7 +174,7 @@ class ComplementaryBrain(SpeakerBrain):
             clean = batch.inputs
             if self.second_view is not None:
                 clean = torch.cat([clean, clean])
-                with torch.autocast(self.device_type, enabled=False):
+                with self.in_float32():
                     batch = two_views(batch, self.second_view)
             elif not plain:
                 batch = batch._replace(inputs=self.augmented(batch.inputs))
@@ -165,18 +184,27 @@ class ComplementaryBrain(SpeakerBrain):
         if self.view == "clean":
             inputs, seen = clean.to(self.device), None
         references = [v.float() for v in self.embed_references(inputs, seen, batch)]  # (B, D_k)
-        # c(p) of (5) is inside the objective, as the strength of its gradient reversal.
-        term = self.modules.objective(z, references, batch.labels, self.progress)  # (2), (3)
-        self.told |= term.logs
         self.last_batch = (z.detach(), references, batch.labels)
+        with self.in_float32():
+            return self.with_term(task_loss, z, references, batch.labels)
+
+    def with_term(self, task_loss: torch.Tensor, z: torch.Tensor, references, labels):
+        """L (4), a scalar: L_task (1) and the term of z (B, D), K of (B, D_k) and labels (B,)."""
+        # c(p) of (5) is inside the objective, as the strength of its gradient reversal.
+        with contextlib.nullcontext() if self.active else held(self.objective):
+            term = self.modules.objective(z, references, labels, self.progress)  # (2), (3)
         if not self.active:
-            # Not left out altogether: every rank has to have all gradients, if only of 0.
+            # Called all the same: every rank has to have all gradients, if only of 0, and the same
+            # names of figures.
+            self.told |= dict.fromkeys(term.logs, ABSENT)
             return task_loss + 0.0 * term.loss
+        self.told |= term.logs
         if term.limit is None or not term.loss.requires_grad:
             return term.total(task_loss)  # (4), or (6) to (8) with other objectives
         encoder = [*self.modules["encoder"].parameters()]
         others = [*self.modules["head"].parameters(), *self.objective.parameters()]
-        return bounded_loss(task_loss * term.task_weight, term.loss, encoder, others, term.limit)
+        task_loss, scale = task_loss * term.task_weight, self.scaler.get_scale()
+        return bounded_loss(task_loss, term.loss, encoder, others, term.limit, scale)
 
     def embed_references(self, inputs, seen, batch: Batch) -> list[torch.Tensor]:
         """v_1 .. v_K of a batch, each (B, D_k), without a graph."""
@@ -217,15 +245,24 @@ class ComplementaryBrain(SpeakerBrain):
         super().on_fit_batch_end(batch, outputs, loss, should_step)
         if not should_step:
             return  # gradients of several batches are being gathered
-        for _ in range(self.objective.adversary_steps - 1):
-            loss = self.objective.adversary_loss(*self.last_batch)  # (3) on a fixed z
+        steps = self.objective.adversary_steps
+        if steps < 2 or not self.active_somewhere():
+            return
+        for step in range(1, steps):
+            loss = self.objective.further_loss(step, *self.last_batch)  # (3) on a fixed z
             (loss if self.active else 0.0 * loss).backward()
-            average_gradients(self.objective.adversary_parameters())
+            average_gradients(self.objective.further_parameters(step))
             self.adversary_optimizer.step()
             self.adversary_optimizer.zero_grad()  # nothing may leak into the next batch
 
+    def active_somewhere(self) -> bool:
+        """Whether the objective has acted on a rank's batch; the ranks then step together."""
+        if self.view != "unaugmented":
+            return self.active
+        return mean_over_ranks({"active": float(self.active)}, self.device)["active"] > 0
+
     def step_ended(self, figures):
-        self.objective.observe(task_loss=figures["task_loss"])
+        self.objective.observe(task_loss=figures.get("task_loss"))
 
     def epoch_ended(self, dev_error):
         self.objective.observe(dev_error=dev_error)

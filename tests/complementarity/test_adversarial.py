@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +15,7 @@ from acorl_sb.complementarity import (
     Ramp,
     ResidualTarget,
     WeightSchedule,
+    out_of_fold,
 )
 
 
@@ -189,6 +192,41 @@ def test_extra_adversary_steps_do_not_count_a_batch_twice():
     objective(z, [v], labels, 0.0)
     objective.adversary_loss(z, [v], labels)
     assert objective.targets[0].count.tolist() == [1.0, 2.0, 0.0]
+
+
+@pytest.mark.parametrize("folds", [None, torch.tensor([0, 1, 0, 1, 0])])
+def test_further_steps_have_the_targets_of_the_step(folds):
+    """On the same z, with heads that have not moved, their loss is that of the step."""
+    torch.manual_seed(5)
+    kind = functools.partial(Adversarial, target=ResidualTarget, distance="squared")
+    if folds is None:
+        objective, copies = kind(4, [3], 5), 1
+    else:
+        objective, copies = out_of_fold(kind, 4, [3, 3], 5, folds), 2
+    for labels in (torch.arange(2), torch.arange(5), torch.arange(5)):  # three are new, then none
+        labels = labels.repeat(4)
+        z, references = torch.randn(len(labels), 4), [torch.randn(len(labels), 3)] * copies
+        loss = objective(z, references, labels, 1.0).loss
+        again = objective.adversary_loss(z, references, labels)
+        torch.testing.assert_close(again, loss, rtol=1e-6, atol=1e-7)
+    assert float(loss) > 0.1
+
+
+def test_another_batch_than_the_last_is_held_against_the_means_as_they_are():
+    torch.manual_seed(6)
+    objective = Adversarial(4, [3], 5, target=ResidualTarget, distance="squared")
+    labels = torch.arange(4)  # 4 stays unknown
+    counted = torch.randn(4, 3)
+    objective(torch.randn(4, 4), [counted], labels, 1.0)
+    z, v, others = torch.randn(3, 4), torch.randn(3, 3), torch.tensor([2, 0, 4])
+    found = objective.adversary_loss(z, [v], others)
+    guess = objective.heads[0](F.normalize(z, dim=1))[:2]
+    wanted = F.normalize(v[:2] - counted[[2, 0]], dim=1)
+    torch.testing.assert_close(found, (guess - wanted).square().sum() / 2)
+    assert objective.targets[0].count.tolist() == [1.0, 1.0, 1.0, 1.0, 0.0]
+    assert objective.targets[0].training
+    # Nor are the targets those of a batch that differs in its labels alone.
+    assert not torch.equal(objective.adversary_loss(z, [v], others.flip(0)), found)
 
 
 def test_push_is_not_shared_between_members():

@@ -62,6 +62,45 @@ def test_the_step_has_the_bounded_gradient_and_the_value_of_the_sum(weight):
     torch.testing.assert_close(vector([w.grad for w in others]), vector(plain))
 
 
+@pytest.mark.parametrize("limit", [0.3, 10.0])
+def test_small_gradients_of_fp16_layers_are_kept_by_scaling_the_loss(limit):
+    torch.manual_seed(0)
+    layer, x = nn.Linear(64, 64), torch.randn(32, 64)
+
+    def losses(half):
+        with torch.autocast("cpu", torch.float16, enabled=half):
+            h = layer(torch.relu(layer(x))).float()
+        return 1e-7 * h.square().mean(), 1e-7 * (h - 1).square().mean()
+
+    def gradient(half, scale):
+        loss = bounded_loss(*losses(half), list(layer.parameters()), [], limit, scale)
+        return torch.autograd.grad(loss, layer.weight)[0]
+
+    exact, scaled = gradient(False, 1.0), gradient(True, 2.0**16)
+    assert float((scaled - exact).norm() / exact.norm()) < 0.01
+    # Without it they are lost, as those of any loss that is not scaled.
+    assert float((gradient(True, 1.0) - exact).norm() / exact.norm()) > 0.5
+    plain = torch.autograd.grad(sum(losses(True)), layer.weight)[0]
+    assert plain.norm() < 0.5 * exact.norm()
+
+
+def test_gradients_beyond_fp16_are_for_the_scaler_to_find():
+    torch.manual_seed(0)
+    layer, x = nn.Linear(8, 8), torch.randn(4, 8)
+    with torch.autocast("cpu", torch.float16):
+        h = layer(torch.relu(layer(x)))
+    losses = h.float().square().mean(), h.float().sum()
+    loss = bounded_loss(*losses, list(layer.parameters()), [], 0.3, 2.0**24)
+    assert float(loss) == pytest.approx(float(sum(losses)))
+    scaler = torch.GradScaler("cpu", init_scale=2.0**24)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    before = layer.weight.detach().clone()
+    scaler.scale(loss).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert torch.equal(layer.weight, before) and scaler.get_scale() == 2.0**23
+
+
 def test_the_objective_is_its_part_with_a_limit():
     part = functools.partial(Nontarget, schedule=WeightSchedule(1.0))
     z, v, labels = torch.randn(6, 4), torch.randn(6, 3), torch.arange(6)

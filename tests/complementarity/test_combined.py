@@ -14,6 +14,7 @@ from acorl_sb.complementarity import (
     Combined,
     Nontarget,
     WeightSchedule,
+    out_of_fold,
 )
 
 
@@ -38,6 +39,45 @@ def test_figures_of_every_part_are_told_apart():
     assert term.logs == wanted
     assert [term.logs[f"{name}.weight"] for name in names] == list(strengths)
     torch.testing.assert_close(term.loss, sum(part.loss for part in alone))
+
+
+@pytest.mark.parametrize("around", ["nothing", "bound", "combination", "folds"])
+def test_each_part_takes_its_own_number_of_adversary_steps(around):
+    steps = (1, 5, 3)
+    parts = [functools.partial(Adversarial, hidden=4, adversary_steps=n) for n in steps]
+    combined = functools.partial(Combined, parts=parts)
+    torch.manual_seed(0)
+    copies = 1
+    if around == "folds":
+        objective, copies = out_of_fold(combined, 4, [4, 4], 4, torch.tensor([0, 1, 0, 1])), 2
+    elif around == "bound":
+        objective = Bounded(4, [4], 4, combined)
+    elif around == "combination":
+        objective = Combined(4, [4], 4, [combined, CKA])
+    else:
+        objective = combined(4, [4], 4)
+    labels = torch.arange(12) % 4
+    z, references = torch.randn(12, 4), [torch.randn(12, 4) for _ in range(copies)]
+    objective(z, references, labels, 1.0)
+    # Of Adam, which moves whatever has a gradient, be it 0.
+    optimizer = torch.optim.Adam(objective.adversary_parameters(), lr=0.01)
+    adversaries = [m for m in objective.modules() if isinstance(m, Adversarial)]
+    moved = [0] * len(adversaries)
+    assert objective.adversary_steps == 5
+    for step in range(objective.adversary_steps):
+        before = [[p.detach().clone() for p in part.parameters()] for part in adversaries]
+        optimizer.zero_grad()
+        objective.further_loss(step, z, references, labels).backward()
+        stepping = {id(p) for p in objective.further_parameters(step)}
+        optimizer.step()
+        for i, part in enumerate(adversaries):
+            changed = [
+                not torch.equal(a, b) for a, b in zip(before[i], part.parameters(), strict=True)
+            ]
+            assert all(changed) or not any(changed)
+            assert [id(p) in stepping for p in part.parameters()] == changed
+            moved[i] += changed[0]
+    assert moved == [*steps] * copies
 
 
 def test_a_combination_of_combinations_keeps_all():

@@ -10,11 +10,13 @@ import torch
 from acorl_sb.complementarity import (
     Adversarial,
     Bounded,
+    ConditionalRedundancy,
     Nontarget,
     WeightSchedule,
     deal_folds,
     out_of_fold,
 )
+from acorl_sb.complementarity.objective import is_absent
 from acorl_sb.encoders.ensemble import FrozenEnsemble, OutOfFoldReferences
 
 FOLDS = torch.tensor([0, 1, 0, 1])
@@ -42,6 +44,26 @@ def test_the_term_is_the_mean_over_folds_of_each_fold_alone():
         ]
         expected += len(rows) / len(LABELS) * 0.7 * float(torch.corrcoef(torch.stack(cos))[0, 1])
     assert float(term.loss.detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def test_figures_are_means_over_the_folds_that_have_them():
+    torch.manual_seed(0)
+    kind = functools.partial(ConditionalRedundancy, schedule=WeightSchedule(0.7))
+    objective = out_of_fold(kind, 5, [3, 3], 8, torch.arange(8) % 2)
+
+    def logs(labels):
+        z, v = torch.randn(len(labels), 5), torch.randn(len(labels), 3)
+        return objective(z, [v, v], torch.tensor(labels), 1.0).logs, (z, v)
+
+    # Five of fold 0 with a pair and three of fold 1; then four of fold 1 without a pair.
+    for others in ([1, 1, 3], [1, 3, 5, 7]):
+        found, (z, v) = logs([0, 0, 2, 4, 6, *others])
+        alone = objective.parts[0](z[:5], [v[:5]], torch.tensor([0, 0, 2, 4, 6]), 1.0).logs
+        assert {k: float(x) for k, x in found.items()} == pytest.approx(
+            {k: float(x) for k, x in alone.items()}, rel=1e-5
+        )
+    nothing, _ = logs([0, 0, 2, 1, 1, 3])
+    assert nothing.keys() == found.keys() and all(map(is_absent, nothing.values()))
 
 
 def test_what_a_copy_says_of_other_folds_changes_nothing():

@@ -49,6 +49,16 @@ def test_the_mean_of_each_band_is_subtracted():
     torch.testing.assert_close(subtracted, plain - plain.mean(1, keepdim=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_they_are_the_same_under_autocast(dtype):
+    waves = 0.1 * torch.randn(2, 16000, generator=torch.Generator().manual_seed(0))
+    bank = KaldiFbank()
+    plain = bank(waves)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(bank(waves), plain)
+        assert torch.isfinite(bank(waves.to(dtype))).all()
+
+
 @pytest.mark.parametrize("values", [{"window": "x"}, {"f_max": 9000}, {"n_mels": 0}])
 def test_values_that_make_no_bank_are_refused(values):
     with pytest.raises(UserError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -83,6 +84,32 @@ def test_one_rank_writes_and_says_how_it_was_run(runs):
         record = json.loads((runs[name] / "members" / "joint" / "member.json").read_text())
         assert record["run"]["ranks"] == ranks
         assert not (runs[name] / "members" / "joint" / "save").exists()
+
+
+def test_ranks_may_differ_in_what_a_term_can_use(tmp_path):
+    """No rank waits for another's gradients, and a figure is the mean of where there is one."""
+    launch("tests/uneven_ranks.py", tmp_path, ranks=True)
+    ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    lacking = {
+        "first batches": set(),
+        "pairs on one rank": {"log_ratio", "adversary_loss"},
+        "no labels on one rank": {"task_loss", "posterior_loss"},
+        "a fold on one rank": set(),
+        "augmented on one rank": {"adversary_loss", "weight"},
+    }
+    assert ranks[0].keys() == lacking.keys()
+    for name, figures in lacking.items():
+        one, two = (rank[name] for rank in ranks)
+        assert torch.equal(one["weights"], two["weights"]), name
+        assert torch.isfinite(one["weights"]).all() and one["means"] == two["means"], name
+        told = list(zip(one["told"], two["told"], strict=True))
+        absent = set()
+        for key in one["told"][0]:
+            steps = [[v[key] for v in both if not math.isnan(v[key])] for both in told]
+            absent |= {key for values in steps if len(values) < 2}
+            wanted = [sum(values) / len(values) for values in steps if values]
+            assert one["means"][key] == pytest.approx(sum(wanted) / len(wanted), rel=1e-6), name
+        assert absent == figures
 
 
 def test_the_front_door_on_two_ranks(tmp_path):
