@@ -99,7 +99,8 @@ class AttributionMask(nn.Module):
         The input is counted from its band's mean, which is what hiding leaves of it.
         """
         encoder = self.reference.encoder
-        with torch.enable_grad():
+        # Without autocast: such gradients are too small for float16.
+        with torch.enable_grad(), torch.autocast(inputs.device.type, enabled=False):
             x = encoder.features(inputs).detach().requires_grad_()
             scores = F.cosine_similarity(encoder(x), self.class_vectors[labels], dim=1)
             (gradient,) = torch.autograd.grad(scores.sum(), x)

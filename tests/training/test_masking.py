@@ -59,6 +59,15 @@ def test_a_map_is_a_mean_over_its_window():
     torch.testing.assert_close(coarse[:, 0, 0], fine[:, :3, :2].mean((1, 2)))
 
 
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_the_map_is_the_same_under_autocast(precision):
+    made, labels = mask(), torch.tensor(LABELS)
+    plain = made.attribution(WAVES, labels)
+    with torch.autocast("cpu", precision):
+        found = made.attribution(WAVES, labels)
+    assert torch.equal(found, plain)
+
+
 def test_bins_are_met_by_centre_frequency_and_time():
     maps = torch.arange(5.0).view(1, 5, 1) * 10 + torch.tensor([0.0, 1.0, 2.0])
     features = torch.zeros(1, 9, 4)
