@@ -163,10 +163,11 @@ def build(
     def chooser(label: str) -> Any:
         return gr.Dropdown(desk.names, label=label, value=None)
 
-    def refreshed(chosen: str | None = None) -> Any:
+    def refreshed(chosen: str | None = None) -> tuple[Any, Any]:
         names = desk.names
         value = chosen if chosen in names else names[-1] if names else None
-        return gr.Dropdown(names, value=value)
+        # Nobody is deleted for good who was not chosen for it.
+        return gr.Dropdown(names, value=value), gr.Dropdown(names, value=None)
 
     with gr.Blocks(title="acorl_sb", analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(HEAD, padding=False)
@@ -210,9 +211,9 @@ def build(
         choosers = [claimed, leaving]
         button.click(
             desk.enrol, [name, recording, replace], enrolled, api_name="enrol", **one_at_a_time
-        ).then(lambda who: [refreshed((who or "").strip())] * 2, name, choosers, api_name=False)
+        ).then(lambda who: refreshed((who or "").strip()), name, choosers, api_name=False)
         forget.click(desk.forget, leaving, enrolled, api_name="forget", **one_at_a_time).then(
-            lambda: [refreshed()] * 2, None, choosers, api_name=False
+            lambda: refreshed(), None, choosers, api_name=False
         )
         verify.click(
             desk.verify, [claimed, tested], [llr, remarks], api_name=False, **one_at_a_time
@@ -224,7 +225,7 @@ def build(
             slider.change(threshold_of, point, line, api_name=False, show_progress="hidden")
             slider.change(decided, [llr, *point], decision, api_name=False, show_progress="hidden")
             slider.change(ranked, [found, *point], ranking, api_name=False, show_progress="hidden")
-        page.load(lambda: [refreshed()] * 2, None, choosers, api_name=False)
+        page.load(lambda: refreshed(), None, choosers, api_name=False)
     return page
 
 

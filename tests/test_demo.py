@@ -164,6 +164,13 @@ def test_enrol_verify_and_identify_in_a_browser(run, address, browser):
     page.locator("#identify").click()
     page.locator("#ranking td", has_text="ann").wait_for()
 
+    # Nobody is preselected to be deleted for good.
+    page.get_by_role("tab", name="Enrol").click()
+    page.get_by_text("Forget a speaker").click()
+    leaving = page.get_by_label("Speaker to forget")
+    leaving.wait_for()
+    assert leaving.input_value() == ""
+
     for width in (390, 1600):
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -145,6 +145,15 @@ def test_a_verifier_closes_what_it_opened_and_nothing_else(verifier, tmp_path):
             stores[1].speakers()
     assert "a" in given  # somebody else's
     given.close()
+    with pytest.raises(UserError):  # what is enrolled now would be in no file
+        own.enrol("late", [wave])
+    own.open(paths[0])
+    own.enrol("late", [wave])
+    own.close()
+    assert sorted(row.name for row in open_store(paths[0], own.store_model()).speakers()) == [
+        "a",
+        "late",
+    ]
 
 
 def test_two_waves_are_compared_and_the_parts_make_the_whole(verifier):

@@ -31,7 +31,7 @@ class GroupSettings:
     points, c_miss, c_fa : priors and costs of actDCF
     replicates, level, seed : of the bootstrap over speakers; 0 replicates: no intervals, no tests
     least_speakers : int
-        Groups of fewer are not measured.
+        Groups of fewer, in own trials or in target trials, are not measured.
     """
 
     threshold: float
@@ -157,12 +157,14 @@ def _attribute(
     own = {name: (left == name) & (right == name) for name in names}
     for place, name in enumerate(names):
         inside = own[name]
-        speakers = sum(of.get(str(s), "") == name for s in everybody)
         row = {"group": name, **_counts(labels[inside], enrol[inside], test[inside])}
-        row |= {"speakers": speakers, "figures": None, "intervals": {}, "difference": {}}
+        row |= {"figures": None, "intervals": {}, "difference": {}}
         rows.append(row)
-        if speakers < settings.least_speakers:
-            row["note"] = f"too small: {speakers} speaker{'s' * (speakers != 1)}"
+        speakers = len(np.unique(enrol[inside & labels]))  # who are in target trials
+        if row["speakers"] < settings.least_speakers:
+            row["note"] = f"too small: {row['speakers']} speaker{'s' * (row['speakers'] != 1)}"
+        elif row["target"] and speakers < settings.least_speakers:
+            row["note"] = f"too small: {speakers} speaker{'s' * (speakers != 1)} in target trials"
         elif not row["target"] or not row["nontarget"]:
             row["note"] = "no target trials" if not row["target"] else "no non-target trials"
         else:

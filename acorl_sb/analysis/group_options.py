@@ -52,7 +52,9 @@ class GroupOptions(Options):
     bands: dict[Text, Annotated[list[float], Field(min_length=1)]] = Field(
         {}, description="lower ends of the bands of numbers; by default {age: [13, 18, 60]}"
     )
-    llr: bool = Field(False, description="the scores are log-likelihood ratios already")
+    llr: bool = Field(
+        False, description="the scores are log-likelihood ratios already: not calibrated again"
+    )
     calibrate_by: Text | None = Field(
         None, description="a column: each of its groups is calibrated apart; needs dev"
     )
@@ -78,6 +80,10 @@ class GroupOptions(Options):
         if self.test and len(self.test) > 1:
             raise UserError(f"one score file is looked at, not {len(self.test)}; fuse them first")
         check_replicates(self.replicates)
+        if self.run_folder and self.dev:
+            raise UserError("--run_folder brings its own development scores; leave --dev out")
+        if self.calibrate_by and self.llr:
+            raise UserError("--llr says that scores are calibrated: leave --calibrate_by out")
         if self.calibrate_by and not (self.dev or self.run_folder):
             raise UserError("--calibrate_by needs development scores: --dev")
 

@@ -61,17 +61,19 @@ def measure(options: dict[str, Any]) -> dict[str, Any]:
     by = options["calibrate_by"]
     if "dev" in sets:
         dev, labels = sets["dev"].scores[0], sets["dev"].trials.known_labels
-        # Without a column every trial is between unknown groups: one map for all.
-        of = known.groups(by, everybody, options["bands"]) if by else []
-        calibration = GroupCalibration(
-            dict(zip(everybody, of, strict=False)), options["prior"], options["least_speakers"]
-        )
-        calibration.fit(dev, labels, speakers["dev"])
-        scores, llrs = calibration(scores, speakers["test"]), True
+        if not llrs:
+            # Without a column every trial is between unknown groups: one map for all.
+            of = known.groups(by, everybody, options["bands"]) if by else []
+            calibration = GroupCalibration(
+                dict(zip(everybody, of, strict=False)), options["prior"], options["least_speakers"]
+            )
+            calibration.fit(dev, labels, speakers["dev"])
+            scores, llrs = calibration(scores, speakers["test"]), True
+            dev = calibration(dev, speakers["dev"])
+            maps = {"calibrated_by": by, "maps": calibration.maps()}
         if threshold is None:
-            threshold = metrics.eer_threshold(calibration(dev, speakers["dev"]), labels)
+            threshold = metrics.eer_threshold(dev, labels)
             source = "EER threshold of the development trials"
-        maps = {"calibrated_by": by, "maps": calibration.maps()}
     elif threshold is None:
         threshold = metrics.eer_threshold(scores, test.labels)
         source = "EER threshold of these very trials"

@@ -40,40 +40,45 @@ def gini_by_chance(errors: Any, replicates: Any) -> float | None:
     """The mean Gini coefficient that groups of one true error would show by sampling alone.
 
     ``errors`` (G,) and their bootstrap ``replicates`` (G, R): each group's replicates are moved to
-    the mean of all groups, so only their spread is left. None where no replicate has a value.
+    the mean of all groups, so only their spread is left. None where fewer than 9 in 10 replicates
+    have a value.
     """
     errors = np.asarray(errors, dtype=np.float64)
     moved = np.asarray(replicates, dtype=np.float64) - errors[:, None] + errors.mean()
     values = gini(np.maximum(moved, 0.0))
-    return float(np.nanmean(values)) if np.isfinite(values).any() else None
+    return float(np.nanmean(values)) if np.isfinite(values).mean() >= 0.9 else None
 
 
-def bootstrap_p(differences: Any) -> float:
+def bootstrap_p(differences: Any) -> float | None:
     """Two-sided p-value of "no difference" from bootstrap replicates (R,) of a difference.
 
     Twice the smaller share of replicates on either side of 0, each share with one more counted
     (Davison and Hinkley, "Bootstrap methods and their application", 1997), at most 1. With R
-    replicates it is never below 2 / (R + 1). NaN replicates are left out.
+    replicates it is never below 2 / (R + 1). NaN replicates are left out; None where fewer than 9
+    in 10 have a value, as ``interval`` has none.
     """
     differences = np.asarray(differences, dtype=np.float64)
     known = differences[np.isfinite(differences)]
+    if len(known) < 0.9 * len(differences):
+        return None
     sides = (np.count_nonzero(known <= 0), np.count_nonzero(known >= 0))
     return min(1.0, 2.0 * (1 + min(sides)) / (len(known) + 1))
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """p-values (k,) adjusted for k tests by Holm's step-down method, in their order.
 
     The i-th smallest is multiplied by k - i + 1 and is no smaller than those before it (Holm, "A
     simple sequentially rejective multiple test procedure", 1979). Below 0.05: with less than one
-    wrong claim in twenty among all k tests.
+    wrong claim in twenty among all k tests. What has no p-value stays None and is no test.
 
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
+    >>> holm([0.01, None, 0.04, 0.03])
+    [0.03, None, 0.06, 0.06]
     """
-    p = np.asarray(p_values, dtype=np.float64)
+    p = np.asarray([value for value in p_values if value is not None], dtype=np.float64)
     order = np.argsort(p, kind="stable")
     raised = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     made = np.empty_like(p)
     made[order] = np.minimum(raised, 1.0)
-    return [float(value) for value in made]
+    adjusted = iter(made.tolist())
+    return [None if value is None else next(adjusted) for value in p_values]

@@ -70,7 +70,7 @@ def difference_table(results: dict[str, Any], name: str) -> tuple[Row, list[Row]
         for figure, found in row["difference"].items():
             scale, digits = (100, 2) if figure in _RATES else (1, 3)
             change = signed(found["change"], found["interval"], scale, digits)
-            values = (f"{found[p]:.3f}" for p in ("p", "p_holm"))
+            values = (number(found[p], 3) for p in ("p", "p_holm"))
             rows.append([row["group"], _title(figure), change, *values])
     return header, rows
 

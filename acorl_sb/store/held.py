@@ -9,6 +9,7 @@ from collections.abc import Callable
 from acorl_sb.store.opening import open_store, store_exists
 from acorl_sb.store.speaker_store import SpeakerStore
 from acorl_sb.store.store_model import StoreModel
+from acorl_sb.utils.errors import UserError
 
 
 class HeldStore:
@@ -25,12 +26,15 @@ class HeldStore:
         self._making = threading.Lock()  # of two threads that need one first, one makes the store
         self._new: str | os.PathLike | None = None  # a file that is made when something goes in
         self._own = False  # whether it was opened here
+        self._closed = False  # since then what goes in would be lost
         self.open_now: SpeakerStore | None = None
 
     @property
     def store(self) -> SpeakerStore:
-        """The store; made now where there is none yet."""
+        """The store; made now where there is none yet. ``UserError`` once it is closed."""
         with self._making:
+            if self._closed:
+                raise UserError("the store of speakers was closed; open it again")
             if self.open_now is None:
                 self.open_now = open_store(self._new, self._model(), create=True)
                 self._own = True
@@ -52,10 +56,10 @@ class HeldStore:
                 held = open_store(store, self._model(), create)
             path, own = store, True
         self.close()
-        self.open_now, self._new, self._own = held, path, own
+        self.open_now, self._new, self._own, self._closed = held, path, own, False
 
     def close(self) -> None:
         """Let the store go, and close it if it was opened here; another may be opened."""
         if self.open_now is not None and self._own:
             self.open_now.close()
-        self.open_now, self._new, self._own = None, None, False
+        self.open_now, self._new, self._own, self._closed = None, None, False, True

@@ -71,7 +71,7 @@ class MilvusStore(SpeakerStore):
         """Names and inner products with (D,), the ``top`` largest (None: all), largest first.
 
         The products are sums in float64. All, or more than Milvus gives at once, are fetched and
-        multiplied here.
+        multiplied here. Milvus chooses among more equal ones than 32 beyond ``top``.
         """
         with self._lock, faults(self.path):
             if top is None or top + _SLACK > _MOST:

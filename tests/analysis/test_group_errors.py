@@ -99,6 +99,44 @@ def test_the_harder_group_is_found_and_holm_only_raises(found):
     assert fair["garbe"] == pytest.approx((fair["fmr"]["gini"] + fair["fnmr"]["gini"]) / 2)
 
 
+def test_a_group_of_few_speakers_in_its_own_trials_gets_no_number():
+    scores, labels, enrol, test, of = make_trials()
+    many = {s: g for s, g in of.items() if g in "abc"}
+    own = np.array(
+        [many.get(str(x)) == many.get(str(y)) == "b" for x, y in zip(enrol, test, strict=True)]
+    )
+    members = sorted(s for s, g in many.items() if g == "b")
+    for trials in (labels, np.ones_like(labels)):  # in target trials, in any
+        # All six are in trials with others, four in trials of the group.
+        kept = ~(own & trials) | (np.isin(enrol, members[:4]) & np.isin(test, members[:4]))
+        sides = (side[kept] for side in (scores, labels, enrol, test))
+        made = group_errors(*sides, {"kind": many}, GroupSettings(0.0, replicates=40))
+        rows = {row["group"]: row for row in made["attributes"]["kind"]["groups"]}
+        assert rows["b"]["figures"] is None and "4" in rows["b"]["note"]
+        assert rows["b"]["speakers"] == (6 if trials is labels else 4)
+        assert rows["a"]["figures"] is not None
+
+
+def test_no_test_where_too_few_draws_have_a_value():
+    scores, labels, enrol, test, of = make_trials()
+    two = {s: g for s, g in of.items() if g in "ab"}
+    # Of b one speaker has nearly all target trials, and many draws have none of the others.
+    few = labels & np.array([two.get(str(s)) == "b" for s in enrol])
+    kept = (
+        ~few | (enrol == "b0") | (np.arange(len(few)) == np.flatnonzero(few & (enrol == "b1"))[0])
+    )
+    settings = GroupSettings(0.0, replicates=60, least_speakers=2)
+    sides = (side[kept] for side in (scores, labels, enrol, test))
+    made = group_errors(*sides, {"kind": two}, settings)
+    json.dumps(made, allow_nan=False)
+    a, b = made["attributes"]["kind"]["groups"]
+    assert b["intervals"]["fnmr"] is None
+    for row in (a, b):
+        found = row["difference"]["fnmr"]
+        assert (found["interval"], found["p"], found["p_holm"]) == (None, None, None)
+        assert row["difference"]["fmr"]["p"] is not None
+
+
 def test_two_groups_are_one_comparison():
     *trials, of = make_trials()
     two = {s: g for s, g in of.items() if g in "ab"}

@@ -108,6 +108,18 @@ def test_score_files_with_a_table_of_speakers(run_folder, tmp_path):
     assert [r["speakers"] for r in made["attributes"]["accent"]["groups"]] == [7, 7]
 
 
+def test_llrs_are_not_calibrated_again(run_folder):
+    (dev, labels), test = run_folder["dev"], "run/scores/score-logistic/test.txt"
+    common = ["--speakers", "run/manifest/dev.csv", "run/manifest/test.csv", "--groups", "gender"]
+    dev_file = ["--dev", "run/scores/score-logistic/dev.txt"]
+    made = run(test, *common, *dev_file, "--llr")
+    assert made["threshold"] == pytest.approx(metrics.eer_threshold(dev, labels))
+    assert made["overall"]["figures"]["cllr"] == pytest.approx(metrics.cllr(*run_folder["test"]))
+    assert "maps" not in made
+    again = run(test, *common, *dev_file)
+    assert again["overall"]["figures"]["cllr"] != pytest.approx(made["overall"]["figures"]["cllr"])
+
+
 def test_groups_calibrated_apart(run_folder):
     made = run("--run_folder", "run", "--groups", "age", "--calibrate_by", "gender")
     assert set(made["maps"]) == {"all", "f", "m"} and made["calibrated_by"] == "gender"
@@ -124,6 +136,8 @@ def test_groups_calibrated_apart(run_folder):
         (["--groups", "age"], "run_folder"),
         (["a.txt", "b.txt", "--groups", "age"], "2"),
         (["a.txt", "--groups", "age", "--calibrate_by", "age"], "dev"),
+        (["--run_folder", "run", "--dev", "a.txt", "--groups", "age"], "dev"),
+        (["--run_folder", "run", "--groups", "age", "--calibrate_by", "age", "--llr"], "llr"),
         (["--run_folder", "run", "--groups", "age", "--calibrate_by", "age,gender"], "age,gender"),
         (["--run_folder", "run", "--groups", "age", "--least_speakers", "4"], "least_speakers"),
         (["--run_folder", "run", "--groups", "gender", "--bands", "{gender: [3]}"], "gender"),

@@ -41,6 +41,8 @@ def test_groups_of_one_true_error_look_unequal_by_chance_alone():
     means = np.array([0.08, 0.09, 0.11, 0.12])
     moved = spread - 0.1 + means[:, None]
     assert gini_by_chance(means, moved) == pytest.approx(expected, rel=0.05)
+    some = np.where(np.arange(10) < 3, np.nan, spread[:2, :10])
+    assert gini_by_chance([0.1, 0.1], some) is None
     assert gini_by_chance([0.1, 0.1], np.full((2, 3), np.nan)) is None
 
 
@@ -48,7 +50,10 @@ def test_bootstrap_p_counts_the_replicates_beyond_no_difference():
     assert bootstrap_p(np.r_[np.full(90, 1.0), np.full(9, -1.0)]) == pytest.approx(2 * 10 / 100)
     assert bootstrap_p(np.ones(999)) == pytest.approx(2 / 1000)
     assert bootstrap_p(np.zeros(9)) == 1.0
-    assert bootstrap_p([1.0, 1.0, np.nan, 1.0]) == pytest.approx(2 / 4)
+    known = np.r_[np.full(85, 1.0), np.full(9, -1.0)]
+    assert bootstrap_p(np.r_[known, np.full(5, np.nan)]) == pytest.approx(2 * 10 / 95)
+    # As few replicates have no interval either.
+    assert bootstrap_p(np.r_[known, np.full(20, np.nan)]) is None
 
 
 def test_bootstrap_p_is_even_where_there_is_no_difference():
@@ -70,3 +75,4 @@ def test_holm_by_its_definition():
                     break
                 rejected.add(int(i))
             assert rejected == {i for i, value in enumerate(adjusted) if value <= level}
+        assert holm([None, *p, None]) == [None, *adjusted, None]

@@ -195,8 +195,9 @@ def test_jobs_run_side_by_side_after_what_they_need_and_once(front_door):
     before = at(a, "began")
     assert len(list(jobs.run_all(plan, front_door / "base.yaml", 2))) == 3
     assert at(a, "began") == before and len(seen) == 4  # what comes after is asked for again
-    with pytest.raises(UserError, match=r"a/job.yaml"):
-        list(jobs.run_all([jobs.Job(a, {"lr": 1})], front_door / "base.yaml", 1))
+    for other in (jobs.Job(a, {"lr": 1}), jobs.Job(a, {}, noted={"precision": "bf16"})):
+        with pytest.raises(UserError, match=r"a/job.yaml"):
+            list(jobs.run_all([other], front_door / "base.yaml", 1))
 
 
 def test_a_failing_job_ends_the_study_in_one_sentence(front_door):

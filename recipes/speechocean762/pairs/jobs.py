@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +23,8 @@ class Job(NamedTuple):
 
     ``after`` is called once it is done, in the same worker, and again in every later study.
     ``program``, by default train.py, takes the YAML and writes ``results.json`` last; ``options``
-    are its further arguments, which its results do not depend on.
+    are its further arguments. What its results depend on beside the YAML is ``noted`` there, in
+    comments.
     """
 
     folder: Path
@@ -32,6 +33,7 @@ class Job(NamedTuple):
     after: Callable[[], object] = lambda: None
     options: tuple[str, ...] = ()
     program: Path | None = None
+    noted: Mapping[str, Any] = {}
 
 
 def run_all(jobs: Sequence[Job], base: Path, workers: int) -> Iterator[Job]:
@@ -70,7 +72,8 @@ def run(job: Job, base: Path, children: _Children) -> None:
     """
     yaml, log = job.folder / "job.yaml", job.folder / "output.txt"
     tree = {"inherit": os.path.relpath(base, job.folder)}
-    text = dump({**tree, "output_folder": str(job.folder.resolve()), **job.changes})
+    text = "".join(f"# {key}: {value}\n" for key, value in job.noted.items())
+    text += dump({**tree, "output_folder": str(job.folder.resolve()), **job.changes})
     if not (job.folder / "results.json").is_file():
         write_text(yaml, text)
         program = job.program or ROOT / "train.py"

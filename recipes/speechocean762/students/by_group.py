@@ -11,6 +11,7 @@ from acorl_sb.analysis.group_errors import GroupSettings, judge_trials
 from acorl_sb.data.attributes import group_order
 from acorl_sb.metrics import eer_threshold
 from acorl_sb.metrics.fairness import bootstrap_p, gini, holm
+from acorl_sb.utils.tables import number
 from students.systems import PRIOR, REPLICATES, Systems, over_seeds, told
 
 Figures = dict[str, dict[str, np.ndarray]]  # group -> figure -> (1 + R,) of over_seeds
@@ -101,7 +102,7 @@ def rows(found: Figures, speakers: dict[str, int]) -> list[list[str]]:
             [name, str(speakers[name])]
             + [told(own[figure]) for figure in ("eer", "fmr", "fnmr")]
             + [told(own[figure], 1, 3) for figure in (f"act_dcf({POINT:g})", "cllr")]
-            + [told(apart[name], sign="+"), f"{p:.2f}"]
+            + [told(apart[name], sign="+"), number(p)]
         )
     return made
 
