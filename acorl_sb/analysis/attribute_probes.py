@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +13,16 @@ from torch.nn import functional as F
 from acorl_sb.analysis.folds import speaker_folds, speaker_index
 from acorl_sb.analysis.probes import Reading, as_reading, linear_r2, ridge
 from acorl_sb.metrics.bootstrap import draws
+
+LEAST_SPEAKERS = 5
+"""Fewer speakers with pairs of both kinds give no reading of sessions."""
+
+
+class SessionReading(NamedTuple):
+    """A probe's reading of the session, with the rows (M,) of the embeddings that it has seen."""
+
+    reading: Reading
+    rows: np.ndarray
 
 
 def value_probe(
@@ -52,7 +63,7 @@ def class_probe(
         if len(set(positive[here])) < 2 or len(set(positive[~here])) < 2:
             continue
         held = torch.from_numpy(here).to(x.device)
-        probe = ridge(x[~held].double(), y[~held])
+        probe = ridge(x[~held].double(), y[~held], index[~here], seed=seed)
         outputs[here] = probe(x[held].double())[:, 0].cpu().numpy()
         used.append(k)
     if not used:
@@ -90,25 +101,26 @@ def session_probe(
     folds: int = 5,
     max_pairs: int = 20_000,
     seed: int = 0,
-) -> Reading | None:
+) -> SessionReading | None:
     """ROC AUC of a linear probe that tells whether two utterances share their session.
 
     A session's name means nothing outside its speaker, so the probe sees pairs of one speaker's
     utterances: |bar(x_i) - bar(x_j)| (D,), same session or not, and is tested on pairs of other
-    speakers. None where no speaker has pairs of both kinds. At most ``max_pairs`` pairs, drawn.
+    speakers. Speakers with pairs of one kind only take no part; with fewer than ``LEAST_SPEAKERS``
+    others there is None. At most ``max_pairs`` pairs, drawn.
     """
-    first, second, same = _session_pairs(np.asarray(sessions), speaker_index(speakers))
+    index = speaker_index(speakers)
+    first, second, same = _session_pairs(np.asarray(sessions), index)
     if len(first) > max_pairs:
         keep = np.random.default_rng(seed).choice(len(first), max_pairs, replace=False)
         first, second, same = first[keep], second[keep], same[keep]
-    if not same.any() or same.all():
+    owners = index[first]
+    if len(set(owners)) < LEAST_SPEAKERS or not same.any() or same.all():
         return None
     unit = F.normalize(x.double(), dim=1)
     gap = (unit[torch.from_numpy(first)] - unit[torch.from_numpy(second)]).abs()  # (P, D)
-    owners = speaker_index(speakers)[first]
-    if len(set(owners)) < 2:
-        return None
-    return class_probe(gap, same, owners, folds, seed)
+    reading = class_probe(gap, same, owners, folds, seed)
+    return SessionReading(reading, np.union1d(first, second))
 
 
 def _session_pairs(sessions: np.ndarray, index: np.ndarray):

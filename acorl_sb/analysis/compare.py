@@ -66,7 +66,7 @@ def _linear_measures(x, y, speakers, folds, seed) -> dict[str, Any]:
 
 
 def compare_scores(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Correlation of scores, common errors, Yule's Q and oracle bounds: scores and labels (N,)."""
+    """Correlation of scores, common errors, Yule's Q and oracles: scores and labels (N,)."""
     stacked = np.stack([first, second])
     correlation = score_correlations(stacked, labels)
     pooled = error_overlap(stacked, labels)
@@ -94,29 +94,28 @@ def compare_scores(first: np.ndarray, second: np.ndarray, labels: np.ndarray) ->
 def read_out_attributes(
     vectors: torch.Tensor,
     utterances: Sequence[Utterance],
-    extra: dict[str, list[str]],
+    known: dict[str, list[str]],
     folds: int = 5,
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
-    """How well a linear probe reads gender, session, duration and others: name -> reading.
+    """How well a linear probe reads ``known`` attributes, session and duration: name -> reading.
 
-    vectors (N, D); ``extra`` maps attributes to (N,) texts, empty where unknown, all of them
-    numbers or else of two kinds. A reading has
-    ``measure`` (``auc`` or ``r2``), ``value``, ``low``, ``high``, ``utterances``, ``speakers``.
-    Attributes that are not known, or do not vary, are left out.
+    vectors (N, D); ``known`` maps attributes to (N,) texts, empty where unknown, all of them
+    numbers or else of two kinds. A reading has ``measure`` (``auc`` or ``r2``), ``value``,
+    ``low``, ``high``, and ``utterances`` and ``speakers``, the numbers of those it rests on.
+    Attributes that are not known, or do not vary, are left out, and sessions where fewer than
+    ``attribute_probes.LEAST_SPEAKERS`` speakers tell anything of them.
     """
     speakers = np.array([u.spk_id for u in utterances])
-    texts = {"gender": [u.gender for u in utterances], **extra}
     made = {}
-    for name, values in texts.items():
+    for name, values in known.items():
         reading = _read_out(vectors, np.array(values), speakers, folds, seed)
         if reading:
             made[name] = reading
     sessions = np.array([u.session for u in utterances])
     session = attribute_probes.session_probe(vectors, sessions, speakers, folds, seed=seed)
     if session:
-        known = sessions != ""
-        made["session"] = _reading("auc", session, speakers[known])
+        made["session"] = _reading("auc", session.reading, speakers[session.rows])
     seconds = np.log([u.duration for u in utterances])
     if np.ptp(seconds) > 0:
         duration = attribute_probes.value_probe(vectors, seconds, speakers, folds, seed)

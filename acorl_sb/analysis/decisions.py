@@ -1,4 +1,4 @@
-"""Whether two members err on the same trials: shares of errors, Yule's Q, oracle bounds.
+"""Whether two members err on the same trials: shares of errors, Yule's Q, oracles.
 
 Scores are (N,), labels (N,) bool with True for a target trial; a decision is wrong at the member's
 own EER threshold. The correlation of scores and the pooled share of common errors come from
@@ -69,13 +69,14 @@ def q_statistic(first: np.ndarray, second: np.ndarray) -> float:
 
 
 class OracleBounds(NamedTuple):
-    """What no fusion of two members' scores or decisions of these trials can beat.
+    """What fusion of two members' scores or decisions could make of these trials.
 
     ``decision``: mean of miss and false-alarm rate when a trial only counts as wrong where *both*
-    members decide wrongly (an oracle picks the right one). ``linear``: EER of the best weighted
-    sum of the two scores, the weights chosen on these very trials; ``weight`` is the first
-    member's share of it, between z-normalised scores. ``gaussian``: EER that the members' own
-    EERs and the correlation of their scores promise if both are Gaussian, docs/analysis.md.
+    members decide wrongly (an oracle picks the right one): no choice between the two is better.
+    ``linear``: EER of the best weighted sum of the two scores that was found, the weights chosen
+    on these very trials: an estimate, which other weights may undercut a little; ``weight`` is the
+    first member's share of it, between z-normalised scores. ``gaussian``: EER that the members'
+    own EERs and the correlation of their scores promise if both are Gaussian, docs/analysis.md.
     """
 
     decision: float
@@ -87,7 +88,7 @@ class OracleBounds(NamedTuple):
 def oracle_bounds(
     first: np.ndarray, second: np.ndarray, labels: np.ndarray, angles: int = 36
 ) -> OracleBounds:
-    """Bounds on the fusion of two members' scores (N,) on labelled trials (N,)."""
+    """What the fusion of two members' scores (N,) could reach on labelled trials (N,)."""
     labels = np.asarray(labels, dtype=bool)
     wrong = wrong_decisions(first, labels) & wrong_decisions(second, labels)
     decision = (wrong[labels].mean() + wrong[~labels].mean()) / 2
@@ -102,10 +103,11 @@ def oracle_bounds(
 def best_linear_fusion(
     first: np.ndarray, second: np.ndarray, labels: np.ndarray, angles: int = 36
 ) -> tuple[float, float]:
-    """Least EER over all weighted sums of two z-normalised scores, and the first one's weight.
+    """Least EER found among weighted sums of two z-normalised scores, and the first one's weight.
 
     cos(t) a + sin(t) b for ``angles`` steps of t over a half circle and, finer, beside the best of
-    them; both signs of the sum. The weight is cos(t) / (|cos(t)| + |sin(t)|), in [-1, 1].
+    them; both signs of the sum. The least over all t may be a little lower: with few trials the EER
+    jumps between the steps. The weight is cos(t) / (|cos(t)| + |sin(t)|), in [-1, 1].
     """
     a, b = (_znorm(np.asarray(scores, dtype=np.float64)) for scores in (first, second))
 

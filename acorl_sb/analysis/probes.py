@@ -4,8 +4,9 @@ R^2 is 1 - (squared error) / (squared distance from the training mean) over held
 (-inf, 1]: 1 is read perfectly, 0 no better than the mean. Embeddings are torch tensors (N, D); the
 linear work is float64, the MLP float32, both on the tensors' device.
 
-scikit-learn's ``RidgeCV`` has the same closed form, but works on the CPU alone; an MLP probe that
-starts from the linear one and stops by held-out speakers is not among its estimators.
+scikit-learn's ``RidgeCV`` chooses its penalty with one row left out, or fits anew for each penalty
+and fold, on the CPU alone; an MLP probe that starts from the linear one and stops by held-out
+speakers is not among its estimators.
 """
 
 from __future__ import annotations
@@ -50,30 +51,64 @@ class Linear(NamedTuple):
         return x @ self.weight + self.bias
 
 
-def ridge(x: torch.Tensor, y: torch.Tensor, penalties: Sequence[float] = PENALTIES) -> Linear:
-    """Ridge regression of y (N, E) on x (N, D) in closed form.
+def ridge(
+    x: torch.Tensor,
+    y: torch.Tensor,
+    speakers: Sequence[Hashable],
+    penalties: Sequence[float] = PENALTIES,
+    seed: int = 0,
+) -> Linear:
+    """Ridge regression of y (N, E) on x (N, D), rows of ``speakers`` (N,), in closed form.
 
-    The penalty is the one of ``penalties`` with the least leave-one-out error, which has a closed
-    form too: a row's residual divided by 1 - its leverage. x is centred, not scaled column by
-    column, so a rotation of x changes nothing.
+    The penalty is the one of ``penalties`` (above 0) with the least squared error on held-out
+    speakers, in five folds of them (of rows, where there is one speaker only). x is centred, not
+    scaled column by column, so a rotation of x changes nothing.
     """
     mean_x, mean_y = x.mean(0), y.mean(0)
     u, s, vt = torch.linalg.svd(x - mean_x, full_matrices=False)  # (N, R), (R,), (R, D)
-    residual = y - mean_y
-    fitted = u.T @ residual  # (R, E)
-    level = s.square().sum() / x.shape[1]
-    best = (float("inf"), 0.0)
-    for penalty in penalties:
-        shrink = s.square() / (s.square() + penalty * level).clamp(min=torch.finfo(s.dtype).tiny)
-        leverage = 1 / len(x) + u.square() @ shrink  # (N,)
-        left_out = (residual - u @ (shrink[:, None] * fitted)) / (1 - leverage)[:, None].clamp(
-            min=1e-6
-        )
-        best = min(best, (float(left_out.square().sum()), penalty))
-    penalty = best[1]
-    gain = s / (s.square() + penalty * level).clamp(min=torch.finfo(s.dtype).tiny)
-    weight = vt.T @ (gain[:, None] * fitted)  # (D, E)
+    rest, width = y - mean_y, x.shape[1]
+    penalty = _choose_penalty(u * s, rest, width, _fifths(speakers, seed), penalties)
+    weight = vt.T @ (s[:, None] * (u.T @ rest) * _gain(s.square(), penalty, width))  # (D, E)
     return Linear(weight, mean_y - mean_x @ weight, penalty)
+
+
+def _choose_penalty(
+    z: torch.Tensor, y: torch.Tensor, width: int, fold: np.ndarray, penalties: Sequence[float]
+) -> float:
+    """The penalty with the least error over held-out folds; z (N, R) are the rows of x (N, width)
+    in their own directions, of which there are fewer than columns where rows are few.
+
+    Rows of one speaker are alike: with one of them left out, the others tell what it should be,
+    and the penalty would be chosen for knowing speakers by heart.
+    """
+    if fold.max() == 0:  # one row
+        return max(penalties)
+    errors = [0.0] * len(penalties)
+    for k in range(fold.max() + 1):
+        held = torch.from_numpy(fold == k).to(z.device)
+        mean_z, mean_y = z[~held].mean(0), y[~held].mean(0)
+        a, b = z[~held] - mean_z, y[~held] - mean_y
+        values, vectors = torch.linalg.eigh(a.T @ a)  # (R,), (R, R)
+        values = values.clamp(min=0)
+        fitted = vectors.T @ (a.T @ b)  # (R, E)
+        tested, goal = (z[held] - mean_z) @ vectors, y[held] - mean_y  # (n, R), (n, E)
+        for i, penalty in enumerate(penalties):
+            missed = goal - tested @ (fitted * _gain(values, penalty, width))
+            errors[i] += float(missed.square().sum())
+    return min(zip(errors, penalties, strict=True))[1]
+
+
+def _gain(values: torch.Tensor, penalty: float, width: int) -> torch.Tensor:
+    """1 / (eigenvalue + penalty) of each direction of X'X (``width`` columns): (R, 1)."""
+    level = values.sum() / width
+    return 1 / (values + penalty * level).clamp(min=torch.finfo(values.dtype).tiny)[:, None]
+
+
+def _fifths(speakers: Sequence[Hashable], seed: int) -> np.ndarray:
+    """Folds (N,) of about a fifth of the speakers each, of the rows where there is one speaker."""
+    if len(set(speakers)) == 1:
+        return np.arange(len(speakers)) % 5
+    return speaker_folds(speakers, 5, seed)
 
 
 def linear_r2(
@@ -81,8 +116,8 @@ def linear_r2(
 ) -> Reading:
     """R^2 of a linear probe (ridge) that reads y (N, E) from x (N, D), over held-out speakers."""
 
-    def fit(x_train, y_train, _speakers):
-        return ridge(x_train, y_train)
+    def fit(x_train, y_train, train_speakers):
+        return ridge(x_train, y_train, train_speakers, seed=seed)
 
     return _cross_validated_r2(fit, x.double(), y.double(), speakers, folds, seed)
 
@@ -126,8 +161,9 @@ def _one_thread() -> Iterator[None]:
 
 
 def _fit_mlp(x, y, speakers, hidden, steps, batch, rate, seed):
-    chosen = torch.from_numpy(_validation_rows(speakers, seed)).to(x.device)
-    linear = ridge(x[~chosen], y[~chosen])
+    kept_out = _fifths(speakers, seed + 1) == 0
+    chosen = torch.from_numpy(kept_out).to(x.device)
+    linear = ridge(x[~chosen], y[~chosen], speakers[~kept_out], seed=seed)
     mean, scale_x = x[~chosen].mean(0), x[~chosen].std(0).mean().clamp(min=1e-12)
     rest = y - linear(x)
     scale_y = rest[~chosen].std(0).mean().clamp(min=1e-12)
@@ -153,20 +189,14 @@ def _fit_mlp(x, y, speakers, hidden, steps, batch, rate, seed):
         F.mse_loss(head(fit_inputs[rows]), fit_targets[rows]).backward()
         optimizer.step()
     head.load_state_dict(kept)
-    linear = ridge(x, y)  # on all training speakers: with an idle head, the linear probe itself
+    # On all training speakers: with an idle head, the linear probe itself.
+    linear = ridge(x, y, speakers, seed=seed)
 
     @torch.no_grad()
     def predict(rows: torch.Tensor) -> torch.Tensor:
         return linear(rows) + head(((rows - mean) / scale_x).float()).double() * scale_y
 
     return predict
-
-
-def _validation_rows(speakers: np.ndarray, seed: int) -> np.ndarray:
-    """A fifth of the speakers, of the rows where there is one speaker only: (N,) bool."""
-    if len(set(speakers)) == 1:
-        return np.arange(len(speakers)) % 5 == 0
-    return speaker_folds(speakers, 5, seed + 1) == 0
 
 
 def _cross_validated_r2(fit, x, y, speakers, folds, seed) -> Reading:

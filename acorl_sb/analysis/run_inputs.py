@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from acorl_sb.scoring.backends.cosine import unit_rows
 from acorl_sb.utils.errors import UserError
 from acorl_sb.utils.hparams import read_tree
 from acorl_sb.utils.names import check_name
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -200,16 +203,27 @@ def _weights(member: Member) -> dict[str, torch.Tensor]:
 
 
 def known_of(utterances: Sequence[Utterance], files: dict[str, str]) -> dict[str, list[str]]:
-    """What is known of each of M utterances beside session and gender: name -> (M,) texts.
+    """What is known of each of M utterances beside the session: name -> (M,) texts.
 
     ``files`` names attributes and their two-column files, ``utterance value`` or ``speaker value``
-    a line, such as Kaldi's ``spk2age``. An attribute ``age`` of the utterances' own is taken as
-    well where it is numbers. The text is empty where nothing is known.
+    a line, such as Kaldi's ``spk2age``. Of the utterances' own, the gender is taken as well where
+    it is of two kinds at most (the log says where it is not), and ``age`` where it is numbers. The
+    text is empty where nothing is known.
 
     Raises ``UserError`` for a file that is missing or of another form, that knows none of the
     utterances, or whose values are neither numbers nor of two kinds.
     """
     known: dict[str, list[str]] = {}
+    genders = [u.gender for u in utterances]
+    kinds = sorted(set(genders) - {""})
+    if len(kinds) > 2 and "gender" not in files:
+        logger.warning(
+            "gender is left out of the attributes: the manifest has more than two kinds of it, "
+            "first %s",
+            some(kinds),
+        )
+    elif kinds:
+        known["gender"] = genders
     ages = [u.attribute("age") for u in utterances]
     # Ages in words, such as Common Voice's "twenties", are nothing that a probe could read.
     if any(ages) and as_numbers([age for age in ages if age]) is not None:

@@ -31,7 +31,7 @@ from acorl_sb.report.page import as_html, as_markdown
 from acorl_sb.utils.errors import UserError, run_cli
 from acorl_sb.utils.files import write_json, write_text
 from acorl_sb.utils.locks import locked
-from acorl_sb.utils.logs import log_to
+from acorl_sb.utils.logs import log_to, log_to_screen
 from acorl_sb.utils.options import Device, read
 from acorl_sb.utils.reading import read_text
 
@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; its exit code."""
     loaded = read(AnalyseOptions, sys.argv[1:] if argv is None else argv, __doc__, Device)
     options = loaded.hparams
+    log_to_screen()
     load_captum()  # before minutes of work that a missing package would lose
     run_folder = Path(options["run_folder"])
     for report in _reports(options):

@@ -66,23 +66,27 @@ def similarity(results: dict[str, Any]) -> list[Picture]:
 
 @styled
 def spectra(results: dict[str, Any]) -> list[Picture]:
-    """Canonical correlations in falling order, a line a pair: whole and within speakers."""
+    """Held-out canonical correlations, a line a pair: whole and within speakers.
+
+    The order is that of the training folds: sorted by their held-out values, even those of
+    independent members would fall.
+    """
     pictures = []
     for key, title in (("whole", "whole embeddings"), ("within", "within speakers")):
         series = []
         for place, pair in enumerate(results["pairs"]):
             found = pair["embeddings"] if key == "whole" else pair["embeddings"]["within_speaker"]
             if found:
-                order = sorted(found["canonical_spectrum"], reverse=True)
-                series.append(Series(pair["name"], range(1, len(order) + 1), order, look(place)))
+                held = found["canonical_spectrum"]
+                series.append(Series(pair["name"], range(1, len(held) + 1), held, look(place)))
         if series:
             figure, axis = line_plot(series)
             axis.set(xlabel="canonical direction", ylabel="correlation, held-out speakers")
             axis.set_ylim(-0.55, 1.05)
             pictures.append(Picture(
                 f"canonical-{key}", f"Canonical correlations, {title}",
-                "Correlation along each canonical direction, in falling order, measured on "
-                "speakers that the directions were not fitted on.", figure,
+                "Correlation along each canonical direction, measured on speakers that the "
+                "directions were not fitted on, in the order of those they were fitted on.", figure,
             ))  # fmt: skip
     return pictures
 

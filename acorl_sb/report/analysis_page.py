@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from acorl_sb.analysis.voicing import NAMES
 from acorl_sb.report.page import Block, Items, Page, Pictures, Section, Table, Text
@@ -78,7 +80,7 @@ def _pairs(pairs: Sequence[dict[str, Any]]) -> Table:
         ("EER, 1st", "scores.eer.first", _percent),
         ("EER, 2nd", "scores.eer.second", _percent),
         ("EER, mean of both", "scores.eer.mean_of_both", _percent),
-        ("lower bound of EER, best weighted sum", "scores.bounds.linear", _percent),
+        ("EER, best weighted sum found", "scores.bounds.linear", _percent),
         ("EER expected of Gaussian scores", "scores.bounds.gaussian", _percent),
         ("lower bound of error, oracle of decisions", "scores.bounds.decision", _percent),
     ]
@@ -249,7 +251,8 @@ def link_from(report: Path, target: Path) -> None:
     html = report.read_text(encoding="utf-8")
     if 'id="analysis"' in html or "</main>" not in html:
         return
-    where = Path(os.path.relpath(target, report.parent)).as_posix()
+    path = Path(os.path.relpath(target, report.parent)).as_posix()
+    where = escape(quote(path, errors="surrogateescape"))  # folders may be named anything
     line = f'<p id="analysis"><a href="{where}">How the members differ, and why</a></p>\n'
     before, after = html.rsplit("</main>", 1)
     write_text(report, f"{before}{line}</main>{after}")

@@ -28,6 +28,28 @@ def test_a_column_of_ages_is_taken_where_they_are_numbers(tmp_path, ages, taken)
     assert known_of(read_manifest(tmp_path / "m.csv"), {}) == expected
 
 
+@pytest.mark.parametrize(
+    ("genders", "taken"),
+    [("ffm", True), ("ff-", True), ("fmo", False), ("123", False), ("---", False)],
+)
+def test_genders_are_taken_where_there_are_two_kinds_of_them(genders, taken):
+    column = [gender.strip("-") for gender in genders]
+    rows = [
+        Utterance(f"u{n}", 1.0, "a.wav", 0, 16000, f"s{n}", gender=gender)
+        for n, gender in enumerate(column)
+    ]
+    assert known_of(rows, {}) == ({"gender": column} if taken else {})
+
+
+def test_a_file_of_genders_goes_before_the_manifest(tmp_path):
+    rows = [
+        Utterance(f"u{n}", 1.0, "a.wav", 0, 16000, f"s{n}", gender=g) for n, g in enumerate("fmo")
+    ]
+    table = tmp_path / "spk2gender"
+    table.write_text("s0 f\ns1 m\n")
+    assert known_of(rows, {"gender": str(table)}) == {"gender": ["f", "m", ""]}
+
+
 def test_a_file_that_contradicts_itself_is_refused(tmp_path):
     heard = [Utterance(f"u{n}", 1.0, "a.wav", 0, 16000, f"s{n}") for n in range(2)]
     ages = tmp_path / "spk2age"

@@ -1,5 +1,6 @@
 """The script on a tiny finished run, and what people bring wrong."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -164,6 +165,22 @@ def test_the_same_run_gives_the_same_figures(done, folders, tmp_path):
     first["settings"].pop("output_folder"), second["settings"].pop("output_folder")
     assert first == second
     assert first["baseline_run"] is None and first["attribution"]["against_reference"] == {}
+
+
+def test_a_third_gender_is_left_out_and_said_in_the_log(tmp_path):
+    speech = runs.utterances(tmp_path / "speech", speakers=6, each=2)
+    speech[0] = dataclasses.replace(speech[0], gender="x")
+    main = runs.finished(tmp_path / "run", speech, {"first": 1, "second": 2})
+    assert run("--run_folder", main, "--trials", "4") == 0
+    results = json.loads((main / "analysis" / "analysis.json").read_text())
+    assert "gender" not in results["members"]["first"]["attributes"]
+    assert "log duration" in results["members"]["first"]["attributes"]
+    (line,) = (
+        line
+        for line in (main / "analysis" / "analyse_log.txt").read_text().splitlines()
+        if "warning" in line
+    )
+    assert "gender" in line
 
 
 def test_a_reference_of_the_run_is_a_member_too(folders, tmp_path):
