@@ -63,7 +63,7 @@ def bounded_loss(
     encoder: Sequence[nn.Parameter],
     others: Sequence[nn.Parameter],
     limit: float,
-    scale: float = 1.0,
+    scale: float | None = None,
 ) -> torch.Tensor:
     """A scalar loss of value ``task_loss + term_loss`` whose gradient is the bounded one.
 
@@ -73,16 +73,17 @@ def bounded_loss(
     encoder : the weights whose gradient is bounded
     others : all others that learn
     limit : float > 0, see ``Bounded``
-    scale : float > 0
+    scale : float > 0, or None
         Both losses are multiplied by it on their way back, and the gradients divided, so that the
         small ones of fp16 layers are kept: the scale of the training's ``GradScaler``. Gradients
-        that become infinite are handed on as such; the scaler then leaves the step out.
+        that become infinite are handed on as such; the scaler then leaves the step out. Without a
+        scaler (None) the value is NaN then, so that the step can be refused.
 
     Returns
     -------
     scalar, to go backward once
     """
-    weights = [*encoder, *others]
+    weights, guarded, scale = [*encoder, *others], scale is not None, scale or 1.0
     gradients = (
         torch.autograd.grad(scale * task_loss, weights, retain_graph=True, allow_unused=True),
         torch.autograd.grad(scale * term_loss, weights, allow_unused=True),
@@ -97,7 +98,10 @@ def bounded_loss(
     split = len(encoder)
     wanted = bound(task[:split], term[:split], limit) + term[split:]
     total = [a + b for a, b in zip(task, wanted, strict=True)]
-    return _WithGradients.apply((task_loss + term_loss).detach(), total, *weights)
+    value = (task_loss + term_loss).detach()
+    if not guarded:
+        value = value + sum(0.0 * g.sum() for g in total)
+    return _WithGradients.apply(value, total, *weights)
 
 
 class _WithGradients(torch.autograd.Function):

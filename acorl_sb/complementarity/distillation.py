@@ -93,10 +93,11 @@ class Distillation(Objective):
         agreement = agreement_weights(teachers, self.sharpness)  # (B,)
         of_embedding, of_score, of_posterior = self.weights
         apart = 1 - F.cosine_similarity(self.projection(z), concatenate(teachers))  # (B,)
+        posterior = self.posterior_term(z, teachers, labels, agreement)
         losses = {
             "embedding": (agreement * apart).mean(),
             "score": (agreement * score_loss(z, teachers)).mean(),
-            "posterior": self.posterior_term(z, teachers, labels, agreement),
+            "posterior": zero_loss(z, [self.classes]) if posterior is None else posterior,
         }
         loss = (
             of_embedding * losses["embedding"]
@@ -104,7 +105,7 @@ class Distillation(Objective):
             + of_posterior * losses["posterior"]
         )
         logs = {f"{name}_loss": value.detach() for name, value in losses.items()}
-        lacking = {} if bool((labels >= 0).any()) else {"posterior_loss": ABSENT}
+        lacking = {"posterior_loss": ABSENT} if posterior is None else {}
         return Term(weight * loss, self.task_weight, {**logs, **lacking, "weight": weight})
 
     def posterior_term(
@@ -113,10 +114,10 @@ class Distillation(Objective):
         teachers: Sequence[torch.Tensor],
         labels: torch.Tensor,
         agreement: torch.Tensor,
-    ) -> torch.Tensor:
+    ) -> torch.Tensor | None:
         """L_posterior, a scalar, of items whose class has been seen before; counts the batch in.
 
-        Its mean is over the items that have a label.
+        Its mean is over the items that have a label; None where no class has been seen.
         """
         all_means = cast("Sequence[ClassMeans]", self.means)
         seen = all_means[0].seen()  # (C,), the same for all teachers
@@ -131,7 +132,7 @@ class Distillation(Objective):
             means.count_in(v[told], labels[told])
         known = told & seen[labels.clamp(min=0)]
         if not bool(known.any()) or int(seen.sum()) < 2:
-            return zero_loss(z, [self.classes])
+            return None
         own = F.normalize(z, dim=-1) @ F.normalize(self.classes.to(z.dtype), dim=-1).T
         place = torch.cumsum(seen, 0) - 1  # of a class among those seen
         losses = posterior_loss(

@@ -79,10 +79,11 @@ class OutOfFold(OfParts):
         own = references[: len(references) // len(self.parts)]
         made_up = [v.new_zeros(FEWEST, v.shape[1]) for v in (z, *own)]
         labels = torch.zeros(FEWEST, dtype=torch.long, device=z.device)
-        training = part.training
+        training = {module: module.training for module in part.modules()}
         part.eval()  # it counts nothing in
         names = list(part(made_up[0], made_up[1:], labels, progress).logs)
-        part.train(training)
+        for module, before in training.items():
+            module.training = before
         return names
 
     def _folds(self, references: Sequence[torch.Tensor], labels: torch.Tensor) -> Iterator[tuple]:

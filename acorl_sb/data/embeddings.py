@@ -51,13 +51,20 @@ class Embeddings:
             raise UserError(f"{what}: {len(unknown)} ids have no embedding: {some(unknown)}")
         return np.array(rows, dtype=np.int64)
 
-    def held(self, ids: Iterable[str], vectors: np.ndarray) -> list[str]:
-        """Those of N ``ids`` that are here under the same id with the same vector of (N, D)."""
-        rows = {name: row for row, name in enumerate(self.ids)}
-        if vectors.shape[1:] != self.vectors.shape[1:]:
+    def held(self, other: Embeddings, ids: Iterable[str]) -> list[str]:
+        """Those of ``ids`` that are in both under the same id, as the same utterance.
+
+        That is: the vectors differ by less than a thousandth of their length, as those of one
+        utterance do that is embedded on another device or in another batch.
+        """
+        mine, others = ({name: row for row, name in enumerate(e.ids)} for e in (self, other))
+        shared = [name for name in ids if name in mine and name in others]
+        if not shared or self.vectors.shape[1] != other.vectors.shape[1]:
             return []
-        pairs = [(name, rows[name], n) for n, name in enumerate(ids) if name in rows]
-        return [name for name, row, n in pairs if np.allclose(self.vectors[row], vectors[n])]
+        a = self.vectors[[mine[name] for name in shared]]
+        b = other.vectors[[others[name] for name in shared]]
+        near = np.linalg.norm(a - b, axis=1) <= 1e-3 * np.linalg.norm(b, axis=1)
+        return [shared[row] for row in np.flatnonzero(near)]
 
 
 def read_embeddings(path: str | os.PathLike) -> Embeddings:

@@ -103,8 +103,9 @@ def _array(wave: Any, rate: Any) -> tuple[np.ndarray, Any]:
         if hasattr(wave, "detach"):
             wave = wave.detach().cpu().numpy()
         samples = np.asarray(wave)
-        if samples.dtype in _FULL_SCALE:  # what scipy.io.wavfile reads
-            samples = samples / np.float32(_FULL_SCALE[samples.dtype])
+        kind = samples.dtype.newbyteorder("=")
+        if kind in _FULL_SCALE:  # what scipy.io.wavfile reads
+            samples = samples / np.float32(_FULL_SCALE[kind])
         elif samples.dtype.kind in "iu" and samples.any():
             raise UserError(
                 f"the wave is {samples.dtype}, whose full scale is not known; give float samples "

@@ -140,7 +140,7 @@ def quality_of_part(
             cohort = read_embeddings(system.cohort)
             _refuse_zeros(trials.ids, vectors, f"the embeddings of {system.name}")
             _refuse_zeros(cohort.ids, cohort.vectors, system.cohort)
-            if own := cohort.held(trials.ids, vectors):
+            if own := cohort.held(found, trials.ids):
                 raise UserError(
                     f"{system.cohort}: {len(own)} of the cohort are utterances of the trials: "
                     f"{some(own)}; give a cohort of other speakers"

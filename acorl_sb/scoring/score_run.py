@@ -134,9 +134,8 @@ def read_parts(
             made[what] = made["training"]
         else:
             made[what] = group.read(name, keep / what, device)
-        rows = made["trials"][0].index(only, name)
-        own = made[what][0].held(only, made["trials"][0].vectors[rows])
-        if own and not allow_test_speakers:
+        own = [] if allow_test_speakers else made[what][0].held(made["trials"][0], only)
+        if own:
             raise UserError(
                 f"{what}: {len(own)} of the utterances of {name} are the trials' own: {some(own)}; "
                 "give other ones, or allow_test_speakers"

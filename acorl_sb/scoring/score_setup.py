@@ -132,8 +132,10 @@ def find_speakers(
     if not path and not pattern:
         return None
     table = speaker_lists.read_speakers(path) if path else {}
-    # A model in the list needs no utterances that are.
+    # A model in the list needs no utterances that are; of others, those that are will do.
     of = [[i] if i in table else (enrolment or {}).get(i, [i]) for i in trials.ids]
+    if path:
+        of = [[u for u in said if u in table] or said for said in of]
     heard = list(dict.fromkeys(itertools.chain(*of)))
     if path:
         names = speaker_lists.by_table(heard, table, str(path))

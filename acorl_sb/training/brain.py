@@ -25,7 +25,7 @@ from acorl_sb.encoders.ensemble import EmbeddingTable, FrozenEnsemble, OutOfFold
 from acorl_sb.training.batchnorm import fixed_batch_statistics
 from acorl_sb.training.dataset import Batch, two_views
 from acorl_sb.training.epochs import EpochBrain
-from acorl_sb.training.left_out import held, means_where_there
+from acorl_sb.training.left_out import held
 from acorl_sb.utils.distributed import average_gradients, mean_over_ranks, unwrapped
 
 
@@ -110,10 +110,6 @@ class SpeakerBrain(EpochBrain):
         """``embed`` of a batch beside the task's; batch norms keep their statistics."""
         with fixed_batch_statistics(self.modules["encoder"]):
             return self.embed(batch.inputs)
-
-    def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        self.told = means_where_there(self.told, self.device)
-        super().on_fit_batch_end(batch, outputs, loss, should_step)
 
 
 class ComplementaryBrain(SpeakerBrain):
@@ -203,7 +199,8 @@ class ComplementaryBrain(SpeakerBrain):
             return term.total(task_loss)  # (4), or (6) to (8) with other objectives
         encoder = [*self.modules["encoder"].parameters()]
         others = [*self.modules["head"].parameters(), *self.objective.parameters()]
-        task_loss, scale = task_loss * term.task_weight, self.scaler.get_scale()
+        task_loss = task_loss * term.task_weight
+        scale = self.scaler.get_scale() if self.scaler.is_enabled() else None
         return bounded_loss(task_loss, term.loss, encoder, others, term.limit, scale)
 
     def embed_references(self, inputs, seen, batch: Batch) -> list[torch.Tensor]:

@@ -167,6 +167,8 @@ def train_arguments(
     references, settings = teachers(run_folder)
     given = {word[2:].partition("=")[0] for word in argv if word.startswith("--")}
     settings = {key: v for key, v in settings.items() if key not in given and v is not None}
+    if {"corpus", "data_folder"} & given:  # the run's lists are of the run's corpus
+        settings = {key: value for key, value in settings.items() if key not in LISTS}
     said = {}
     if more_unlabelled is not None:
         if "prepare_options" in given:

@@ -11,7 +11,8 @@ import torch
 
 from acorl_sb.training.batchnorm import share_batch_statistics
 from acorl_sb.training.epoch_log import RunningMeans, log_epoch
-from acorl_sb.utils.distributed import mean_over_ranks, rank_and_world, unwrapped
+from acorl_sb.training.left_out import means_where_there
+from acorl_sb.utils.distributed import rank_and_world, unwrapped
 from acorl_sb.utils.errors import UserError
 
 
@@ -66,7 +67,7 @@ class EpochBrain(sb.Brain):
         return super().fit_batch(batch.to(self.device))
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        figures = mean_over_ranks({**self.told, "loss": loss}, self.device)
+        figures = means_where_there({**self.told, "loss": loss}, self.device)
         self.means.add(**figures)
         self.step_ended(figures)
         # Gradients that are still being gathered are not part of a checkpoint: SpeechBrain, which

@@ -15,15 +15,15 @@ from acorl_sb.utils.distributed import mean_over_ranks, rank_and_world
 
 def means_where_there(
     figures: Mapping[str, torch.Tensor | float], device: torch.device | str = "cpu"
-) -> dict[str, torch.Tensor | float]:
-    """Figures of a step, each a scalar and its mean over the ranks that have it.
+) -> dict[str, float]:
+    """Figures of a step, each its mean over the ranks that have it.
 
     A rank without one says ``ABSENT``, since all ranks must bring the same names. What no rank has
     is left out, and thus out of the epoch's mean. ``device`` is where ranks exchange tensors.
     """
     there = {name: not is_absent(value) for name, value in figures.items()}
-    if rank_and_world()[1] == 1:  # nothing to exchange, no GPU to wait for
-        return {name: value for name, value in figures.items() if there[name]}
+    if rank_and_world()[1] == 1:
+        return mean_over_ranks({n: v for n, v in figures.items() if there[n]}, device)
     sums = {name: value if there[name] else 0.0 for name, value in figures.items()}
     counts = {f"{name} there": float(known) for name, known in there.items()}
     means = mean_over_ranks({**sums, **counts}, device)

@@ -215,7 +215,12 @@ def test_utterances_of_the_trials_in_the_cohort_are_refused_though_no_speakers_a
     refused("cohort.*t00-0", **options, normalisations=snorm)
     assert not (data / "out/results.json").exists()
     assert run("score.yaml", **options, normalisations=snorm, allow_test_speakers=True) == 0
-    made = read_embeddings(data / "a.npz")  # other recordings under these names are none of them
+    made = read_embeddings(data / "a.npz")
+    noise = 1e-5 * np.random.default_rng(0).normal(size=made.vectors.shape).astype(np.float32)
+    write_embeddings(data / "again.npz", Embeddings(made.ids, made.vectors + noise))
+    again = {**options, "training": f"{{a: {data}/again.npz}}"}  # as embedded on another device
+    refused("t00-0", **again, normalisations=snorm)
+    # Other recordings under these names are none of them.
     write_embeddings(data / "other.npz", Embeddings(made.ids, made.vectors[::-1]))
     options["training"] = f"{{a: {data}/other.npz}}"
     assert run("score.yaml", **options, normalisations=snorm) == 0
@@ -228,7 +233,11 @@ def test_a_model_of_several_speakers_is_refused(data):
     refused("'m'", **options, speakers=data / "t.utt2spk")
     refused("'m'", **options, speaker_pattern=r"^t\d\d")
     (data / "enrol.txt").write_text("m t00-0 t00-1\nn t02-0\n")
+    listed = (data / "t.utt2spk").read_text().replace("t00-1 t00\n", "")  # one of them will do
+    (data / "t.utt2spk").write_text(listed)
     assert run("score.yaml", **options, speakers=data / "t.utt2spk") == 0
+    (data / "t.utt2spk").write_text(listed.replace("t00-0 t00\n", ""))
+    refused("t00-0", **options, speakers=data / "t.utt2spk")
 
 
 def test_what_is_wrong_is_said_in_one_sentence(data):

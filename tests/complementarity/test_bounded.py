@@ -101,6 +101,13 @@ def test_gradients_beyond_fp16_are_for_the_scaler_to_find():
     assert torch.equal(layer.weight, before) and scaler.get_scale() == 2.0**23
 
 
+def test_a_gradient_that_is_no_number_shows_in_the_loss_where_no_scaler_looks():
+    weight = torch.zeros(3, requires_grad=True)
+    for term, finite in ((weight.square().sum(), True), (weight.square().sum().sqrt(), False)):
+        loss = bounded_loss((weight - 1).square().sum(), term, [weight], [], 0.3)
+        assert bool(torch.isfinite(loss)) == finite
+
+
 def test_the_objective_is_its_part_with_a_limit():
     part = functools.partial(Nontarget, schedule=WeightSchedule(1.0))
     z, v, labels = torch.randn(6, 4), torch.randn(6, 3), torch.arange(6)

@@ -49,11 +49,12 @@ def test_a_view_backwards_is_the_samples_in_that_order(rate):
     assert found.strides[0] > 0
 
 
-@pytest.mark.parametrize("kind", [np.int16, np.int32])
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.dtype(">i2")])
 def test_whole_numbers_as_in_a_wav_file_are_the_samples_of_that_file(tmp_path, kind):
     wave = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
     whole = (wave * np.iinfo(kind).max).astype(kind)
-    soundfile.write(tmp_path / "a.wav", whole, 16000, subtype=f"PCM_{8 * whole.itemsize}")
+    native = whole.astype(whole.dtype.newbyteorder("="))
+    soundfile.write(tmp_path / "a.wav", native, 16000, subtype=f"PCM_{8 * whole.itemsize}")
     np.testing.assert_allclose(
         read_wave((whole, 16000))[0], read_wave(tmp_path / "a.wav")[0], atol=1e-7
     )

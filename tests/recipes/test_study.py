@@ -185,7 +185,7 @@ def test_jobs_run_side_by_side_after_what_they_need_and_once(front_door):
     seen = []
     plan = [
         jobs.Job(b, {}, (a,), lambda: seen.append(b)),
-        jobs.Job(a, {}, (), lambda: seen.append(a)),
+        jobs.Job(a, {}, (), lambda: seen.append(a), noted={"precision": "fp32"}),
         jobs.Job(c, {}),
     ]
     order = [job.folder for job in jobs.run_all(plan, front_door / "base.yaml", 2)]

@@ -112,6 +112,14 @@ def test_a_list_that_is_not_the_runs_any_more_must_be_said(tried, tmp_path, key,
         assert [w for w in train_arguments(out, [word]) if w.startswith(f"--{key}=")] == [word]
 
 
+def test_lists_of_the_run_are_none_of_another_corpus(tried):
+    out, lists = tried
+    lists["trials"].unlink()
+    for word in ("--corpus=librispeech", "--data_folder=other"):
+        made = train_arguments(out, [word])
+        assert not any(w.startswith(("--trials", "--dev_trials")) for w in made)
+
+
 def test_what_is_said_goes_before_what_the_run_says(run_folder):
     argv = train_arguments(run_folder, ["mine.yaml", "--seed=5", "--output_folder", "x"])
     assert argv[:4] == ["mine.yaml", "--seed=5", "--output_folder", "x"]

@@ -38,7 +38,7 @@ def unit_rows(matrix: torch.Tensor, mean: Array | None = None) -> torch.Tensor:
                 f"the mean has shape {tuple(mean.shape)}, the vectors {matrix.shape[1]} values each"
             )
         matrix = matrix - mean
-    peak = matrix.abs().amax(1, keepdim=True)  # (M, 1)
+    peak = torch.linalg.vector_norm(matrix, torch.inf, dim=1, keepdim=True)  # (M, 1)
     far = (peak > _FAR) | ((peak < 1.0 / _FAR) & (peak > 0.0))
     if bool(far.any()):  # their squares are no float32
         matrix = torch.where(far, matrix / peak, matrix)

@@ -72,17 +72,17 @@ def run(job: Job, base: Path, children: _Children) -> None:
     """
     yaml, log = job.folder / "job.yaml", job.folder / "output.txt"
     tree = {"inherit": os.path.relpath(base, job.folder)}
-    text = "".join(f"# {key}: {value}\n" for key, value in job.noted.items())
-    text += dump({**tree, "output_folder": str(job.folder.resolve()), **job.changes})
+    noted = "".join(f"# {key}: {value}\n" for key, value in job.noted.items())
+    text = dump({**tree, "output_folder": str(job.folder.resolve()), **job.changes})
     if not (job.folder / "results.json").is_file():
-        write_text(yaml, text)
+        write_text(yaml, noted + text)
         program = job.program or ROOT / "train.py"
         with open(log, "a", encoding="utf-8") as output:
             code = children.run([sys.executable, program, yaml, *job.options], output)
         if code:
             tail = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
             raise UserError(f"{log}: {program.name} ended with code {code}: {' '.join(tail)}")
-    elif yaml.read_text(encoding="utf-8") != text:
+    elif yaml.read_text(encoding="utf-8") not in (noted + text, text):  # earlier ones noted nothing
         raise UserError(
             f"{yaml}: this run was finished with other settings than the study's now; "
             f"name another output_folder or delete {job.folder}"

@@ -53,7 +53,7 @@ def job(
         needs,
         options=tuple(map(str, words)),
         program=PROGRAM,
-        noted={key: run[key] for key in ("draws", "precision") if key in run},
+        noted={"draws": run.get("draws", 0), "precision": run.get("precision", "fp32")},
     )
 
 
