@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import types
 
 import pytest
@@ -86,7 +87,7 @@ def test_ranks_draw_differently_and_steps_are_counted_over_ranks():
 
 
 def test_what_the_loader_augmented_the_step_leaves_alone(data):
-    brain = types.SimpleNamespace(device_type="cpu")
+    brain = types.SimpleNamespace(device_type="cpu", in_float32=contextlib.nullcontext)
     settings = tiny.settings()
     batch = collate([data.dataset(settings, 0)[draw, draw] for draw in range(3)])
     brain.hparams = types.SimpleNamespace(augment=lambda x, lengths: (x + 1, lengths))
