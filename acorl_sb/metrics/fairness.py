@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from acorl_sb.metrics.intervals import too_few
+
 
 def gini(errors: Any) -> Any:
     """Gini coefficient of group errors over the first axis, (G,) or (G, R), in [0, 1].
@@ -46,7 +48,7 @@ def gini_by_chance(errors: Any, replicates: Any) -> float | None:
     errors = np.asarray(errors, dtype=np.float64)
     moved = np.asarray(replicates, dtype=np.float64) - errors[:, None] + errors.mean()
     values = gini(np.maximum(moved, 0.0))
-    return float(np.nanmean(values)) if np.isfinite(values).mean() >= 0.9 else None
+    return None if too_few(values) else float(np.nanmean(values))
 
 
 def bootstrap_p(differences: Any) -> float | None:
@@ -58,9 +60,9 @@ def bootstrap_p(differences: Any) -> float | None:
     in 10 have a value, as ``interval`` has none.
     """
     differences = np.asarray(differences, dtype=np.float64)
-    known = differences[np.isfinite(differences)]
-    if len(known) < 0.9 * len(differences):
+    if too_few(differences):
         return None
+    known = differences[np.isfinite(differences)]
     sides = (np.count_nonzero(known <= 0), np.count_nonzero(known >= 0))
     return min(1.0, 2.0 * (1 + min(sides)) / (len(known) + 1))
 

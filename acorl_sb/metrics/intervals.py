@@ -10,6 +10,11 @@ import numpy as np
 from acorl_sb.metrics.sorting import Array
 
 
+def too_few(values: Array) -> bool:
+    """Whether fewer than 9 in 10 replicates, on the last axis, have a value in some row."""
+    return bool(np.isfinite(np.asarray(values)).mean(axis=-1).min() < 0.9)
+
+
 def interval(values: Array, level: float = 0.95) -> tuple[Any, Any]:
     """Percentile interval over the last axis of replicate values, NaN replicates left out.
 
@@ -20,7 +25,7 @@ def interval(values: Array, level: float = 0.95) -> tuple[Any, Any]:
     values = np.asarray(values, dtype=np.float64)
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must lie between 0 and 1, not {level}")
-    if np.isfinite(values).mean(axis=-1).min() < 0.9:
+    if too_few(values):
         raise ValueError("too few speakers: most draws of them miss one class of trials")
     tail = (1.0 - level) / 2.0
     values = np.where(np.isfinite(values), values, np.nan)

@@ -143,7 +143,7 @@ def _check_lists(root: Path, settings: dict[str, Any]) -> None:
         path = Path(str(settings[key]))
         if not path.is_file():
             wrong = "there is no such file from here"
-        elif digests.get(part, file_digest(path)) != file_digest(path):
+        elif part in digests and digests[part] != file_digest(path):
             wrong = "that file is another one than the run was prepared with"
         else:
             continue

@@ -10,17 +10,13 @@ import pytest
 from acorl_sb.cli import speakers
 from acorl_sb.store import open_store
 from acorl_sb.utils.errors import UserError
-from tests.store.enrolling import enrol, model
+from tests.store.enrolling import stored
 
 
 @pytest.fixture()
 def path(tmp_path):
     """A store of three speakers."""
-    opened = open_store(tmp_path / "speakers.db", model(), create=True)
-    for number in range(3):
-        enrol(opened, number)
-    opened.close()
-    return tmp_path / "speakers.db"
+    return stored(tmp_path / "speakers.db", 3)
 
 
 def test_a_deletion_on_a_full_disk_is_no_refusal(path, monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -25,6 +26,15 @@ def vector(seed: int) -> np.ndarray:
 
 def enrol(store: SpeakerStore, number: int) -> None:
     store.enrol(f"speaker {number}", vector(number), number + 1, 0.5 * number)
+
+
+def stored(path: Path, count: int) -> Path:
+    """The file of a new store of ``count`` speakers."""
+    opened = open_store(path, model(), create=True)
+    for number in range(count):
+        enrol(opened, number)
+    opened.close()
+    return path
 
 
 if __name__ == "__main__":

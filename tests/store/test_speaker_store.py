@@ -21,7 +21,7 @@ from acorl_sb.store.speaker_store import StoreWarning
 from acorl_sb.store.store_model import StoreModel, join
 from acorl_sb.utils.errors import UserError
 from tests import commands
-from tests.store.enrolling import COUNT, enrol, model, vector
+from tests.store.enrolling import COUNT, enrol, model, stored, vector
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +35,7 @@ def folder():
 @pytest.fixture(scope="module")
 def forty(folder):
     """The file of a store of forty speakers, to be copied."""
-    opened = open_store(folder / "forty.db", model(), create=True)
-    for number in range(40):
-        enrol(opened, number)
-    opened.close()
-    return folder / "forty.db"
+    return stored(folder / "forty.db", 40)
 
 
 @pytest.fixture()
